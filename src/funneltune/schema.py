@@ -1,0 +1,156 @@
+"""The nouns that travel between rooms as tensors: texts, batches, what a head says, what an objective asks.
+
+Legend: a batch has R rows (impressions) and U unique texts of T tokens in total; vectors are W wide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, Self
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from funneltune.funnel import TaskFunnel
+
+Space = Literal["conditional", "marginal"]
+Interaction = Literal["twin", "cross"]
+
+
+class _OnDevice:
+    """Moves every tensor of a frozen dataclass, nested and in mappings too; Lightning calls `to` on a batch."""
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
+        def move(value: Any) -> Any:
+            if isinstance(value, (Tensor, _OnDevice)):
+                return value.to(device, non_blocking=non_blocking)
+            if isinstance(value, Mapping):
+                return {key: move(item) for key, item in value.items()}
+            return value
+
+        return replace(self, **{f.name: move(getattr(self, f.name)) for f in fields(self)})  # type: ignore[type-var]
+
+
+@dataclass(frozen=True)
+class Texts(_OnDevice):
+    """A batch's unique texts, special tokens included, sorted by length (shortest first), laid end to end.
+
+    How they are laid out for the model (padded chunks, packed rows) is the encoder's business.
+    """
+
+    token_ids: Int[Tensor, " tokens"]
+    lengths: Int[Tensor, " texts"]
+    first_lengths: Int[Tensor, " texts"]
+    """Tokens of a text's first segment ([CLS] query [SEP]); equal to `lengths` where there is no second."""
+
+    def __len__(self) -> int:
+        """Number of unique texts."""
+        return int(self.lengths.shape[0])
+
+
+@dataclass(frozen=True)
+class Batch(_OnDevice):
+    """Whole requests, as tensors only. Impressions point into the unique texts by index."""
+
+    texts: Texts
+    text_of_row: Mapping[str, Int[Tensor, " rows"]]
+    """Index into `texts` per row: keys `query` and `item` where they are encoded apart (twin), `pair` (cross)."""
+    labels: Mapping[str, Float[Tensor, " rows"]]
+    """0 or 1 per task, keyed by task name. Outside a task's space the label is 0 and says nothing."""
+    observed: Mapping[str, Float[Tensor, " rows"]]
+    """1 where the task is observed (every edge on the way to it holds), else 0."""
+    request: Int[Tensor, " rows"]
+    row: Int[Tensor, " rows"]
+    """Row number in the store: predictions find their way home by it."""
+    step_rows: float | None = None
+    """Rows of the whole optimizer step: over all ranks and all accumulated batches. None: this batch is the step."""
+    step_observed: Mapping[str, float] = field(default_factory=dict)
+    """Observed rows per task of the whole optimizer step, likewise."""
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return int(self.row.shape[0])
+
+    def count(self, task: str | None = None) -> float:
+        """The denominator of a mean over the optimizer step: all rows, or the rows where `task` is observed.
+
+        Never below 1, so that a step without a click has a zero loss, not an undefined one.
+        """
+        if task is None:
+            return max(1.0, float(len(self)) if self.step_rows is None else self.step_rows)
+        local = self.observed[task].sum().item() if self.step_rows is None else self.step_observed[task]
+        return max(1.0, float(local))
+
+
+@dataclass(frozen=True)
+class HeadOutput:
+    """One logit per task and row, each tagged with its space.
+
+    `conditional`: logit of p(task | its edges), over the entire space (ESMM). `marginal`: logit of p(task and its
+    edges) (AITM).
+    """
+
+    logits: Mapping[str, Float[Tensor, " rows"]]
+    spaces: Mapping[str, Space]
+
+
+@dataclass(frozen=True)
+class LossTerms:
+    """A loss per task: its sum over this batch's rows divided by the optimizer step's count of such rows.
+
+    `share` of the step: the terms of all ranks and accumulated batches *add up* to the step's loss.
+    """
+
+    terms: Mapping[str, Float[Tensor, ""]]
+
+    def total(self, weights: Mapping[str, float] | None = None) -> Float[Tensor, ""]:
+        """The weighted sum of the terms (weight 1 where none is named)."""
+        return torch.stack([term * (weights or {}).get(name, 1.0) for name, term in self.terms.items()]).sum()
+
+
+@dataclass(frozen=True)
+class LogProbabilities:
+    """Per task: log p(task | edges) and log p(task and all edges on the way)."""
+
+    conditional: Mapping[str, Float[Tensor, " rows"]]
+    joint: Mapping[str, Float[Tensor, " rows"]]
+
+
+def log_probabilities(output: HeadOutput, funnel: TaskFunnel) -> LogProbabilities:
+    """Convert logits of either space into conditional and joint log-probabilities, exactly and in float32.
+
+    A conditional logit gives the joint by a sum of log-probabilities along the way to the task (ESMM, Ma et al. 2018,
+    eq. 1; the sum does not underflow where a product of rare events would); a marginal one gives the conditional by the
+    difference, cut at 0 because separate towers need not agree that p(purchase) <= p(click).
+    """
+    conditional: dict[str, Tensor] = {}
+    joint: dict[str, Tensor] = {}
+    for task in funnel.tasks:
+        logit = output.logits[task.name].float()
+        way = torch.zeros_like(logit)
+        for edge in funnel.way_to(task.name):
+            log_p = conditional[edge.name]
+            way = way + (log_p if edge.holds else log1mexp(log_p))
+        if output.spaces[task.name] == "conditional":
+            conditional[task.name] = F.logsigmoid(logit)
+            joint[task.name] = conditional[task.name] + way
+        else:
+            joint[task.name] = F.logsigmoid(logit)
+            conditional[task.name] = (joint[task.name] - way).clamp(max=0.0)
+    return LogProbabilities(conditional, joint)
+
+
+def log1mexp(log_p: Float[Tensor, " rows"]) -> Float[Tensor, " rows"]:
+    """log(1 - exp(log_p)) for log_p <= 0, stable at both ends (Maechler 2012); finite gradient at log_p = 0.
+
+    At log_p > -1e-7 the complement is below float32's resolution; it is cut there.
+    """
+    log_p = log_p.clamp(max=-1e-7)
+    small = log_p > -0.6931472
+    # Each branch sees a harmless value where the other one is taken: torch.where sends NaN gradients otherwise.
+    near = torch.log(-torch.expm1(torch.where(small, log_p, torch.full_like(log_p, -0.5))))
+    far = torch.log1p(-torch.exp(torch.where(small, torch.full_like(log_p, -1.0), log_p)))
+    return torch.where(small, near, far)
