@@ -1,0 +1,66 @@
+"""How far probabilities are from what happened. NaN where undefined."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from funneltune.metrics.ties import (
+    Floats,
+    block_lengths,
+    block_starts,
+    checked_labels,
+    checked_probabilities,
+    same_length,
+)
+
+SMALLEST_P = float(np.finfo(np.float64).eps)
+"""Probabilities are cut to [eps, 1 - eps] before a logarithm, as in scikit-learn: a sure wrong row costs 36 nats."""
+
+
+def row_log_losses(label: ArrayLike, p: ArrayLike) -> Floats:
+    """Negative log-likelihood of each row, in nats."""
+    y, q = checked_labels(label), checked_probabilities(p)
+    same_length(label=y, p=q)
+    q = np.clip(q, SMALLEST_P, 1.0 - SMALLEST_P)
+    return np.asarray(-(y * np.log(q) + (1.0 - y) * np.log1p(-q)), dtype=np.float64)
+
+
+def log_loss(label: ArrayLike, p: ArrayLike) -> float:
+    """Mean negative log-likelihood, in nats."""
+    losses = row_log_losses(label, p)
+    return float(losses.mean()) if len(losses) else float("nan")
+
+
+def normalised_entropy(label: ArrayLike, p: ArrayLike) -> float:
+    """Log loss over that of always saying the average rate (He et al. 2014, eq. 3); 1 is worthless, lower is better."""
+    y = checked_labels(label)
+    rate = float(y.mean()) if len(y) else 0.0
+    if rate in (0.0, 1.0):
+        return float("nan")
+    return float(log_loss(y, p) / -(rate * np.log(rate) + (1.0 - rate) * np.log1p(-rate)))
+
+
+def ece(label: ArrayLike, p: ArrayLike, bins: int = 15) -> float:
+    """Expected calibration error over bins of equal mass: mean |average p - positive rate|, weighted by rows.
+
+    Rows of equal p share their average label, so that the order of rows never moves the value.
+    """
+    y, q = checked_labels(label), checked_probabilities(p)
+    rows = same_length(label=y, p=q)
+    if rows == 0:
+        return float("nan")
+    order = np.argsort(q, kind="stable")
+    starts = block_starts(q[order])
+    lengths = block_lengths(starts, rows)
+    rate = np.repeat(np.add.reduceat(y[order], starts) / lengths, lengths)
+    edges = np.unique(np.linspace(0, rows, min(bins, rows) + 1).round().astype(np.int64))[:-1]
+    gap = np.add.reduceat(q[order] - rate, edges)
+    return float(np.abs(gap).sum() / rows)
+
+
+def predicted_over_observed(label: ArrayLike, p: ArrayLike) -> float:
+    """Sum of p over the number of positives; 1 is calibrated on the whole."""
+    y, q = checked_labels(label), checked_probabilities(p)
+    same_length(label=y, p=q)
+    return float(q.sum() / y.sum()) if y.sum() else float("nan")

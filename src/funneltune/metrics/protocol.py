@@ -1,0 +1,272 @@
+"""Every number of a run with its protocol: which rows, which averaging, how many groups were left out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from funneltune.errors import DataError
+from funneltune.funnel import TaskFunnel
+from funneltune.metrics import calibration, discrimination, lists
+from funneltune.metrics.classification import classification_report
+from funneltune.metrics.spaces import (
+    Columns,
+    Space,
+    column,
+    conditional,
+    has_oracle,
+    joint,
+    probability,
+    ranking_score,
+    spaces,
+)
+from funneltune.metrics.ties import Floats, checked_scores
+
+Entry = dict[str, Any]
+Metrics = dict[str, Entry]
+
+LARGEST_SLICING = 100
+"""A slice column with more distinct values is an identifier, not a slice."""
+
+
+def evaluate(
+    columns: Columns,
+    funnel: TaskFunnel,
+    ks: Sequence[int] = (10,),
+    threshold: float | Mapping[str, float] = 0.5,
+    slices: Sequence[str] = (),
+    bins: int = 15,
+) -> Metrics:
+    """All metrics of predictions on a split: `{rate}/{metric}` to {"value", "protocol"}.
+
+    Each conditional rate (`cvr`) is measured where it is observed, each joint one (`ctcvr`) on all rows. Where the log
+    has an oracle, `expected_auc` is measured on every row: `cvr_entire/expected_auc`. A value that is undefined is
+    None, and its protocol says why. With a `grade` column, `grade/ndcg@k` ranks by the expected number of events.
+
+    Args:
+        columns: `request`, labels by task name, `p_*` per task; optional `user`, `grade`, `oracle_p_*`, slice columns.
+        funnel: The tasks.
+        ks: Depths of NDCG, recall and expected events.
+        threshold: p at and above which a row is called positive; one for all rates or one per rate (else 0.5).
+        slices: Columns whose values each get AUC and log loss of their own: `ctr/auc[item_cold=1]`.
+        bins: Bins of the calibration error.
+
+    Raises:
+        DataError: A column is missing, a label not 0 or 1, a probability not finite or outside [0, 1].
+    """
+    found: Metrics = {}
+    every = spaces(columns, funnel)
+    request = column(columns, "request")
+    for space in every:
+        p = probability(columns, funnel, space)
+        _separation(found, columns, funnel, space, p)
+        _calibration(found, space, p[space.rows], bins)
+        _classification(found, space, p[space.rows], threshold)
+        _slices(found, columns, space, p, slices)
+        if space.joint:
+            _ranking(found, columns, funnel, space, lists.RankedLists(request, p), ks)
+    if "grade" in columns:
+        ranked_by = " + ".join(f"p_{task.joint}" for task in funnel.tasks)
+        _graded(found, columns, lists.RankedLists(request, ranking_score(columns, funnel)), ks, ranked_by)
+    return found
+
+
+def ceiling(
+    columns: Columns,
+    funnel: TaskFunnel,
+    ks: Sequence[int] = (10,),
+    threshold: float | Mapping[str, float] = 0.5,
+    slices: Sequence[str] = (),
+    bins: int = 15,
+) -> Metrics:
+    """The same metrics of the oracle as predictor: what no model beats but by luck. Empty where there is no oracle."""
+    if not all(has_oracle(columns, funnel, task) for task in funnel.tasks):
+        return {}
+    truth = {name: values for name, values in columns.items() if not name.startswith("p_")}
+    for task in funnel.tasks:
+        truth[f"p_{task.conditional}"] = conditional(columns, task, "oracle_p_")
+        truth[f"p_{task.joint}"] = joint(columns, funnel, task, "oracle_p_")
+    return evaluate(truth, funnel, ks, threshold, slices, bins)
+
+
+def score_metrics(columns: Columns, funnel: TaskFunnel, score: ArrayLike, ks: Sequence[int] = (10,)) -> Metrics:
+    """The metrics that need no probability, of one score that ranks for every task: a baseline's row."""
+    s = checked_scores(score)
+    request = column(columns, "request")
+    if len(s) != len(request):
+        raise DataError(f"metrics: score has {len(s)} rows but the log has {len(request)}; score every row, in order.")
+    found: Metrics = {}
+    ranked = lists.RankedLists(request, s)
+    for space in spaces(columns, funnel):
+        _separation(found, columns, funnel, space, s)
+        if space.joint:
+            _ranking(found, columns, funnel, space, ranked, ks)
+    if "grade" in columns:
+        _graded(found, columns, ranked, ks, "score")
+    return found
+
+
+def entry(value: float, reason: str = "", **protocol: Any) -> Entry:
+    """A value with its protocol; NaN becomes None together with the reason."""
+    defined = math.isfinite(value)
+    if not defined:
+        protocol["reason"] = reason or "undefined"
+    return {"value": float(value) if defined else None, "protocol": protocol}
+
+
+def _rows(space: Space) -> dict[str, Any]:
+    return {"rows": space.name, "n": len(space.rows), "positives": int(space.label.sum())}
+
+
+def _one_class(space: Space) -> str:
+    if not len(space.rows):
+        return "no rows"
+    return "every label is 1" if space.label.all() else "every label is 0"
+
+
+def _separation(found: Metrics, columns: Columns, funnel: TaskFunnel, space: Space, score: Floats) -> None:
+    """AUC in its forms; `score` has every row of the log."""
+    rows, own = _rows(space), score[space.rows]
+    why = _one_class(space)
+    found[f"{space.rate}/auc"] = entry(
+        discrimination.auc(space.label, own), why, **rows, averaging="pairs of rows, ties one half"
+    )
+    found[f"{space.rate}/pr_auc"] = entry(
+        discrimination.pr_auc(space.label, own), why, **rows, averaging="precision weighted by recall gained"
+    )
+    for unit in ("request", "user"):
+        if unit in columns:
+            grouped = discrimination.grouped_auc(space.label, own, column(columns, unit)[space.rows])
+            found[f"{space.rate}/gauc_{unit}"] = entry(
+                grouped.value,
+                f"no {unit} has both classes",
+                **rows,
+                averaging=f"AUC per {unit}, weighted by its rows",
+                groups=grouped.groups,
+                groups_skipped=grouped.skipped,
+                n_counted=grouped.rows,
+            )
+    if has_oracle(columns, funnel, space.task):
+        p_true = probability(columns, funnel, space, "oracle_p_")
+        found[f"{_entire(space)}/expected_auc"] = entry(
+            discrimination.expected_auc(p_true, score),
+            "no rows" if not len(score) else "the oracle is sure of every row",
+            rows="all impressions",
+            n=len(score),
+            positives=float(p_true.sum()),
+            averaging="each row a positive with weight p, a negative with weight 1 - p, p of the oracle",
+        )
+
+
+def _entire(space: Space) -> str:
+    return space.rate if space.joint else f"{space.rate}_entire"
+
+
+def _calibration(found: Metrics, space: Space, p: Floats, bins: int) -> None:
+    rows, why = _rows(space), _one_class(space)
+    found[f"{space.rate}/log_loss"] = entry(
+        calibration.log_loss(space.label, p), why, **rows, averaging="mean over rows, nats"
+    )
+    found[f"{space.rate}/normalised_entropy"] = entry(
+        calibration.normalised_entropy(space.label, p), why, **rows, averaging="log loss over that of the base rate"
+    )
+    found[f"{space.rate}/ece"] = entry(
+        calibration.ece(space.label, p, bins), why, **rows, averaging=f"{bins} bins of equal mass"
+    )
+    found[f"{space.rate}/predicted_over_observed"] = entry(
+        calibration.predicted_over_observed(space.label, p), why, **rows, averaging="sum of p over positives"
+    )
+
+
+def _classification(found: Metrics, space: Space, p: Floats, threshold: float | Mapping[str, float]) -> None:
+    cut = threshold.get(space.rate, 0.5) if isinstance(threshold, Mapping) else threshold
+    report = classification_report(space.label, p, cut)
+    counts = {"threshold": cut, "predicted_positives": int(report["predicted_positives"])}
+    for name in ("precision", "recall", "f1"):
+        why = "nothing is predicted positive" if name == "precision" and report["support"] else _one_class(space)
+        found[f"{space.rate}/{name}"] = entry(report[name], why, **_rows(space), **counts)
+
+
+def _ranking(
+    found: Metrics, columns: Columns, funnel: TaskFunnel, space: Space, ranked: lists.RankedLists, ks: Sequence[int]
+) -> None:
+    positives = ranked.total(space.label)
+    flat = int((lists.indifferent(ranked, space.label) & (positives > 0)).sum())
+    why = "no request has a positive"
+
+    def put(name: str, per_request: lists.RequestMean, why: str = why, **more: Any) -> None:
+        found[f"{space.rate}/{name}"] = entry(
+            per_request.mean,
+            why,
+            **_rows(space),
+            averaging="mean over requests, ties by expectation",
+            groups=ranked.n_requests,
+            groups_skipped=int((~per_request.counted).sum()),
+            **more,
+        )
+
+    put("mrr", lists.reciprocal_rank(ranked, space.label))
+    for k in ks:
+        put(f"ndcg@{k}", lists.ndcg(ranked, space.label, k), gain="label", groups_indifferent=flat)
+        put(f"recall@{k}", lists.recall(ranked, space.label, k))
+        if space.task is funnel.tasks[-1] and has_oracle(columns, funnel, space.task):
+            p_true = joint(columns, funnel, space.task, "oracle_p_")
+            put(f"expected_{space.task.name}s@{k}", lists.expected_count(ranked, p_true, k), "no rows")
+
+
+def _graded(found: Metrics, columns: Columns, ranked: lists.RankedLists, ks: Sequence[int], ranked_by: str) -> None:
+    """NDCG on graded judgments: once over every query that has a gain, once without those whose grades are all equal.
+
+    A query whose grades are all equal scores 1 under any order. It counts in `ndcg@k`, as in published numbers, and is
+    left out of `ndcg_discriminating@k`. A query with no gain at all is left out of both.
+    """
+    grade = checked_scores(column(columns, "grade"), "grade")
+    lowest = float(grade.min()) if len(grade) else 0.0
+    gain = lists.exponential_gain(grade, lowest)
+    flat = lists.indifferent(ranked, gain)
+    for k in ks:
+        every = lists.ndcg(ranked, gain, k)
+        some = lists.RequestMean(np.where(flat, np.nan, every.values))
+        for name, per_request in (("ndcg", every), ("ndcg_discriminating", some)):
+            found[f"grade/{name}@{k}"] = entry(
+                per_request.mean,
+                "no request has a gain",
+                rows="all impressions",
+                n=ranked.rows,
+                averaging="mean over requests, ties by expectation",
+                gain=f"2^(grade - {lowest:g}) - 1",
+                ranked_by=ranked_by,
+                groups=ranked.n_requests,
+                groups_skipped=int((~per_request.counted).sum()),
+                groups_indifferent=int((flat & every.counted).sum()),
+            )
+
+
+def _slices(found: Metrics, columns: Columns, space: Space, p: Floats, names: Sequence[str]) -> None:
+    measures: dict[str, Callable[[Floats, Floats], float]] = {
+        "auc": discrimination.auc,
+        "log_loss": calibration.log_loss,
+    }
+    for name in names:
+        of_row = column(columns, name)[space.rows]
+        distinct = np.unique(of_row)
+        if len(distinct) > LARGEST_SLICING:
+            raise DataError(
+                f"metrics.slices: column {name!r} has {len(distinct)} distinct values; a slice column must have at "
+                f"most {LARGEST_SLICING}, so bin it first."
+            )
+        for value in distinct:
+            inside = of_row == value
+            label, q = space.label[inside], p[space.rows][inside]
+            for metric, measure in measures.items():
+                found[f"{space.rate}/{metric}[{name}={value}]"] = entry(
+                    measure(label, q),
+                    "one class only",
+                    rows=f"{space.name}, {name}={value}",
+                    n=int(inside.sum()),
+                    positives=int(label.sum()),
+                )

@@ -1,0 +1,118 @@
+"""Which rows, labels and probabilities a metric is about: each task in its observed space and over the entire space."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from funneltune.errors import DataError
+from funneltune.funnel import Task, TaskFunnel
+from funneltune.metrics.ties import Floats, Indices, checked_labels, checked_probabilities
+
+Columns = Mapping[str, NDArray]
+"""A split of a log: one array per column, all of the same rows."""
+Prefix = Literal["p_", "oracle_p_"]
+
+
+@dataclass(frozen=True)
+class Space:
+    """One rate on the rows where its label is observed."""
+
+    rate: str
+    task: Task
+    rows: Indices
+    """Row numbers that count."""
+    label: Floats
+    """0 or 1 per counted row."""
+    stem: str
+    """Column stem of the probability: `click`, `purchase_given_click`, `click_and_purchase`."""
+    joint: bool
+    """Whether the label is the task together with all its edges, on all rows. True for a task without edges."""
+    name: str
+    """What the rows are, in words: `all impressions`, `rows where click`."""
+
+
+def column(columns: Columns, name: str) -> NDArray:
+    """A column. Raises DataError, with the nearest name, where it is missing."""
+    if name not in columns:
+        near = difflib.get_close_matches(name, list(columns), n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(sorted(columns)) or 'none'}."
+        raise DataError(f"metrics: column {name!r} is missing{hint}")
+    return np.asarray(columns[name])
+
+
+def labels_of(columns: Columns, funnel: TaskFunnel) -> dict[str, Floats]:
+    """Every task's label column, checked."""
+    return {name: checked_labels(column(columns, name), name) for name in funnel.names}
+
+
+def spaces(columns: Columns, funnel: TaskFunnel) -> list[Space]:
+    """Every rate of a funnel: p(task | edges) on observed rows, and p(task and edges) on all rows where they differ."""
+    labels = labels_of(columns, funnel)
+    lengths = {name: len(label) for name, label in labels.items()}
+    if len(set(lengths.values())) > 1:
+        raise DataError(f"metrics: label columns differ in length ({lengths}); they must describe the same rows.")
+    everything = np.arange(next(iter(lengths.values())), dtype=np.int64)
+    found = []
+    for task in funnel.tasks:
+        observed = np.flatnonzero(funnel.observed(labels, task.name)).astype(np.int64)
+        way = funnel.way_to(task.name)
+        where = "rows where " + " and ".join(("" if e.holds else "no ") + e.name for e in way)
+        found.append(
+            Space(
+                rate=task.rate,
+                task=task,
+                rows=observed if way else everything,
+                label=labels[task.name][observed] if way else labels[task.name],
+                stem=task.conditional,
+                joint=not way,
+                name=where if way else "all impressions",
+            )
+        )
+        if way:
+            joint = np.zeros(len(everything))
+            joint[observed] = labels[task.name][observed]
+            found.append(Space(task.joint_rate, task, everything, joint, task.joint, True, "all impressions"))
+    return found
+
+
+def conditional(columns: Columns, task: Task, prefix: Prefix = "p_") -> Floats:
+    """p(task | edges) of every row."""
+    name = f"{prefix}{task.conditional}"
+    return checked_probabilities(column(columns, name), name)
+
+
+def joint(columns: Columns, funnel: TaskFunnel, task: Task, prefix: Prefix = "p_") -> Floats:
+    """p(task and all its edges) of every row: its column where there is one, else the product along the way."""
+    name = f"{prefix}{task.joint}"
+    if name in columns:
+        return checked_probabilities(column(columns, name), name)
+    p = conditional(columns, task, prefix)
+    for edge in funnel.way_to(task.name):
+        q = conditional(columns, funnel[edge.name], prefix)
+        p = p * (q if edge.holds else 1.0 - q)
+    return p
+
+
+def probability(columns: Columns, funnel: TaskFunnel, space: Space, prefix: Prefix = "p_") -> Floats:
+    """The probability that a space's label is about, on every row of the log."""
+    return joint(columns, funnel, space.task, prefix) if space.joint else conditional(columns, space.task, prefix)
+
+
+def has_oracle(columns: Columns, funnel: TaskFunnel, task: Task) -> bool:
+    """Whether the true probability of a task, and of everything on the way to it, is in the log."""
+    names = [task.name, *(edge.name for edge in funnel.way_to(task.name))]
+    return all(f"oracle_p_{funnel[name].conditional}" in columns for name in names)
+
+
+def ranking_score(columns: Columns, funnel: TaskFunnel) -> Floats:
+    """The number of the funnel's events expected of a row: the sum of all joint probabilities.
+
+    With tasks that are rungs of one graded judgment this is the expected grade, up to its scale.
+    """
+    return np.asarray(sum(joint(columns, funnel, task) for task in funnel.tasks), dtype=np.float64)

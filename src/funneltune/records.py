@@ -1,0 +1,275 @@
+"""What a run leaves behind, readable without torch: `RunRecord` to and from JSON, and the folders that hold them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from funneltune.errors import RunError
+from funneltune.funnel import TaskFunnel
+
+SCHEMA_VERSION = 1
+RECORD_NAME = "record.json"
+STATISTICS_NAME = "statistics.npz"
+STUDY_NAME = "study.json"
+
+Status = Literal["running", "finished", "failed"]
+
+
+@dataclass
+class RunRecord:
+    """One run: what was trained, on what, how well, at what cost. JSON holds `null` where a number is undefined."""
+
+    name: str
+    status: str = "running"
+    cell: str = ""
+    """The study's cell that the run belongs to; empty for a run of its own."""
+    run_dir: str = ""
+    command: str = ""
+    config: dict[str, Any] = field(default_factory=dict)
+    config_hash: str = ""
+    git_commit: str | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    funnel: dict[str, Any] = field(default_factory=dict)
+    """`TaskFunnel.to_config()`."""
+    parameters: dict[str, Any] = field(default_factory=dict)
+    """total, trainable_start, trainable_end, share."""
+    metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """validation and test, each a mapping of `{rate}/{metric}` to {"value", "protocol"}."""
+    oracle: dict[str, Any] = field(default_factory=dict)
+    """The oracle as predictor on the test rows, by the same keys: the ceiling. Empty where a log has no oracle."""
+    baselines: dict[str, dict[str, Any]] = field(default_factory=dict)
+    comparisons: list[dict[str, Any]] = field(default_factory=list)
+    cost: dict[str, Any] = field(default_factory=dict)
+    """wall_seconds, step_milliseconds_median, rows_per_second, unique_tokens_per_second, peak_memory_bytes, ..."""
+    rank_pattern: dict[str, Any] | None = None
+    error: str | None = None
+    started: str | None = None
+    finished: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a status that no reader knows."""
+        if self.status not in get_args(Status):
+            raise RunError(
+                f"record: status={self.status!r} is unknown; it must be one of {', '.join(get_args(Status))}."
+            )
+
+    def value(self, key: str, split: str = "test") -> float | None:
+        """The number behind a metric key, or None where it was not measured or is undefined."""
+        return number(self.metrics.get(split, {}).get(key))
+
+    def tasks(self) -> TaskFunnel:
+        """The funnel that the run predicted."""
+        return TaskFunnel.from_config(self.funnel)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values, the schema version first; NaN and infinities become null."""
+        plain: dict[str, Any] = as_json(dataclasses.asdict(self))
+        return {"schema_version": SCHEMA_VERSION, **plain}
+
+    @classmethod
+    def from_json(cls, content: Any, source: str = "record") -> RunRecord:
+        """The inverse of `to_json`. Raises RunError on another schema version, a missing name or an unknown field."""
+        if not isinstance(content, Mapping):
+            raise RunError(f"{source}: holds {type(content).__name__}, not a mapping; it is not a run record.")
+        check_version(content, source)
+        known = {f.name for f in dataclasses.fields(cls)}
+        given = {key: value for key, value in content.items() if key != "schema_version"}
+        unknown = sorted(set(given) - known)
+        if unknown:
+            raise RunError(
+                f"{source}: field {unknown[0]!r} is unknown in schema {SCHEMA_VERSION}; is this a run record?"
+            )
+        if "name" not in given:
+            raise RunError(f"{source}: field 'name' is missing; a run record needs it.")
+        return cls(**given)
+
+    def write(self, path: Path) -> Path:
+        """Write whole or not at all: a reader never sees half a record."""
+        return write_json(path, self.to_json())
+
+    @classmethod
+    def read(cls, path: Path) -> RunRecord:
+        """Read a record file. Raises RunError where it is missing, broken or of another version."""
+        return cls.from_json(read_json(path), str(path))
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A record and where it lies: run folders and evidence folders are read alike."""
+
+    record: RunRecord
+    path: Path
+    cell: str
+    statistics: Path | None
+    """The file of compact per-request statistics, where there is one."""
+
+
+@dataclass(frozen=True)
+class RecordFolder:
+    """Every record below a folder, and the study that they belong to, if any."""
+
+    path: Path
+    runs: tuple[StoredRun, ...]
+    study: dict[str, Any] | None = None
+
+    @property
+    def cells(self) -> dict[str, tuple[StoredRun, ...]]:
+        """Runs by cell, in the study's order where there is one, seeds ascending."""
+        order = [str(run.get("cell", "")) for run in (self.study or {}).get("runs", [])]
+        names = list(dict.fromkeys([*order, *(run.cell for run in self.runs)]))
+        by_cell = {
+            name: sorted((r for r in self.runs if r.cell == name), key=lambda r: r.record.seed) for name in names
+        }
+        return {name: tuple(runs) for name, runs in by_cell.items() if runs}
+
+
+def number(entry: Any) -> float | None:
+    """The finite number of a metric entry ({"value": ...} or a bare number), else None."""
+    value = entry.get("value") if isinstance(entry, Mapping) else entry
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def as_json(value: Any) -> Any:
+    """Plain JSON values: NumPy scalars and arrays, paths, tuples and sets become theirs; NaN and infinities null."""
+    if isinstance(value, Mapping):
+        return {str(key): as_json(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [as_json(item) for item in value]
+    if isinstance(value, (set, frozenset)):
+        return [as_json(item) for item in sorted(value, key=str)]
+    if isinstance(value, np.ndarray):
+        return as_json(value.tolist())
+    if isinstance(value, np.generic):
+        return as_json(value.item())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, (str, int, bool)):
+        return value
+    return str(value)
+
+
+def write_json(path: Path, content: Any) -> Path:
+    """Write JSON atomically: a temporary file in the same folder, fsync, then os.replace."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(as_json(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    # The system's temporary folder may be another disk, where a rename is a copy that a kill can cut in half.
+    handle, part = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes files that only their owner reads; a record is for everyone who may read the folder.
+        os.chmod(part, 0o644)
+        os.replace(part, path)
+    except BaseException:
+        Path(part).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def read_json(path: Path) -> Any:
+    """Parse a JSON file. Raises RunError, naming the file, where it is missing or broken."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"{path} is missing; give a folder that a run or a study has written.") from None
+    except (OSError, ValueError) as error:
+        first_line = (str(error).splitlines() or [""])[0]
+        raise RunError(f"{path} cannot be read as JSON ({first_line}); write it anew or leave it out.") from None
+
+
+def check_version(content: Mapping[str, Any], source: str) -> None:
+    """Raises RunError unless the schema version is one that this release reads."""
+    version = content.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise RunError(
+            f"{source}: schema_version={version!r} is not the one that this release reads ({SCHEMA_VERSION}); "
+            "use the release of funneltune that wrote it."
+        )
+
+
+def record_paths(folder: Path) -> list[Path]:
+    """Record files below a folder: `**/record.json` of run folders and `**/records/*.json` of evidence."""
+    if folder.is_file():
+        return [folder]
+    return sorted({*folder.rglob(RECORD_NAME), *folder.glob("records/*.json"), *folder.glob("**/records/*.json")})
+
+
+def read_records(folder: Path | str) -> RecordFolder:
+    """Read every record below a folder (a study, evidence, a folder of runs, one run) and its study.json, if any.
+
+    Raises RunError where the folder is missing or holds no record.
+    """
+    root = Path(folder)
+    if not root.exists():
+        raise RunError(f"{root} does not exist; give a folder that a run or a study has written.")
+    paths = record_paths(root)
+    if not paths:
+        raise RunError(f"{root} holds no {RECORD_NAME} and no records/*.json; give a run, a study or its evidence.")
+    study = read_study(root / STUDY_NAME) if (root / STUDY_NAME).is_file() else None
+    found = [(path, RunRecord.read(path)) for path in paths]
+    cells = _cells(root, found, study)
+    return RecordFolder(
+        path=root if root.is_dir() else root.parent,
+        runs=tuple(StoredRun(record, path, cells[path], _statistics(path)) for path, record in found),
+        study=study,
+    )
+
+
+def read_study(path: Path) -> dict[str, Any]:
+    """Read a study.json. Raises RunError where it is broken or of another version."""
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise RunError(f"{path}: holds {type(content).__name__}, not a mapping; it is not a study.")
+    if "schema_version" in content:
+        check_version(content, str(path))
+    return content
+
+
+def _statistics(path: Path) -> Path | None:
+    beside = path.parent / STATISTICS_NAME if path.name == RECORD_NAME else path.with_suffix(".npz")
+    return beside if beside.is_file() else None
+
+
+def _cells(root: Path, found: list[tuple[Path, RunRecord]], study: dict[str, Any] | None) -> dict[Path, str]:
+    """The cell of each record: the study's word, the record's, its folder's (`cells/<cell>/seed=<n>`), or its name.
+
+    Runs of one name whose configs differ in more than the seed are told apart by their folder.
+    """
+    listed = {
+        (root / str(run["record"])).resolve(): str(run["cell"])
+        for run in (study or {}).get("runs", [])
+        if run.get("record") and run.get("cell")
+    }
+    cells: dict[Path, str] = {}
+    own: dict[str, dict[str, list[Path]]] = {}
+    for path, record in found:
+        parts = path.parts
+        cell = listed.get(path.resolve()) or record.cell
+        if not cell and "cells" in parts[:-2]:
+            cell = parts[len(parts) - 1 - parts[::-1].index("cells") + 1]
+        if cell:
+            cells[path] = cell
+        else:
+            same = {key: value for key, value in record.config.items() if key not in ("seed", "run_dir")}
+            own.setdefault(record.name, {}).setdefault(json.dumps(as_json(same), sort_keys=True), []).append(path)
+    for name, groups in own.items():
+        for paths in groups.values():
+            stem = paths[0].parent.name if paths[0].name == RECORD_NAME else paths[0].stem
+            cells.update(dict.fromkeys(paths, name if len(groups) == 1 else f"{name}/{stem}"))
+    return cells
