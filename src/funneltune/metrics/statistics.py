@@ -1,0 +1,154 @@
+"""The compact per-request statistics of a run: what a verdict needs of its predictions, small enough to commit.
+
+For an AUC, per request: the weights of positives and negatives and the sums of their placement values. For a mean, per
+request: a sum and a weight. Keys are `{rate}/{metric}:{part}`, and `{scorer}|{rate}/{metric}:{part}` for baselines.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from funneltune.errors import RunError
+from funneltune.funnel import TaskFunnel
+from funneltune.metrics import lists
+from funneltune.metrics.calibration import row_log_losses
+from funneltune.metrics.discrimination import placements
+from funneltune.metrics.spaces import Columns, Space, column, has_oracle, joint, probability, ranking_score, spaces
+from funneltune.metrics.ties import Floats, Indices, checked_scores, dense_groups, sum_by
+
+Arrays = dict[str, NDArray]
+
+AUC_PARTS = ("positives", "negatives", "among_negatives", "among_positives")
+MEAN_PARTS = ("sum", "weight")
+
+
+def compact(
+    columns: Columns,
+    funnel: TaskFunnel,
+    ks: Sequence[int] = (10,),
+    scores: Mapping[str, ArrayLike] | None = None,
+    clusters: str = "request",
+) -> Arrays:
+    """Per-cluster statistics of the predictions, and of any baselines' `scores` on the same rows.
+
+    Args:
+        columns: As for `evaluate`.
+        funnel: The tasks.
+        ks: Depths of the list metrics.
+        scores: One array of scores per baseline name, one score per row.
+        clusters: The column whose rows depend on one another. List metrics are per request, so they are left out
+            where clusters are something else.
+
+    Raises:
+        DataError: As `evaluate`.
+    """
+    index, n_clusters = dense_groups(column(columns, clusters))
+    found: Arrays = {clusters: np.unique(column(columns, clusters))}
+    for space in spaces(columns, funnel):
+        p = probability(columns, funnel, space)
+        _areas(found, "", columns, funnel, space, p, index, n_clusters)
+        losses = row_log_losses(space.label, p[space.rows])
+        own = index[space.rows]
+        found[f"{space.rate}/log_loss:sum"] = sum_by(own, losses, n_clusters)
+        found[f"{space.rate}/log_loss:weight"] = np.bincount(own, minlength=n_clusters)
+    if clusters == "request":
+        _tops(found, "", columns, funnel, None, ks)
+    for name, score in (scores or {}).items():
+        s = checked_scores(score, name)
+        for space in spaces(columns, funnel):
+            _areas(found, f"{name}|", columns, funnel, space, s, index, n_clusters)
+        if clusters == "request":
+            _tops(found, f"{name}|", columns, funnel, s, ks)
+    return {key: values.astype(np.float32) if values.dtype == np.float64 else values for key, values in found.items()}
+
+
+def _areas(
+    found: Arrays, who: str, columns: Columns, funnel: TaskFunnel, space: Space, score: Floats, index: Indices, n: int
+) -> None:
+    """Placement sums of a rate's AUC, and of its expected AUC where there is an oracle."""
+    targets = {f"{space.rate}/auc": (space.label, space.rows)}
+    if has_oracle(columns, funnel, space.task):
+        p_true = probability(columns, funnel, space, "oracle_p_")
+        entire = space.rate if space.joint else f"{space.rate}_entire"
+        targets[f"{entire}/expected_auc"] = (p_true, np.arange(len(score), dtype=np.int64))
+    for key, (positive, rows) in targets.items():
+        negative = 1.0 - positive
+        placed = placements(score[rows], positive, negative)
+        own = index[rows]
+        parts = (positive, negative, positive * placed.among_negatives, negative * placed.among_positives)
+        for part, values in zip(AUC_PARTS, parts, strict=True):
+            found[f"{who}{key}:{part}"] = sum_by(own, values, n)
+
+
+def _tops(
+    found: Arrays, who: str, columns: Columns, funnel: TaskFunnel, score: Floats | None, ks: Sequence[int]
+) -> None:
+    """Per-request list metrics; `score` ranks for every task, or each task's own joint probability where None."""
+    request = column(columns, "request")
+
+    def put(key: str, per_request: lists.RequestMean) -> None:
+        found[f"{who}{key}:sum"] = np.nan_to_num(per_request.values)
+        found[f"{who}{key}:weight"] = per_request.counted.astype(np.int8)
+
+    for space in spaces(columns, funnel):
+        if not space.joint:
+            continue
+        ranked = lists.RankedLists(request, probability(columns, funnel, space) if score is None else score)
+        put(f"{space.rate}/mrr", lists.reciprocal_rank(ranked, space.label))
+        for k in ks:
+            put(f"{space.rate}/ndcg@{k}", lists.ndcg(ranked, space.label, k))
+            if space.task is funnel.tasks[-1] and has_oracle(columns, funnel, space.task):
+                p_true = joint(columns, funnel, space.task, "oracle_p_")
+                put(f"{space.rate}/expected_{space.task.name}s@{k}", lists.expected_count(ranked, p_true, k))
+    if "grade" in columns:
+        ranked = lists.RankedLists(request, ranking_score(columns, funnel) if score is None else score)
+        gain = lists.exponential_gain(column(columns, "grade"))
+        flat = lists.indifferent(ranked, gain)
+        for k in ks:
+            every = lists.ndcg(ranked, gain, k)
+            put(f"grade/ndcg@{k}", every)
+            put(f"grade/ndcg_discriminating@{k}", lists.RequestMean(np.where(flat, np.nan, every.values)))
+
+
+def write_statistics(path: Path, arrays: Mapping[str, NDArray]) -> Path:
+    """Write `compact`'s arrays as one compressed file, whole or not at all, the same bytes for the same arrays."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, part = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+                for name, values in arrays.items():
+                    member = io.BytesIO()
+                    np.lib.format.write_array(member, np.ascontiguousarray(values), allow_pickle=False)
+                    # A fixed date: committed evidence must not change where its numbers do not.
+                    info = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+                    info.compress_type = zipfile.ZIP_DEFLATED
+                    archive.writestr(info, member.getvalue())
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(part, 0o644)
+        os.replace(part, path)
+    except BaseException:
+        Path(part).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def read_statistics(path: Path) -> Arrays:
+    """Read what `write_statistics` wrote. Raises RunError where the file is missing or broken."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except FileNotFoundError:
+        raise RunError(f"{path} is missing; evaluate the run again to write its statistics.") from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        first_line = (str(error).splitlines() or [""])[0]
+        raise RunError(f"{path} cannot be read as statistics ({first_line}); evaluate the run again.") from None
