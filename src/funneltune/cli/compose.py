@@ -1,0 +1,97 @@
+"""Command line -> composed config, with every fault of a user's overrides reported at once."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import hydra
+import yaml
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from funneltune.cli.faults import Fault, explain, find_fault
+from funneltune.cli.locate import PRIMARY, config_root
+from funneltune.cli.schema import register
+from funneltune.errors import ConfigError
+
+# ValueError is Hydra's word for a group that is given a number, AssertionError OmegaConf's for a key below a null one.
+COMPOSING = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, AssertionError)
+
+
+@contextmanager
+def opened() -> Iterator[None]:
+    """Hydra at our configs, for as long as the block lasts."""
+    register()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module="hydra")
+        with hydra.initialize_config_dir(str(config_root()), job_name="funneltune", version_base="1.3"):
+            yield
+
+
+def search_path(config_dir: Path | None) -> list[str]:
+    """The override that adds a user's folder of groups."""
+    return [] if config_dir is None else [f"hydra.searchpath=['file://{config_dir}']"]
+
+
+def compose_config(overrides: Sequence[str], config_dir: Path | None = None) -> DictConfig:
+    """The composed config of a run.
+
+    Raises:
+        ConfigError: naming every override that is wrong: nearest key, choices of a group, wanted type.
+    """
+    kept = list(overrides)
+    faults: list[Fault] = []
+    with opened():
+        while True:
+            try:
+                composed = hydra.compose(PRIMARY, [*kept, *search_path(config_dir)])
+                break
+            except COMPOSING as error:
+                fault = find_fault(error, kept)
+                if isinstance(error, AssertionError):
+                    fault = Fault(error, _below_null(kept, config_dir))
+                faults.append(fault)
+                if fault.override is None:
+                    raise ConfigError("; ".join(explain(one, None) for one in faults)) from None
+                kept.remove(fault.override)  # so that the next fault shows too
+    if faults:
+        raise ConfigError("; ".join(explain(fault, composed) for fault in faults))
+    return composed
+
+
+def _below_null(overrides: Sequence[str], config_dir: Path | None) -> str | None:
+    """The override without which the rest fails no assertion any more."""
+    for suspect in (override for override in overrides if "." in override.partition("=")[0]):
+        try:
+            hydra.compose(PRIMARY, [*(o for o in overrides if o != suspect), *search_path(config_dir)])
+        except AssertionError:
+            continue
+        except COMPOSING:
+            pass
+        return suspect
+    return None
+
+
+def checked(cfg: DictConfig) -> DictConfig:
+    """The config, found able to run.
+
+    Raises:
+        ConfigError: with every fault that can be seen before anything is built.
+    """
+    from funneltune.runs import check_config
+
+    try:
+        check_config(cfg)
+    except OmegaConfBaseException as error:  # a value that is still missing, an interpolation that leads nowhere
+        raise ConfigError(explain(find_fault(error, ()), cfg)) from None
+    return cfg
+
+
+def is_first_process() -> bool:
+    """False in the further processes that Lightning starts for DDP, which replay this command line."""
+    return int(os.environ.get("LOCAL_RANK", "0")) == 0

@@ -1,0 +1,76 @@
+"""`funneltune data`: what a log holds, and whether it can be used, before any training."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from funneltune.cli.arguments import Arguments, nearest_clause
+from funneltune.cli.verb import Verb, say
+from funneltune.errors import ConfigError, DataError
+
+DEEDS = ("describe", "validate")
+
+
+def run(arguments: Arguments) -> int:
+    """Describe or validate the log that the config names."""
+    if not arguments.words:
+        raise ConfigError(f"missing one of {', '.join(DEEDS)}: funneltune data describe data=simulated.")
+    deed, *rest = arguments.words
+    if deed not in DEEDS:
+        raise ConfigError(f"data {deed} is unknown{nearest_clause(deed, DEEDS)}; it is one of {', '.join(DEEDS)}.")
+    word = Arguments(words=tuple(rest)).only_word("experiment")
+    from omegaconf import OmegaConf
+
+    from funneltune.cli.compose import checked, compose_config
+
+    overrides = [*([f"experiment={word}"] if word else []), *arguments.overrides]
+    cfg = compose_config(overrides, arguments.config_dir)
+    if arguments.show_config:
+        say(OmegaConf.to_yaml(cfg.data))
+        return 0
+    checked(cfg)
+    return _describe(cfg) if deed == "describe" else _validate(cfg)
+
+
+def _parts(cfg: Any) -> tuple[Any, Any]:
+    from hydra.utils import instantiate
+    from omegaconf import OmegaConf
+
+    from funneltune.funnel import TaskFunnel
+
+    tasks: Any = OmegaConf.to_container(cfg.data.tasks, resolve=True)
+    return instantiate(cfg.data.source), TaskFunnel.from_config(tasks)
+
+
+def _describe(cfg: Any) -> int:
+    from hydra.utils import instantiate
+
+    from funneltune.data import describe, prepare
+
+    source, funnel = _parts(cfg)
+    store = prepare(source, funnel, cfg.data.cache_dir)
+    described = describe(store, instantiate(cfg.data.split)(store))
+    say(json.dumps(described, indent=1, default=str))
+    return 0
+
+
+def _validate(cfg: Any) -> int:
+    from funneltune.data import validate
+
+    faults = validate(*_parts(cfg))
+    if faults:
+        raise DataError("; ".join(faults))
+    say("the log can be used")
+    return 0
+
+
+VERB = Verb(
+    name="data",
+    summary="what a log holds (describe), and whether it can be used (validate)",
+    usage="funneltune data describe|validate [EXPERIMENT] data=CHOICE [data.path=FILE]",
+    examples=("funneltune data validate data=homedepot data.path=train.csv.gz", "funneltune data describe quickstart"),
+    run=run,
+    keys={"data.path": "the file of a source that reads one"},
+    composes=True,
+)

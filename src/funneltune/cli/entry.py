@@ -1,0 +1,55 @@
+"""`funneltune VERB ...`: finds the verb, and turns a user's mistake into one line and exit status 2."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from funneltune.cli import data, evaluate, helptext, predict, report, study, train
+from funneltune.cli.arguments import Arguments, nearest_clause
+from funneltune.cli.verb import Verb, say
+from funneltune.errors import ConfigError, FunnelError
+
+VERBS: dict[str, Verb] = {module.VERB.name: module.VERB for module in (train, evaluate, predict, study, report, data)}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit status.
+
+    0: done. 1: a study has failed cells (or, as Python's own status, a fault of ours, with its traceback).
+    2: a mistake that the user can mend, told in one line. 130: interrupted.
+    """
+    tokens = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(tokens)
+    except FunnelError as error:
+        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return 130
+
+
+def _dispatch(tokens: list[str]) -> int:
+    if not tokens or tokens[0] in {"--help", "-h", "help"}:
+        say(helptext.general(VERBS.values()))
+        return 0
+    if tokens[0] == "--version":
+        from importlib.metadata import version
+
+        say(f"funneltune {version('funneltune')}")
+        return 0
+    verb = VERBS.get(tokens[0])
+    if verb is None:
+        raise ConfigError(
+            f"{tokens[0]} is no verb{nearest_clause(tokens[0], VERBS)}; verbs: {', '.join(VERBS)} (funneltune --help)."
+        )
+    arguments = Arguments.parse(tokens[1:])
+    if arguments.help:
+        say(helptext.of_verb(verb, arguments.config_dir))
+        return 0
+    if arguments.show_config and not verb.composes:
+        raise ConfigError(f"--cfg job says nothing here: {verb.name} composes no config.")
+    if arguments.config_dir is not None and not verb.composes:
+        raise ConfigError(f"--config-dir says nothing here: {verb.name} composes no config.")
+    return verb.run(arguments)

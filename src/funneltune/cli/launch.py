@@ -1,0 +1,77 @@
+"""Between the verb `study` and the sweeper: composing the study, and Hydra's errors told as ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from funneltune.cli.compose import compose_config, opened, search_path
+from funneltune.cli.faults import explain, find_fault
+from funneltune.cli.locate import PRIMARY
+from funneltune.errors import ConfigError
+from funneltune.experiments import CellTask, Study, StudyState, override_text, split_sweeps
+
+QUIET = ("hydra/job_logging=none", "hydra/hydra_logging=none", "hydra.output_subdir=null", "hydra.sweep.subdir=.")
+
+
+def split(overrides: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
+    """Overrides of one value, and the comma lists by key. What cannot be read is left for `compose_config` to tell."""
+    try:
+        return split_sweeps(overrides)
+    except OverrideParseException:
+        return list(overrides), {}
+
+
+def check_axes(
+    cfg: DictConfig, fixed: Sequence[str], swept: Mapping[str, Sequence[str]], config_dir: Path | None
+) -> None:
+    """Compose each value of each axis once, so that a misspelt one is told before anything runs.
+
+    Raises:
+        ConfigError: with the faults of the grid and of all its values.
+    """
+    node = OmegaConf.to_container(cfg.study, resolve=True)
+    assert isinstance(node, dict)
+    study = Study.from_config(str(cfg.name), {str(key): value for key, value in node.items()}, swept)
+    faults: dict[str, None] = {}
+    for key, values in study.axes.items():
+        for value in values:
+            try:
+                compose_config([*fixed, f"{key}={value}"], config_dir)
+            except ConfigError as error:
+                faults[str(error)] = None
+    if faults:
+        raise ConfigError("; ".join(faults))
+    study.check_baseline()
+
+
+def launch(
+    overrides: Sequence[str], folder: Path, config_dir: Path | None = None, task: CellTask | None = None
+) -> dict[str, Any]:
+    """Run a study's open cells through our sweeper and the launcher that the overrides choose; the state it ends in.
+
+    Raises:
+        FunnelError: what the sweep refuses, and what does not compose in one of its cells.
+    """
+    ours = [
+        "hydra/sweeper=funneltune",
+        f"hydra.sweep.dir={override_text(str(folder))}",
+        *QUIET,
+        *search_path(config_dir),
+    ]
+    with opened():
+        hydra = GlobalHydra.instance().hydra
+        assert hydra is not None
+        try:
+            hydra.multirun(
+                PRIMARY, task or CellTask(folder, config_dir), [*overrides, *ours], with_log_configuration=False
+            )
+        except (HydraException, OmegaConfBaseException) as error:
+            raise ConfigError(f"study: {explain(find_fault(error, overrides), None)}") from error
+    return StudyState(folder).read()

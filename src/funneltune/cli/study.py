@@ -1,0 +1,73 @@
+"""`funneltune study`: a grid of runs, compared; a second call resumes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from funneltune.cli import helptext
+from funneltune.cli.arguments import Arguments
+from funneltune.cli.verb import Verb, say
+from funneltune.errors import ConfigError, RunError
+
+
+def run(arguments: Arguments) -> int:
+    """Compose, hand the open cells to the configured launcher, report. Returns 1 if a cell failed."""
+    from omegaconf import OmegaConf
+
+    from funneltune.cli import launch
+    from funneltune.cli.compose import compose_config
+
+    word = arguments.only_word("study")
+    study_dir, asked = _take_study_dir(arguments.overrides)
+    overrides = [*([f"study={word}"] if word else []), *asked]
+    fixed, swept = launch.split(overrides)
+    cfg = compose_config(fixed, arguments.config_dir)
+    if arguments.show_config:
+        say(OmegaConf.to_yaml(cfg))
+        return 0
+    if cfg.study is None:
+        studies = dict(helptext.groups(arguments.config_dir)).get("study", [])
+        raise ConfigError(f"no study is named: funneltune study NAME; studies: {', '.join(studies)}.")
+    folder = (study_dir or Path("studies") / cfg.name).absolute()
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"study_dir={folder} is a file; choose a folder.")
+    launch.check_axes(cfg, fixed, swept, arguments.config_dir)
+    state = launch.launch(overrides, folder, arguments.config_dir)
+    from funneltune.reporting import report
+
+    report(folder)
+    say(f"records: {folder / 'cells'}\nstudy:   {folder / 'study.json'}")
+    failed = [run for run in state["runs"] if run["status"] != "finished"]
+    for one in failed:
+        say(f"failed:  {one['cell']} seed={one['seed']}: {one['error']}")
+    return 1 if failed else 0
+
+
+def _take_study_dir(overrides: Sequence[str]) -> tuple[Path | None, list[str]]:
+    """`study_dir=PATH` is the verb's own: it says where, and is no part of any run's config."""
+    found = [override.partition("=")[2] for override in overrides if override.startswith("study_dir=")]
+    if len(found) > 1 or found == [""]:
+        raise ConfigError(f"study_dir={','.join(found)}: give one folder, study_dir=PATH.")
+    if any(override.startswith("run_dir=") for override in overrides):
+        raise ConfigError("run_dir is a single run's; a study puts its runs below study_dir=PATH.")
+    return (Path(found[0]) if found else None), [o for o in overrides if not o.startswith("study_dir=")]
+
+
+VERB = Verb(
+    name="study",
+    summary="run a grid of experiments x seeds and compare them; a second call resumes",
+    usage="funneltune study STUDY [key=value ...] [study_dir=PATH]",
+    examples=(
+        "funneltune study quickstart",
+        "funneltune study quickstart tuning=frozen,adalora seed=0,1,2 study_dir=studies/three-seeds",
+        "funneltune study quickstart hydra/launcher=joblib hydra.launcher.n_jobs=2",
+    ),
+    run=run,
+    keys={
+        "study_dir": "folder of the study (default studies/<name>); finished cells in it are kept",
+        "study.seeds": "list of seeds, e.g. [0,1,2]",
+        "key=a,b,c": "several values of a key or group are an axis of the grid",
+    },
+    composes=True,
+)

@@ -1,0 +1,118 @@
+"""One cell of a study, run where the launcher puts it: this process, a joblib worker, a node of a cluster."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from funneltune.errors import FunnelError
+from funneltune.experiments import progress
+from funneltune.experiments.state import StudyState
+from funneltune.records import RECORD_NAME, RunRecord
+
+
+@dataclass(frozen=True)
+class CellTask:
+    """What the launcher calls with each cell's config. It returns how the cell ended, and raises nothing of its own.
+
+    A failed cell is written down and does not stop the others; an interrupt does.
+    """
+
+    folder: Path
+    """The study's."""
+    config_dir: Path | None = None
+    train: Callable[[DictConfig, Path], Any] | None = None
+    """Trains a config into a folder; `funneltune.runs.train` where it is None."""
+    began: float = field(default_factory=time.time)
+
+    def __call__(self, cfg: DictConfig) -> str:
+        """Run the cell whose folder is `cfg.run_dir` and return its status."""
+        run_dir = Path(cfg.run_dir)
+        cell = run_dir.relative_to(self.folder).as_posix()
+        overrides = [str(override) for override in HydraConfig.get().overrides.task]
+        state = StudyState(self.folder)
+        progress.starts(state.mark(cell, "running"), cell)
+        cfg.study, cfg.run_dir = None, None
+        error: str | None = None
+        try:
+            with _as_train_command(overrides):
+                if self.train is None and needs_own_process(cfg):
+                    error = _in_own_process(run_dir, self.config_dir)
+                else:
+                    self._trainer()(cfg, run_dir)
+        except FunnelError as fault:
+            error = " ".join(str(fault).split())
+        except Exception as fault:
+            traceback.print_exc()
+            error = f"{type(fault).__name__}: {' '.join(str(fault).split())}"
+        except BaseException:
+            state.mark(cell, "interrupted")
+            raise
+        finally:
+            _finish_wandb()
+        status = "finished" if error is None else "failed"
+        progress.ends(state.mark(cell, status, error), self.folder, cell, time.time() - self.began)
+        return status
+
+    def _trainer(self) -> Callable[[DictConfig, Path], Any]:
+        if self.train is not None:
+            return self.train
+        from funneltune import runs
+
+        return runs.train
+
+
+def needs_own_process(cfg: DictConfig) -> bool:
+    """Whether the trainer starts further processes: they replay the command line, which must be the cell's own."""
+    trainer = cfg.trainer
+    devices = trainer.get("devices", 1)
+    several = devices not in (1, "1", [0]) and not (devices == "auto" and trainer.get("accelerator") == "cpu")
+    return several or int(trainer.get("num_nodes", 1)) > 1 or "ddp" in str(trainer.get("strategy", ""))
+
+
+@contextmanager
+def _as_train_command(overrides: list[str]) -> Iterator[None]:
+    """Let the record name the command that trains this cell alone."""
+    before = sys.argv
+    sys.argv = [before[0], "train", *overrides]
+    try:
+        yield
+    finally:
+        sys.argv = before
+
+
+def _in_own_process(run_dir: Path, config_dir: Path | None) -> str | None:
+    """Train as `funneltune train` would; the error's line, or None."""
+    command = [sys.executable, "-m", "funneltune", *sys.argv[1:]]
+    if config_dir is not None:
+        command += ["--config-dir", str(config_dir)]
+    # A launcher's variables would make the child take itself for one of its ranks.
+    environment = {k: v for k, v in os.environ.items() if k not in {"LOCAL_RANK", "WORLD_SIZE", "FUNNELTUNE_RUN_DIR"}}
+    done = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True, check=False)
+    if done.returncode == 0:
+        return None
+    if done.returncode == 130:
+        raise KeyboardInterrupt
+    sys.stderr.write(done.stderr)
+    record = run_dir / RECORD_NAME
+    told = RunRecord.read(record).error if record.is_file() else None
+    last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+    return told or last.removeprefix("error: ")
+
+
+def _finish_wandb() -> None:
+    """A W&B run left open would swallow the next cell's values."""
+    wandb = sys.modules.get("wandb")
+    if wandb is not None and getattr(wandb, "run", None) is not None:
+        wandb.finish(exit_code=1)

@@ -1,0 +1,116 @@
+"""A study's folder: study.json says what its cells are and how each stands; it is written whole after every change.
+
+Cells may run in several processes (joblib, SLURM), and each updates its own entry: read, change, write under a lock.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from funneltune.errors import RunError
+from funneltune.experiments.plan import Cell, Study
+from funneltune.records import RECORD_NAME, SCHEMA_VERSION, STUDY_NAME, RunRecord, read_study, write_json
+
+
+@dataclass(frozen=True)
+class StudyState:
+    """The folder of a study and what lies in it."""
+
+    folder: Path
+
+    @property
+    def path(self) -> Path:
+        """study.json."""
+        return self.folder / STUDY_NAME
+
+    def read(self) -> dict[str, Any]:
+        """study.json's content; empty before the first call."""
+        return read_study(self.path) if self.path.is_file() else {}
+
+    def plan(self, study: Study, config: Mapping[str, Any]) -> None:
+        """Write the study, its composed config (study.yaml) and one entry per cell; what finished stays finished."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        _replace(self.folder / "study.yaml", yaml.safe_dump(dict(config), sort_keys=False))
+        runs = []
+        for cell in study.cells():
+            record = self.record_of(cell)
+            status = "finished" if record is not None and record.status == "finished" else "planned"
+            runs.append(
+                {
+                    "cell": cell.name,
+                    "seed": cell.seed,
+                    "overrides": list(cell.overrides),
+                    "status": status,
+                    "record": f"{cell.folder}/{RECORD_NAME}" if status == "finished" else None,
+                    "error": None,
+                }
+            )
+        content = {"schema_version": SCHEMA_VERSION, "study": study.to_json(), "runs": runs, "comparisons": []}
+        self._change(lambda _: content)
+
+    def record_of(self, cell: Cell) -> RunRecord | None:
+        """The record of a cell, if it has been run."""
+        path = self.folder / cell.folder / RECORD_NAME
+        return RunRecord.read(path) if path.is_file() else None
+
+    def mark(self, folder: str, status: str, error: str | None = None) -> dict[str, Any]:
+        """Set how the cell in `folder` (below the study's) stands, and return the whole state."""
+
+        def change(content: dict[str, Any]) -> dict[str, Any]:
+            for run in content["runs"]:
+                if f"cells/{run['cell']}/seed={run['seed']}" == folder:
+                    there = (self.folder / folder / RECORD_NAME).is_file()
+                    run |= {"status": status, "error": error, "record": f"{folder}/{RECORD_NAME}" if there else None}
+            return content
+
+        return self._change(change)
+
+    def compare(self, comparisons: list[dict[str, Any]]) -> None:
+        """Keep the comparisons of the cells with the baseline."""
+        self._change(lambda content: {**content, "comparisons": comparisons})
+
+    def _change(self, change: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
+        with locked(self.folder):
+            content = change(self.read())
+            write_json(self.path, content)
+        return content
+
+    @contextmanager
+    def only_one(self) -> Iterator[None]:
+        """Refuse a second process that would run the same study at the same time.
+
+        Raises:
+            RunError: if there is one.
+        """
+        cells = self.folder / "cells"
+        cells.mkdir(parents=True, exist_ok=True)
+        with locked(cells, refuse=f"study_dir={self.folder} is being run by another process; wait for it or stop it."):
+            yield
+
+
+@contextmanager
+def locked(folder: Path, refuse: str = "") -> Iterator[None]:
+    """Hold a folder's advisory lock. It goes with the process, so a killed one leaves none behind."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (fcntl.LOCK_NB if refuse else 0))
+        except BlockingIOError:
+            raise RunError(refuse) from None
+        yield
+    finally:
+        os.close(handle)
+
+
+def _replace(path: Path, text: str) -> None:
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)

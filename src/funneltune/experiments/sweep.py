@@ -1,0 +1,131 @@
+"""The sweep behind `funneltune study`: which cells are open, and who runs them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from funneltune.errors import ConfigError, FunnelError, RunError
+from funneltune.experiments.cell import CellTask
+from funneltune.experiments.plan import Cell, Study, override_text
+from funneltune.experiments.state import StudyState
+from funneltune.records import RunRecord
+
+Composed = tuple[Cell, list[str], DictConfig]
+
+
+def split_sweeps(overrides: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
+    """Overrides with one value, and those with several (`tuning=frozen,full`, `seed=range(3)`) by key."""
+    fixed: list[str] = []
+    swept: dict[str, list[str]] = {}
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        assert override.input_line is not None
+        if not override.is_sweep_override():
+            fixed.append(override.input_line)
+        elif override.is_discrete_sweep():
+            swept[override.get_key_element()] = list(override.sweep_string_iterator())
+        else:
+            raise ConfigError(f"{override.input_line} is a continuous range; a study needs a list of values.")
+    return fixed, swept
+
+
+def sweep(
+    arguments: Sequence[str], config: DictConfig, context: HydraContext, launcher: Launcher, task: CellTask
+) -> None:
+    """Run a study's open cells through a launcher. study.json tells how each ended.
+
+    Args:
+        arguments: the overrides that every cell shares, `study=NAME` among them; comma lists become axes.
+        config: Hydra's composed config of the study.
+        context: composes each cell's config.
+        launcher: Hydra's, as configured.
+        task: what the launcher was set up with; it knows the study's folder.
+
+    Raises:
+        ConfigError: if a cell's config cannot run. No cell is started then.
+        RunError: if a finished cell was made from another config, or another process is at this study.
+    """
+    from funneltune.runs import check_config
+
+    shared, swept = split_sweeps(arguments)
+    node = OmegaConf.to_container(config.study, resolve=True)
+    assert isinstance(node, dict)
+    study = Study.from_config(str(config.name), {str(k): v for k, v in node.items()}, swept)
+    study.check_baseline()
+    state = StudyState(task.folder)
+    composed = [_compose(cell, shared, config, context, state) for cell in study.cells()]
+    for cell, _, cfg in composed:
+        try:
+            check_config(cfg)
+        except FunnelError as fault:
+            raise ConfigError(f"cell {cell.name}: {fault}") from None
+    open_cells = [made for made in composed if not _is_done(made, state)]
+    with state.only_one():
+        state.plan(study, _plain_study_config(config, study))
+        for cell, _, _ in open_cells:
+            # What a killed or failed attempt left: a run folder starts empty.
+            shutil.rmtree(state.folder / cell.folder, ignore_errors=True)
+        if open_cells:
+            launcher.launch([overrides for _, overrides, _ in open_cells], initial_job_idx=0)
+
+
+def _compose(cell: Cell, shared: list[str], config: DictConfig, context: HydraContext, state: StudyState) -> Composed:
+    run_dir = f"run_dir={override_text(str(state.folder / cell.folder))}"
+    overrides = [*shared, *cell.overrides, run_dir]
+    cfg = context.config_loader.load_sweep_config(config, overrides)
+    with open_dict(cfg):
+        del cfg["hydra"]
+    cfg.study, cfg.run_dir = None, None
+    return cell, overrides, cfg
+
+
+def _is_done(made: Composed, state: StudyState) -> bool:
+    """Whether a cell has finished with this very config.
+
+    Raises:
+        RunError: if it has finished with another one, naming the keys that differ.
+    """
+    from funneltune.runs.identity import config_hash
+
+    cell, _, cfg = made
+    record = state.record_of(cell)
+    if record is None or record.status != "finished":
+        return False
+    if record.config_hash == config_hash(cfg):
+        return True
+    raise RunError(
+        f"{state.folder / cell.folder} has finished with another config ({_difference(record, cfg)}); "
+        "choose another study_dir, or delete that folder to run it again."
+    )
+
+
+def _difference(record: RunRecord, cfg: DictConfig) -> str:
+    """`tuning.target_rank was 4, is 8`, up to three of them."""
+    from funneltune.runs.identity import WHERE_NOT_WHAT, as_plain
+
+    def flat(node: Any, prefix: str = "") -> dict[str, Any]:
+        if not isinstance(node, dict) or not node:
+            return {prefix[:-1]: node}
+        return {k: v for key, child in node.items() for k, v in flat(child, f"{prefix}{key}.").items()}
+
+    then, now = flat(record.config), flat(as_plain(cfg))
+    differ = [
+        f"{key} was {then.get(key, 'absent')}, is {now.get(key, 'absent')}"
+        for key in dict.fromkeys([*then, *now])
+        if then.get(key) != now.get(key) and key.partition(".")[0] not in WHERE_NOT_WHAT
+    ]
+    return ", ".join(differ[:3]) + (f" and {len(differ) - 3} more" if len(differ) > 3 else "")
+
+
+def _plain_study_config(config: DictConfig, study: Study) -> dict[str, Any]:
+    """The composed config with the grid as it is run, the command line's comma lists included."""
+    plain = OmegaConf.to_container(config, resolve=False)
+    assert isinstance(plain, dict)
+    grid = {key: value for key, value in study.to_json().items() if key != "name"}
+    return {str(key): value for key, value in plain.items() if key != "hydra"} | {"study": grid}
