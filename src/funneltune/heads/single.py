@@ -1,0 +1,25 @@
+"""One tower per task, nothing shared above the encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from funneltune.funnel import TaskFunnel
+from funneltune.heads.towers import tower
+from funneltune.schema import HeadOutput
+
+
+class Single(nn.Module):
+    """Single-task towers: each predicts p(task | its edges) from the encoded row alone."""
+
+    def __init__(self, width: int, funnel: TaskFunnel, hidden: Sequence[int] = (128,), dropout: float = 0.0) -> None:
+        super().__init__()
+        self.towers = nn.ModuleDict({name: tower(width, hidden, dropout) for name in funnel.names})
+
+    def forward(self, inputs: Mapping[str, Float[Tensor, "rows width"]]) -> HeadOutput:
+        """One conditional logit per task."""
+        logits = {name: network(inputs[name]).squeeze(-1) for name, network in self.towers.items()}
+        return HeadOutput(logits, dict.fromkeys(logits, "conditional"))

@@ -1,0 +1,221 @@
+"""The LightningModule that all tuning methods share: wiring only, the maths lives in the rooms below."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import lightning as L
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from funneltune.backbones import Encoder
+from funneltune.data import LogDataModule
+from funneltune.errors import RunError
+from funneltune.funnel import TaskFunnel
+from funneltune.metrics import evaluate
+from funneltune.modules.meter import PredictionMeter
+from funneltune.schema import Batch, HeadOutput, LossTerms, log_probabilities
+from funneltune.tuning import TuningMethod
+
+Objective = Callable[[Batch, HeadOutput], LossTerms]
+
+
+class FunnelModule(L.LightningModule):
+    """Texts -> encoder -> interaction -> head -> objective, tuned by a `TuningMethod`.
+
+    The loss of an optimizer step is the same for any number of ranks and accumulated batches: each batch carries the
+    step's denominators, its terms add up over ranks and micro-batches, and what Lightning divides by (ranks, through
+    DDP's mean, and `accumulate_grad_batches`) is multiplied back here.
+    """
+
+    methods: ClassVar[tuple[type, ...]] = ()
+    """The tuning methods that a variant serves."""
+
+    def __init__(
+        self,
+        *,
+        encoder: Encoder,
+        interaction: nn.Module,
+        head: nn.Module,
+        objective: Objective,
+        tuning: TuningMethod,
+        funnel: TaskFunnel,
+        optimizer: Callable[..., Optimizer],
+        scheduler: Callable[..., torch.optim.lr_scheduler.LRScheduler],
+        evaluation: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.interaction = interaction
+        self.head = head
+        self.objective = objective
+        self.tuning = tuning
+        self.funnel = funnel
+        self.make_optimizer = optimizer
+        self.make_scheduler = scheduler
+        self.evaluation = dict(evaluation or {})
+        self.meter = PredictionMeter(funnel)
+        self.predicted: dict[str, dict[str, NDArray[Any]]] = {}
+        """Per split: the columns of the last evaluation, predictions included."""
+        self.measured: dict[str, dict[str, dict[str, Any]]] = {}
+        """Per split: the metrics of the last evaluation, each with its protocol."""
+        self.validated_at = -1
+        """The optimizer step of the last validation."""
+        self._saved_tuning_state: dict[str, Any] | None = None
+        encoder.boundary = tuning.lowest_trained_layer
+
+    # --- forward -----------------------------------------------------------------------------------------------
+
+    def forward(self, batch: Batch) -> HeadOutput:
+        """Logits per task and row. The encoder runs in the trainer's precision, what follows in float32."""
+        vectors = self.encoder(batch.texts)
+        with torch.autocast(device_type=vectors.device.type, enabled=False):
+            pairs = self.interaction(batch, vectors.float())
+            output: HeadOutput = self.head(dict.fromkeys(self.funnel.names, pairs))
+        return output
+
+    # --- training ----------------------------------------------------------------------------------------------
+
+    def on_fit_start(self) -> None:
+        """Tell the tuning method how many optimizer steps it has, then restore what a checkpoint kept of it."""
+        self.tuning.begin(int(self.trainer.estimated_stepping_batches))
+        if self._saved_tuning_state is not None:
+            self.tuning.load_state_dict(self._saved_tuning_state)
+            self._saved_tuning_state = None
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002 (Lightning's signature)
+        """The step's loss as this batch sees it, plus the tuning method's penalty (once per step)."""
+        terms = self.objective(batch, self(batch))
+        share = self.trainer.world_size * self.trainer.accumulate_grad_batches
+        loss = terms.total() * share
+        penalty = self.tuning.penalty().to(loss.device)
+        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(batch))
+        self.log_dict(
+            {f"train/loss_{name}": term.detach() * share for name, term in terms.terms.items()}, batch_size=len(batch)
+        )
+        if penalty.requires_grad:
+            self.log("train/penalty", penalty.detach(), batch_size=len(batch))
+        return loss + penalty
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Stop before a non-finite gradient reaches weights, moments or importance averages."""
+        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        if not torch.isfinite(norm):
+            raise RunError(
+                f"gradient norm is {norm.item()} at step {self.global_step}: nothing was updated; "
+                "lower optimizer.lr or tuning.learning_rate, or use trainer.precision=32-true."
+            )
+        self.log("train/gradient_norm", norm)
+        self.log_dict(self.tuning_scalars())
+
+    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
+        """The optimizer's step, then the tuning method's: gradients still exist, reduced and accumulated."""
+        step = self.global_step
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        self.tuning.after_step(step)
+
+    def tuning_scalars(self) -> dict[str, float]:
+        """What a variant logs of its method at each step."""
+        return {}
+
+    def configure_optimizers(self) -> Any:
+        """Groups with rates of their own: the tuning method's, and the head's at the optimizer's rate.
+
+        Vectors (biases, LayerNorm) take no weight decay, as in BERT.
+        """
+        above = [p for part in (self.interaction, self.head) for p in part.parameters() if p.requires_grad]
+        groups: list[dict[str, Any]] = [{"name": "head", "params": above}, *self.tuning.parameter_groups()]
+        split = []
+        for group in groups:
+            for decays in (True, False):
+                chosen = [p for p in group["params"] if (p.ndim >= 2) == decays]
+                if chosen:
+                    name = group["name"] + ("" if decays else "_no_decay")
+                    split.append(group | {"name": name, "params": chosen} | ({} if decays else {"weight_decay": 0.0}))
+        optimizer = self.make_optimizer(split)
+        scheduler = self.make_scheduler(optimizer, total_steps=int(self.trainer.estimated_stepping_batches))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    # --- evaluation --------------------------------------------------------------------------------------------
+
+    def _measure(self, batch: Batch) -> None:
+        self.meter.update(batch.row, log_probabilities(self(batch), self.funnel))
+
+    def _conclude(self, split: str) -> dict[str, dict[str, Any]]:
+        """Gather the split's predictions, keep them, compute the protocol's metrics and log their values."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        assert isinstance(data, LogDataModule)
+        split_rows = np.sort(data.rows(split))
+        rows, predicted = self.meter.columns(split_rows, partial=self._limited(split))
+        kept = np.searchsorted(split_rows, rows)
+        columns: dict[str, NDArray[Any]] = {name: values[kept] for name, values in data.columns(split).items()}
+        columns |= predicted
+        self.predicted[split] = columns
+        if split == "predict":
+            return {}
+        measured = evaluate(columns, self.funnel, **self.evaluation)
+        self.log_dict(
+            {f"{split}/{key}": entry["value"] for key, entry in measured.items() if entry["value"] is not None},
+            rank_zero_only=False,
+        )
+        return measured
+
+    def _limited(self, split: str) -> bool:
+        limits = {
+            "validation": self.trainer.limit_val_batches,
+            "test": self.trainer.limit_test_batches,
+            "predict": self.trainer.limit_predict_batches,
+        }
+        return limits[split] != 1.0
+
+    def on_validation_epoch_start(self) -> None:
+        """Start afresh."""
+        self.meter.begin()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
+        """Collect predictions."""
+        self._measure(batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Metrics over the whole split."""
+        self.measured["validation"] = self._conclude("validation")
+        self.validated_at = self.global_step
+
+    def on_test_epoch_start(self) -> None:
+        """Start afresh."""
+        self.meter.begin()
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
+        """Collect predictions."""
+        self._measure(batch)
+
+    def on_test_epoch_end(self) -> None:
+        """Metrics over the whole split."""
+        self.measured["test"] = self._conclude("test")
+
+    def on_predict_epoch_start(self) -> None:
+        """Start afresh."""
+        self.meter.begin()
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
+        """Collect predictions."""
+        self._measure(batch)
+
+    def on_predict_epoch_end(self) -> None:
+        """Keep the columns; there is nothing to measure."""
+        self._conclude("predict")
+
+    # --- state that torch does not keep ------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the tuning method's own state (AdaLoRA's importance averages and rank pattern)."""
+        checkpoint["tuning"] = self.tuning.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restored in `on_fit_start`, after `begin`: Lightning calls this hook before it."""
+        self._saved_tuning_state = checkpoint.get("tuning")

@@ -1,0 +1,50 @@
+"""One module per tuning method: the same wiring, its own name and logging."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from funneltune.errors import ConfigError
+from funneltune.modules.base import FunnelModule
+from funneltune.tuning import AdaLoRA, Frozen, Full, Houlsby, TuningMethod
+
+
+class FullFineTuning(FunnelModule):
+    """Every weight of the backbone moves (Devlin et al. 2019)."""
+
+    methods: ClassVar[tuple[type, ...]] = (Full,)
+
+
+class FrozenBackbone(FunnelModule):
+    """Only the head learns: what the pretrained vectors know by themselves."""
+
+    methods: ClassVar[tuple[type, ...]] = (Frozen,)
+
+
+class AdapterTuning(FunnelModule):
+    """Bottleneck adapters (Houlsby et al. 2019); logs how far they have moved from the identity."""
+
+    methods: ClassVar[tuple[type, ...]] = (Houlsby,)
+
+    def tuning_scalars(self) -> dict[str, float]:
+        """Euclidean norm of all adapter weights."""
+        squares = [p.detach().float().square().sum() for g in self.tuning.parameter_groups() for p in g["params"]]
+        return {"tuning/weight_norm": float(sum(squares)) ** 0.5}
+
+
+class AdaLoRATuning(FunnelModule):
+    """Low-rank updates whose ranks are allocated while training (Zhang et al. 2023); logs the live budget."""
+
+    methods: ClassVar[tuple[type, ...]] = (AdaLoRA,)
+
+    def tuning_scalars(self) -> dict[str, float]:
+        """Live ranks, summed over the adapted matrices."""
+        return {"tuning/live_rank": float(sum((self.tuning.rank_pattern() or {}).values()))}
+
+
+def module_class(tuning: TuningMethod) -> type[FunnelModule]:
+    """The variant that serves a tuning method."""
+    for variant in (FullFineTuning, FrozenBackbone, AdapterTuning, AdaLoRATuning):
+        if isinstance(tuning, variant.methods):
+            return variant
+    raise ConfigError(f"tuning={type(tuning).__name__} has no LightningModule; add a variant in modules/.")

@@ -1,0 +1,9 @@
+"""Build a run from a config, train it, load one back from its folder."""
+
+from funneltune.runs.assemble import Assembly, assemble
+from funneltune.runs.check import check_config
+from funneltune.runs.identity import config_hash
+from funneltune.runs.load import evaluate, load, predict
+from funneltune.runs.train import train
+
+__all__ = ["Assembly", "assemble", "check_config", "config_hash", "evaluate", "load", "predict", "train"]

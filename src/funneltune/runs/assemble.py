@@ -1,0 +1,115 @@
+"""From a config to the objects of a run: data, module, trainer. The only place that instantiates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from hydra.utils import instantiate
+from lightning.pytorch.loggers import Logger
+from omegaconf import DictConfig, OmegaConf
+
+from funneltune.backbones import Backbone, build_interaction
+from funneltune.data import LogDataModule
+from funneltune.errors import ConfigError
+from funneltune.funnel import TaskFunnel
+from funneltune.modules import FunnelModule, module_class
+from funneltune.runs.precision import resolve_precision
+
+DATA_ARGUMENTS = (
+    "texts",
+    "rows_per_batch",
+    "eval_rows_per_batch",
+    "max_tokens",
+    "workers",
+    "unique",
+    "cache_dir",
+    "slices",
+)
+
+
+@dataclass
+class Assembly:
+    """What a run is made of."""
+
+    cfg: DictConfig
+    backbone: Backbone
+    data: LogDataModule
+    module: FunnelModule
+
+
+def assemble_data(cfg: DictConfig, backbone: Backbone) -> LogDataModule:
+    """The datamodule that the config's data group describes, with the backbone's tokenizer and interaction."""
+    data = cfg.data
+    arguments = {key: OmegaConf.to_object(data)[key] for key in DATA_ARGUMENTS if key in data}  # type: ignore[index, call-overload]
+    return LogDataModule(
+        source=instantiate(data.source),
+        tasks=TaskFunnel.from_config(OmegaConf.to_container(data.tasks, resolve=True)),  # type: ignore[arg-type]
+        split=instantiate(data.split),
+        tokenizer=backbone.tokenizer(),
+        interaction=backbone.interaction,
+        seed=cfg.seed,
+        accumulate=int(cfg.trainer.get("accumulate_grad_batches", 1)),
+        **arguments,
+    )
+
+
+def assemble(cfg: DictConfig, data: LogDataModule | None = None) -> Assembly:
+    """Build data and module. Every part draws its initial weights from (seed, part), so that runs of one seed that
+    differ in their tuning method start from the same head.
+    """  # noqa: D205
+    backbone: Backbone = instantiate(cfg.backbone)
+    data = data or assemble_data(cfg, backbone)
+    funnel = data.funnel
+    torch.manual_seed(cfg.seed)
+    encoder = backbone.encoder()
+    interaction = build_interaction(backbone.interaction, encoder.width)
+    torch.manual_seed(cfg.seed + 1)
+    head = instantiate(cfg.head)(width=interaction.width, funnel=funnel)
+    torch.manual_seed(cfg.seed + 2)
+    tuning = instantiate(cfg.tuning)
+    tuning.apply(encoder.backbone)
+    module = module_class(tuning)(
+        encoder=encoder,
+        interaction=interaction,
+        head=head,
+        objective=instantiate(cfg.objective)(funnel=funnel),
+        tuning=tuning,
+        funnel=funnel,
+        optimizer=instantiate(cfg.optimizer),
+        scheduler=instantiate(cfg.scheduler),
+        evaluation=OmegaConf.to_container(cfg.metrics, resolve=True),  # type: ignore[arg-type]
+    )
+    return Assembly(cfg, backbone, data, module)
+
+
+def make_trainer(cfg: DictConfig, run_dir: Path, callbacks: Sequence[Any], loggers: Sequence[Logger]) -> L.Trainer:
+    """Lightning's trainer with the run folder as its root; the datamodule shards rows over ranks itself."""
+    arguments = OmegaConf.to_container(cfg.trainer, resolve=True)
+    assert isinstance(arguments, dict)
+    arguments.pop("_target_", None)
+    if arguments.get("use_distributed_sampler", False):
+        raise ConfigError(
+            "trainer.use_distributed_sampler=true would repeat rows and bias every metric; set it to false."
+        )
+    arguments["precision"] = resolve_precision(str(arguments.get("precision", "auto")), str(arguments["accelerator"]))
+    return L.Trainer(
+        **{
+            **arguments,
+            "default_root_dir": str(run_dir),
+            "callbacks": list(callbacks),
+            "logger": list(loggers) or False,
+            "use_distributed_sampler": False,
+        }
+    )
+
+
+def parameter_counts(module: FunnelModule) -> tuple[int, int]:
+    """(all, trainable) parameters of encoder, interaction and head."""
+    parts = (module.encoder, module.interaction, module.head)
+    parameters = [p for part in parts for p in part.parameters()]
+    return sum(p.numel() for p in parameters), sum(p.numel() for p in parameters if p.requires_grad)

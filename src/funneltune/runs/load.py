@@ -1,0 +1,92 @@
+"""A trained run, back from its folder: evaluated again, or asked about new rows."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from omegaconf import DictConfig, OmegaConf
+
+from funneltune.data import datamodule_for_file
+from funneltune.errors import RunError
+from funneltune.records import RECORD_NAME, RunRecord
+from funneltune.runs.assemble import Assembly, assemble, make_trainer
+from funneltune.runs.check import check_config
+from funneltune.runs.weights import load_weights
+
+
+def load(run: Path, **changes: Any) -> Assembly:
+    """Rebuild a finished run: the backbone from its public home, the trained tensors from the run's folder.
+
+    `changes` replaces top-level nodes of the data config (a new `path`, say).
+
+    Raises:
+        RunError: if the folder is no finished run, or its weights are missing or damaged.
+    """
+    cfg = finished_config(run)
+    for key, value in changes.items():
+        OmegaConf.update(cfg, f"data.{key}", value)
+    assembly = assemble(cfg)
+    load_weights(assembly.module, run / "weights")
+    return assembly
+
+
+def finished_config(run: Path) -> DictConfig:
+    """The config of a finished run, checked again: a config found in a folder is as untrusted as any."""
+    if not (run / RECORD_NAME).is_file():
+        raise RunError(f"run={run} holds no {RECORD_NAME}; name the folder that `funneltune train` wrote.")
+    record = RunRecord.read(run / RECORD_NAME)
+    if record.status != "finished":
+        raise RunError(f"run={run} has status {record.status!r}; only a finished run can be used, train it again.")
+    cfg = OmegaConf.load(run / "config.yaml")
+    assert isinstance(cfg, DictConfig)
+    check_config(cfg)
+    return cfg
+
+
+def evaluate(run: Path, split: str = "test") -> dict[str, dict[str, Any]]:
+    """Measure a finished run again on one of its splits: the metrics as its record holds them."""
+    if split not in {"validation", "test"}:
+        raise RunError(f"split={split!r} must be validation or test.")
+    assembly = load(run)
+    trainer = make_trainer(_single_process(assembly.cfg), run, [], [])
+    step = trainer.test if split == "test" else trainer.validate
+    step(assembly.module, datamodule=assembly.data, verbose=False)
+    return assembly.module.measured[split]
+
+
+def predict(run: Path, input: Path, output: Path) -> int:  # noqa: A002 (the command line's word)
+    """Score the rows of a table with the run's columns (labels may be missing). Returns the rows written.
+
+    Raises:
+        RunError: if the output exists or is neither .parquet nor .csv.
+        DataError: if the input breaks the run's column map.
+    """
+    if output.suffix not in {".parquet", ".csv"}:
+        raise RunError(f"output={output} must end in .parquet or .csv.")
+    if output.exists():
+        raise RunError(f"output={output} exists; name another file or remove it.")
+    cfg = finished_config(run)
+    assembly = assemble(cfg)
+    data = datamodule_for_file(assembly.data, input)
+    load_weights(assembly.module, run / "weights")
+    trainer = make_trainer(_single_process(cfg), run, [], [])
+    trainer.predict(assembly.module, datamodule=data, return_predictions=False)
+    columns = assembly.module.predicted["predict"]
+    frame = pd.DataFrame(columns)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    part = output.with_name(output.name + ".part")
+    if output.suffix == ".parquet":
+        frame.to_parquet(part, index=False, write_page_checksum=True)
+    else:
+        frame.to_csv(part, index=False)
+    os.replace(part, output)
+    return len(frame)
+
+
+def _single_process(cfg: DictConfig) -> DictConfig:
+    """The run's trainer on one device, without what only training needs."""
+    cfg = OmegaConf.merge(cfg, {"trainer": {"devices": 1, "strategy": "auto", "logger": False}})  # type: ignore[assignment]
+    return cfg

@@ -1,0 +1,22 @@
+"""The trainer's precision, chosen for the machine where the config says `auto`."""
+
+from __future__ import annotations
+
+import torch
+
+
+def resolve_precision(precision: str, accelerator: str) -> str:
+    """`auto` becomes `bf16-mixed` where the hardware multiplies bfloat16 natively, else `32-true`; others pass.
+
+    On CPUs without AVX512-BF16 or AMX, bfloat16 is emulated and slower than float32.
+    """
+    if precision != "auto":
+        return precision
+    if accelerator in {"gpu", "cuda", "auto"} and torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
+    return "bf16-mixed" if _cpu_multiplies_bfloat16() else "32-true"
+
+
+def _cpu_multiplies_bfloat16() -> bool:
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16"))

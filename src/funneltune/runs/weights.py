@@ -1,0 +1,70 @@
+"""The trained tensors of a run as safetensors, with a manifest that says how to rebuild the rest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from funneltune.errors import RunError
+from funneltune.modules import FunnelModule
+
+TENSORS, MANIFEST = "trained.safetensors", "manifest.json"
+
+
+def _above(module: FunnelModule) -> dict[str, nn.Module]:
+    return {"head": module.head, "interaction": module.interaction}
+
+
+def save_weights(module: FunnelModule, folder: Path) -> int:
+    """Write what training changed: the tuning method's tensors, the head's, the interaction's. Returns bytes written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {f"backbone.{name}": t for name, t in module.tuning.export(module.encoder.backbone).items()}
+    for prefix, part in _above(module).items():
+        tensors |= {f"{prefix}.{name}": t for name, t in part.state_dict().items()}
+    save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, folder / TENSORS)
+    manifest = {
+        "tuning": module.tuning.name,
+        "rank_pattern": module.tuning.rank_pattern(),
+        "files": {TENSORS: _sha256(folder / TENSORS)},
+    }
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
+    return sum(path.stat().st_size for path in folder.iterdir())
+
+
+def load_weights(module: FunnelModule, folder: Path) -> None:
+    """Bring a freshly assembled module to the state that `save_weights` wrote.
+
+    Raises:
+        RunError: if a file is missing, damaged (its sha256 differs), or belongs to another architecture.
+    """
+    try:
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
+        expected = manifest["files"][TENSORS]
+        if _sha256(folder / TENSORS) != expected:
+            raise RunError(f"{folder / TENSORS} is damaged: its sha256 is not the manifest's; restore it or train again.")
+        tensors = load_file(folder / TENSORS)
+    except FileNotFoundError as error:
+        raise RunError(f"{error.filename} is missing: the run has no weights; train it again.") from None
+    except (json.JSONDecodeError, KeyError, SafetensorError) as error:
+        raise RunError(f"{folder} holds unreadable weights ({error}); restore them or train again.") from None
+    parts: dict[str, dict[str, Any]] = {"backbone": {}, **{prefix: {} for prefix in _above(module)}}
+    for name, tensor in tensors.items():
+        prefix, _, rest = name.partition(".")
+        parts[prefix][rest] = tensor
+    try:
+        module.tuning.restore(module.encoder.backbone, parts.pop("backbone"), manifest)
+        for prefix, part in _above(module).items():
+            part.load_state_dict(parts[prefix])
+    except RuntimeError as error:
+        raise RunError(f"{folder} does not fit the run's config: {str(error).splitlines()[0]}") from None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
