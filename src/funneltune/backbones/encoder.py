@@ -88,7 +88,7 @@ class Encoder(nn.Module):
             states = layer(states, chunk.mask)
         return states
 
-    def upper(self, hidden: Hidden, task: str | None = None) -> Float[Tensor, "texts width"]:  # noqa: ARG002
+    def upper(self, hidden: Hidden, task: str | None = None) -> Float[Tensor, "texts width"]:
         """From the boundary to pooled vectors.
 
         `task` chooses among per-task adapters where a tuning method has them; the methods here share theirs.

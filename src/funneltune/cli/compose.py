@@ -83,10 +83,10 @@ def checked(cfg: DictConfig) -> DictConfig:
     Raises:
         ConfigError: with every fault that can be seen before anything is built.
     """
-    from funneltune.runs import check_config
+    from funneltune.experiments import check
 
     try:
-        check_config(cfg)
+        check(cfg)
     except OmegaConfBaseException as error:  # a value that is still missing, an interpolation that leads nowhere
         raise ConfigError(explain(find_fault(error, ()), cfg)) from None
     return cfg

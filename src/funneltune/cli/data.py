@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 from funneltune.cli.arguments import Arguments, nearest_clause
@@ -49,8 +50,8 @@ def _describe(cfg: Any) -> int:
     from funneltune.data import describe, prepare
 
     source, funnel = _parts(cfg)
-    store = prepare(source, funnel, cfg.data.cache_dir)
-    described = describe(store, instantiate(cfg.data.split)(store))
+    store = prepare(source, funnel, Path(cfg.data.cache_dir))
+    described = describe(store, instantiate(cfg.data.split).cut(store))
     say(json.dumps(described, indent=1, default=str))
     return 0
 

@@ -23,11 +23,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(tokens)
     except FunnelError as error:
-        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
-        return 2
+        return _tell(error)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return 130
+    except Exception as error:
+        from funneltune.experiments import user_fault
+
+        mendable = user_fault(error)
+        if mendable is None:
+            raise
+        return _tell(mendable)
+
+
+def _tell(error: FunnelError) -> int:
+    sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+    return 2
 
 
 def _dispatch(tokens: list[str]) -> int:

@@ -10,7 +10,7 @@ from funneltune.errors import ConfigError, RunError
 
 
 def run(arguments: Arguments) -> int:
-    """Print the table, and write it where `output` says."""
+    """Print the table, and write it where `output` says, or beside the records."""
     word = arguments.only_word("folder of records")
     keys = arguments.keys({}, {"output": ""})
     if word is None:
@@ -30,5 +30,5 @@ VERB = Verb(
     usage="funneltune report PATH [output=DIR]",
     examples=("funneltune report studies/quickstart output=tables",),
     run=run,
-    keys={"output": "folder to write the table into (default: only print it)"},
+    keys={"output": "folder to write table.md, table.csv and report.html into (default: PATH itself)"},
 )

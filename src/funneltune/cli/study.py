@@ -34,9 +34,10 @@ def run(arguments: Arguments) -> int:
         raise RunError(f"study_dir={folder} is a file; choose a folder.")
     launch.check_axes(cfg, fixed, swept, arguments.config_dir)
     state = launch.launch(overrides, folder, arguments.config_dir)
-    from funneltune.reporting import report
+    if any(run["record"] for run in state["runs"]):
+        from funneltune.reporting import report
 
-    report(folder)
+        report(folder)
     say(f"records: {folder / 'cells'}\nstudy:   {folder / 'study.json'}")
     failed = [run for run in state["runs"] if run["status"] != "finished"]
     for one in failed:

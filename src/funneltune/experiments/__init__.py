@@ -1,8 +1,9 @@
 """Studies: a grid of runs, kept in one folder, resumed by a second call."""
 
 from funneltune.experiments.cell import CellTask
+from funneltune.experiments.faults import check, user_fault
 from funneltune.experiments.plan import Cell, Study, override_text
 from funneltune.experiments.state import StudyState
 from funneltune.experiments.sweep import split_sweeps, sweep
 
-__all__ = ["Cell", "CellTask", "Study", "StudyState", "override_text", "split_sweeps", "sweep"]
+__all__ = ["Cell", "CellTask", "Study", "StudyState", "check", "override_text", "split_sweeps", "sweep", "user_fault"]

@@ -16,8 +16,8 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from funneltune.errors import FunnelError
 from funneltune.experiments import progress
+from funneltune.experiments.faults import user_fault
 from funneltune.experiments.state import StudyState
 from funneltune.records import RECORD_NAME, RunRecord
 
@@ -51,11 +51,11 @@ class CellTask:
                     error = _in_own_process(run_dir, self.config_dir)
                 else:
                     self._trainer()(cfg, run_dir)
-        except FunnelError as fault:
-            error = " ".join(str(fault).split())
         except Exception as fault:
-            traceback.print_exc()
-            error = f"{type(fault).__name__}: {' '.join(str(fault).split())}"
+            mendable = user_fault(fault)
+            if mendable is None:
+                traceback.print_exc()
+            error = " ".join(str(mendable or f"{type(fault).__name__}: {fault}").split())
         except BaseException:
             state.mark(cell, "interrupted")
             raise

@@ -14,6 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from funneltune.metrics.comparison import higher_is_better
 from funneltune.records import RunRecord
 
 ENDED = ("finished", "failed")
@@ -55,14 +56,9 @@ def best_so_far(state: dict[str, Any], folder: Path) -> str:
     if not values:
         return ""
     means = {cell: sum(found) / len(found) for cell, found in values.items()}
-    choose = min if lower_is_better(metric) else max
+    choose = max if higher_is_better(metric) else min
     best = choose(means, key=lambda cell: means[cell])
     return f"best {metric} {means[best]:.4f} ({best})"
-
-
-def lower_is_better(metric: str) -> bool:
-    """Whether a metric is a loss or an error."""
-    return metric.rpartition("/")[2].startswith(("log_loss", "ece", "normalised_entropy", "brier"))
 
 
 def _shown(cell: str) -> str:

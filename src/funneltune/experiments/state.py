@@ -73,10 +73,6 @@ class StudyState:
 
         return self._change(change)
 
-    def compare(self, comparisons: list[dict[str, Any]]) -> None:
-        """Keep the comparisons of the cells with the baseline."""
-        self._change(lambda content: {**content, "comparisons": comparisons})
-
     def _change(self, change: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
         with locked(self.folder):
             content = change(self.read())

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from funneltune.errors import ConfigError, FunnelError, RunError
 from funneltune.experiments.cell import CellTask
+from funneltune.experiments.faults import check
 from funneltune.experiments.plan import Cell, Study, override_text
 from funneltune.experiments.state import StudyState
 from funneltune.records import RunRecord
@@ -51,8 +52,6 @@ def sweep(
         ConfigError: if a cell's config cannot run. No cell is started then.
         RunError: if a finished cell was made from another config, or another process is at this study.
     """
-    from funneltune.runs import check_config
-
     shared, swept = split_sweeps(arguments)
     node = OmegaConf.to_container(config.study, resolve=True)
     assert isinstance(node, dict)
@@ -62,7 +61,7 @@ def sweep(
     composed = [_compose(cell, shared, config, context, state) for cell in study.cells()]
     for cell, _, cfg in composed:
         try:
-            check_config(cfg)
+            check(cfg)
         except FunnelError as fault:
             raise ConfigError(f"cell {cell.name}: {fault}") from None
     open_cells = [made for made in composed if not _is_done(made, state)]

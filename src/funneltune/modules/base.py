@@ -87,7 +87,7 @@ class FunnelModule(L.LightningModule):
             self.tuning.load_state_dict(self._saved_tuning_state)
             self._saved_tuning_state = None
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002 (Lightning's signature)
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The step's loss as this batch sees it, plus the tuning method's penalty (once per step)."""
         terms = self.objective(batch, self(batch))
         share = self.trainer.world_size * self.trainer.accumulate_grad_batches
@@ -177,7 +177,7 @@ class FunnelModule(L.LightningModule):
         """Start afresh."""
         self.meter.begin()
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Collect predictions."""
         self._measure(batch)
 
@@ -190,7 +190,7 @@ class FunnelModule(L.LightningModule):
         """Start afresh."""
         self.meter.begin()
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Collect predictions."""
         self._measure(batch)
 
@@ -202,7 +202,7 @@ class FunnelModule(L.LightningModule):
         """Start afresh."""
         self.meter.begin()
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
+    def predict_step(self, batch: Batch, batch_idx: int) -> None:
         """Collect predictions."""
         self._measure(batch)
 

@@ -27,9 +27,9 @@ class AdapterTuning(FunnelModule):
     methods: ClassVar[tuple[type, ...]] = (Houlsby,)
 
     def tuning_scalars(self) -> dict[str, float]:
-        """Euclidean norm of all adapter weights."""
-        squares = [p.detach().float().square().sum() for g in self.tuning.parameter_groups() for p in g["params"]]
-        return {"tuning/weight_norm": float(sum(squares)) ** 0.5}
+        """Euclidean norm of the adapters' weights."""
+        assert isinstance(self.tuning, Houlsby)
+        return {"tuning/weight_norm": self.tuning.weight_norm()}
 
 
 class AdaLoRATuning(FunnelModule):

@@ -29,6 +29,7 @@ DATA_ARGUMENTS = (
     "unique",
     "cache_dir",
     "slices",
+    "train_share",
 )
 
 
@@ -61,7 +62,7 @@ def assemble_data(cfg: DictConfig, backbone: Backbone) -> LogDataModule:
 def assemble(cfg: DictConfig, data: LogDataModule | None = None) -> Assembly:
     """Build data and module. Every part draws its initial weights from (seed, part), so that runs of one seed that
     differ in their tuning method start from the same head.
-    """  # noqa: D205
+    """
     backbone: Backbone = instantiate(cfg.backbone)
     data = data or assemble_data(cfg, backbone)
     funnel = data.funnel

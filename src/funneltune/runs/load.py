@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
-from funneltune.data import datamodule_for_file
 from funneltune.errors import RunError
 from funneltune.records import RECORD_NAME, RunRecord
 from funneltune.runs.assemble import Assembly, assemble, make_trainer
@@ -70,7 +69,7 @@ def predict(run: Path, input: Path, output: Path) -> int:  # noqa: A002 (the com
         raise RunError(f"output={output} exists; name another file or remove it.")
     cfg = finished_config(run)
     assembly = assemble(cfg)
-    data = datamodule_for_file(assembly.data, input)
+    data = assembly.data.for_file(input)
     load_weights(assembly.module, run / "weights")
     trainer = make_trainer(_single_process(cfg), run, [], [])
     trainer.predict(assembly.module, datamodule=data, return_predictions=False)

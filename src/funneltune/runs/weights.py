@@ -47,7 +47,9 @@ def load_weights(module: FunnelModule, folder: Path) -> None:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
         expected = manifest["files"][TENSORS]
         if _sha256(folder / TENSORS) != expected:
-            raise RunError(f"{folder / TENSORS} is damaged: its sha256 is not the manifest's; restore it or train again.")
+            raise RunError(
+                f"{folder / TENSORS} is damaged: its sha256 is not the manifest's; restore it or train again."
+            )
         tensors = load_file(folder / TENSORS)
     except FileNotFoundError as error:
         raise RunError(f"{error.filename} is missing: the run has no weights; train it again.") from None
@@ -58,7 +60,7 @@ def load_weights(module: FunnelModule, folder: Path) -> None:
         prefix, _, rest = name.partition(".")
         parts[prefix][rest] = tensor
     try:
-        module.tuning.restore(module.encoder.backbone, parts.pop("backbone"), manifest)
+        module.tuning.restore(module.encoder.backbone, parts.pop("backbone"))
         for prefix, part in _above(module).items():
             part.load_state_dict(parts[prefix])
     except RuntimeError as error:

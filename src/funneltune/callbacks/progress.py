@@ -1,0 +1,20 @@
+"""Progress while training: one quiet line of rich, nothing where no one watches."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import RichProgressBar
+
+
+class Progress(RichProgressBar):
+    """Rich's bar with loss and steps per second; off where standard output is not a terminal."""
+
+    def __init__(self, refresh_rate: int = 5, leave: bool = False) -> None:
+        super().__init__(refresh_rate=refresh_rate if sys.stdout.isatty() else 0, leave=leave)
+
+    def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
+        """The loss alone: W&B's run number means nothing here."""
+        return {k: v for k, v in super().get_metrics(trainer, pl_module).items() if k != "v_num"}

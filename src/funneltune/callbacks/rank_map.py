@@ -1,0 +1,111 @@
+"""Where AdaLoRA keeps its ranks: a map of layers and modules, now and over time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+from lightning.pytorch.loggers import WandbLogger
+from matplotlib.figure import Figure
+
+LAYER = re.compile(r"(?:^|\.)layers?\.(\d+)\.(.+)$")
+SHORT = {
+    "attention.self.query": "query",
+    "attention.self.key": "key",
+    "attention.self.value": "value",
+    "attention.output.dense": "attention out",
+    "intermediate.dense": "feed-forward in",
+    "output.dense": "feed-forward out",
+}
+
+
+class RankMap(L.Callback):
+    """Draws the live rank per layer and module, and its total over time, for methods that have ranks.
+
+    The figure goes to the run folder (`rank_map.png`) and to W&B as an image, `snapshots` times while training.
+    """
+
+    def __init__(self, snapshots: int = 5) -> None:
+        self.snapshots = snapshots
+        self._over_time: list[tuple[int, dict[str, int]]] = []
+        self._every = 1
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        """The map before the first allocation."""
+        self._every = max(1, int(trainer.estimated_stepping_batches) // max(1, self.snapshots))
+        self._take(trainer, pl_module)
+
+    def on_train_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: Any,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """A snapshot now and then."""
+        step = trainer.global_step
+        if step % self._every == 0 and self._is_new(step):
+            self._take(trainer, pl_module)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        """The final map."""
+        if self._is_new(trainer.global_step):
+            self._take(trainer, pl_module)
+        if self._over_time and trainer.is_global_zero:
+            figure = draw(self._over_time)
+            figure.savefig(Path(trainer.default_root_dir) / "rank_map.png", dpi=120)
+
+    def _is_new(self, step: int) -> bool:
+        return bool(self._over_time) and self._over_time[-1][0] != step
+
+    def _take(self, trainer: L.Trainer, pl_module: Any) -> None:
+        pattern = pl_module.tuning.rank_pattern()
+        if pattern is None:
+            return
+        self._over_time.append((trainer.global_step, dict(pattern)))
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger) and trainer.is_global_zero:
+                logger.log_image("tuning/rank_map", [draw(self._over_time)], step=trainer.global_step)
+
+
+def grid(pattern: Mapping[str, int]) -> tuple[list[str], list[int], np.ndarray]:
+    """(module names, layer numbers, ranks of shape (modules, layers)); NaN where a layer lacks a module."""
+    placed = {}
+    for name, rank in pattern.items():
+        found = LAYER.search(name)
+        layer, module = (int(found[1]), found[2]) if found else (0, name)
+        placed[SHORT.get(module, module), layer] = rank
+    modules = list(dict.fromkeys(module for module, _ in placed))
+    layers = sorted({layer for _, layer in placed})
+    ranks = np.full((len(modules), len(layers)), np.nan)
+    for (module, layer), rank in placed.items():
+        ranks[modules.index(module), layers.index(layer)] = rank
+    return modules, layers, ranks
+
+
+def draw(over_time: list[tuple[int, dict[str, int]]]) -> Figure:
+    """The newest map as a heat map with its numbers, beside the total rank over time."""
+    step, pattern = over_time[-1]
+    modules, layers, ranks = grid(pattern)
+    figure = Figure(figsize=(9, 0.5 * len(modules) + 1.8), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(2, 1))
+    most = max(max(p.values()) for _, p in over_time)
+    left.imshow(ranks, cmap="viridis", vmin=0, vmax=most, aspect="auto")
+    for (row, column), rank in np.ndenumerate(ranks):
+        if np.isfinite(rank):
+            shade = "white" if rank < 0.6 * most else "black"
+            left.text(column, row, f"{rank:.0f}", ha="center", va="center", color=shade, fontsize=9)
+    left.set_xticks(range(len(layers)), [str(layer) for layer in layers])
+    left.set_yticks(range(len(modules)), modules)
+    left.set_xlabel("layer")
+    left.set_title(f"live rank at step {step}")
+    right.step([s for s, _ in over_time], [sum(p.values()) for _, p in over_time], where="post", color="#31688e")
+    right.set_ylim(bottom=0)
+    right.set_xlabel("step")
+    right.set_title("total rank")
+    return figure

@@ -1,0 +1,27 @@
+"""Logs to batches: sources, the store, splits, sampling, collation."""
+
+from funneltune.data.baselines import bm25, popularity
+from funneltune.data.collate import Collator
+from funneltune.data.datamodule import LogDataModule
+from funneltune.data.describe import describe, validate
+from funneltune.data.sampling import RequestPlan
+from funneltune.data.sources import Simulated, Source, Table
+from funneltune.data.splits import Split
+from funneltune.data.store import LogStore
+from funneltune.data.write import prepare
+
+__all__ = [
+    "Collator",
+    "LogDataModule",
+    "LogStore",
+    "RequestPlan",
+    "Simulated",
+    "Source",
+    "Split",
+    "Table",
+    "bm25",
+    "describe",
+    "popularity",
+    "prepare",
+    "validate",
+]

@@ -1,0 +1,176 @@
+"""Rows to a batch: each text once, sorted by length, special tokens added; integers in, tensors out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from funneltune.data.sampling import Draw
+from funneltune.data.store import LogStore, TokenTable, ragged_arange
+from funneltune.errors import ConfigError
+from funneltune.schema import Batch, Interaction, Texts
+
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Specials:
+    """Tokens around a text: `[CLS] text [SEP]`, `[CLS] query [SEP] item [SEP]`; either may be absent."""
+
+    before: int | None
+    after: int | None
+
+    @classmethod
+    def of(cls, tokenizer: Any) -> Specials:
+        """The tokenizer's cls and sep, or what stands in for them (bos, eos); none where it has neither."""
+        before = tokenizer.cls_token_id if tokenizer.cls_token_id is not None else tokenizer.bos_token_id
+        after = tokenizer.sep_token_id if tokenizer.sep_token_id is not None else tokenizer.eos_token_id
+        return cls(before, after)
+
+
+@dataclass(frozen=True)
+class Collator:
+    """Turns a draw of requests into a `Batch`.
+
+    Args:
+        store: The log.
+        queries: Tokens of every query text.
+        items: Tokens of every item text.
+        specials: Tokens around texts.
+        interaction: `twin` puts the batch's unique queries and items into one list of texts; `cross` its unique pairs.
+        max_tokens: Longest text (pair) with its special tokens; a pair gives up tokens of its longer text first.
+        unique: False gives every row its own copies: the reference, and what per-example methods need.
+    """
+
+    store: LogStore
+    queries: TokenTable
+    items: TokenTable
+    specials: Specials
+    interaction: Interaction
+    max_tokens: int
+    unique: bool = True
+
+    def __post_init__(self) -> None:
+        """A pair needs room for its special tokens and one token of each text."""
+        least = 5 if self.interaction == "cross" else 3
+        if self.max_tokens < least:
+            raise ConfigError(
+                f"data.max_tokens={self.max_tokens} must be >= {least} for interaction={self.interaction}."
+            )
+
+    def __call__(self, draw: Draw) -> Batch:
+        """The draw's rows, in the draw's order."""
+        return self.rows(self.store.rows_of(draw.requests), draw)
+
+    def rows(self, rows: Integers, draw: Draw | None = None) -> Batch:
+        """Any rows of the log as a batch."""
+        query, item = self.store.column("query")[rows], self.store.column("item")[rows]
+        if self.interaction == "twin":
+            texts, pointers = self._twin(query, item)
+        else:
+            texts, pointers = self._cross(query, item)
+        labels = {name: self.store.column(name)[rows] for name in self.store.funnel.names}
+        return Batch(
+            texts=texts,
+            text_of_row={name: torch.from_numpy(index) for name, index in pointers.items()},
+            labels={name: torch.from_numpy(values.astype(np.float32)) for name, values in labels.items()},
+            observed={
+                name: torch.from_numpy(self.store.funnel.observed(labels, name).astype(np.float32))
+                for name in self.store.funnel.names
+            },
+            request=torch.from_numpy(self.store.column("request")[rows]),
+            row=torch.from_numpy(rows),
+            step_rows=draw.step_rows if draw else None,
+            step_observed=draw.step_observed if draw else {},
+        )
+
+    def _distinct(self, keys: Integers) -> tuple[Integers, Integers]:
+        if self.unique:
+            distinct, index = np.unique(keys, return_inverse=True)
+            return distinct, index.astype(np.int64)
+        return keys, np.arange(len(keys))
+
+    def _twin(self, query: Integers, item: Integers) -> tuple[Texts, Mapping[str, Integers]]:
+        room = self.max_tokens - _present(self.specials.before) - _present(self.specials.after)
+        queries, query_index = self._distinct(query)
+        items, item_index = self._distinct(item)
+        starts = [table.offsets[which] for table, which in ((self.queries, queries), (self.items, items))]
+        sizes = [
+            np.minimum(table.offsets[which + 1] - table.offsets[which], room)
+            for table, which in ((self.queries, queries), (self.items, items))
+        ]
+        ids = np.concatenate(
+            [
+                table.ids[ragged_arange(start, size)]
+                for table, start, size in zip((self.queries, self.items), starts, sizes, strict=True)
+            ]
+        )
+        lengths = np.concatenate(sizes)
+        flat, full = self._wrap([(ids, lengths)])
+        return _sorted(flat, full, full, {"query": query_index, "item": item_index + len(queries)})
+
+    def _cross(self, query: Integers, item: Integers) -> tuple[Texts, Mapping[str, Integers]]:
+        room = self.max_tokens - _present(self.specials.before) - 2 * _present(self.specials.after)
+        pairs, index = self._distinct(query.astype(np.int64) * len(self.items) + item)
+        first, second = pairs // len(self.items), pairs % len(self.items)
+        a = np.diff(self.queries.offsets)[first]
+        b = np.diff(self.items.offsets)[second]
+        a, b = longest_first(a, b, room)
+        query_ids = self.queries.ids[ragged_arange(self.queries.offsets[first], a)]
+        item_ids = self.items.ids[ragged_arange(self.items.offsets[second], b)]
+        flat, full = self._wrap([(query_ids, a), (item_ids, b)])
+        head = a + _present(self.specials.before) + _present(self.specials.after)
+        return _sorted(flat, full, head, {"pair": index})
+
+    def _wrap(self, segments: list[tuple[NDArray[np.int32], Integers]]) -> tuple[Integers, Integers]:
+        """Special tokens around each text's segments; returns the flat ids and each text's full length."""
+        before, after = self.specials.before, self.specials.after
+        added = _present(before) + len(segments) * _present(after)
+        full = sum(lengths for _, lengths in segments) + added
+        ends = full.cumsum()
+        starts = ends - full
+        flat = np.empty(int(ends[-1]) if len(ends) else 0, dtype=np.int64)
+        cursor = starts.copy()
+        if before is not None:
+            flat[cursor] = before
+            cursor = cursor + 1
+        for ids, lengths in segments:
+            flat[ragged_arange(cursor, lengths)] = ids
+            cursor = cursor + lengths
+            if after is not None:
+                flat[cursor] = after
+                cursor = cursor + 1
+        return flat, full
+
+
+def longest_first(a: Integers, b: Integers, room: int) -> tuple[Integers, Integers]:
+    """Lengths of two segments after taking tokens from the longer one (the second at a tie) until both fit `room`."""
+    low = room // 2
+    fitted = np.where(b <= low, room - b, np.minimum(a, room - low))
+    kept = np.where(a + b <= room, a, fitted)
+    return kept, np.where(a + b <= room, b, room - kept)
+
+
+def _present(token: int | None) -> int:
+    return int(token is not None)
+
+
+def _sorted(
+    flat: Integers, lengths: Integers, first_lengths: Integers, pointers: Mapping[str, Integers]
+) -> tuple[Texts, Mapping[str, Integers]]:
+    """Texts shortest first (stable), and the pointers that follow them."""
+    order = np.argsort(lengths, kind="stable")
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    starts = lengths.cumsum() - lengths
+    texts = Texts(
+        token_ids=torch.from_numpy(flat[ragged_arange(starts[order], lengths[order])]),
+        lengths=torch.from_numpy(lengths[order]),
+        first_lengths=torch.from_numpy(first_lengths[order]),
+    )
+    return texts, {name: place[index] for name, index in pointers.items()}

@@ -1,0 +1,320 @@
+"""The LightningDataModule: a source to splits to batches, sharded over ranks, resumable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import lightning as L
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from funneltune.data.collate import Collator, Specials
+from funneltune.data.sampling import Draw, RequestPlan, Requests, evaluation_draws
+from funneltune.data.sources import Source, Table
+from funneltune.data.splits import Split
+from funneltune.data.store import LogStore
+from funneltune.data.write import prepare
+from funneltune.errors import ConfigError, RunError
+from funneltune.funnel import TaskFunnel
+from funneltune.schema import Batch, Interaction
+
+SIDES = ("query", "item")
+
+
+class _Draws(Dataset[Draw]):
+    """A draw is its own index: the sampler hands draws over, `collate_fn` turns one into a batch."""
+
+    def __getitem__(self, draw: Draw) -> Draw:
+        return draw
+
+
+class _EpochSampler(Sampler[Draw]):
+    """Draws of one rank, epoch after epoch; where it stands is all its state."""
+
+    def __init__(self, module: LogDataModule) -> None:
+        self.module = module
+        self.epoch = 0
+        self.drawn = 0
+
+    def plan(self) -> RequestPlan:
+        return self.module.plan(self.epoch)
+
+    def __iter__(self) -> Iterator[Draw]:
+        rank = self.module.rank
+        for draw in self.plan().draws(rank, skip=self.drawn):
+            self.drawn += 1
+            yield draw
+        self.epoch, self.drawn = self.epoch + 1, 0
+
+    def __len__(self) -> int:
+        return len(self.plan())
+
+
+class ResumableLoader(DataLoader[Any]):
+    """A loader that knows how many batches were *trained on*, and goes on behind them.
+
+    Lightning calls `state_dict` and `load_state_dict` by itself. Prefetching workers run ahead of training, so the
+    state counts what was handed out, not what was drawn.
+    """
+
+    def __init__(self, sampler: _EpochSampler, **arguments: Any) -> None:
+        # A generator of its own, so that starting an epoch draws nothing from the global one.
+        super().__init__(_Draws(), sampler=sampler, batch_size=None, generator=torch.Generator(), **arguments)
+        self.position = sampler
+        self.epoch, self.handed_out = 0, 0
+
+    def __iter__(self) -> Any:
+        self.position.epoch, self.position.drawn = self.epoch, self.handed_out
+        length = len(self.position)
+        if self.handed_out >= length:  # saved on the last batch of an epoch: the next one is due
+            self.epoch, self.handed_out = self.epoch + 1, 0
+            self.position.epoch, self.position.drawn = self.epoch, 0
+        for batch in super().__iter__():
+            self.handed_out += 1
+            if self.handed_out == length:
+                self.epoch, self.handed_out = self.epoch + 1, 0
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """Epoch and batches handed out in it."""
+        return {"epoch": self.epoch, "handed_out": self.handed_out}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Go on behind the batches of a saved state."""
+        self.epoch, self.handed_out = int(state["epoch"]), int(state["handed_out"])
+
+
+class LogDataModule(L.LightningDataModule):
+    """A log as Lightning reads it.
+
+    Args:
+        source: Where the log comes from.
+        tasks: The labels to predict.
+        split: How it is cut.
+        texts: Templates over the fields of queries and items: `{query: "{query}", item: "{title}"}`.
+        tokenizer: The backbone's.
+        interaction: `twin` or `cross`.
+        rows_per_batch: Rows of a training batch over all ranks, made of whole requests.
+        eval_rows_per_batch: Likewise for evaluation, per rank.
+        max_tokens: Longest text with its special tokens.
+        seed: Of the order of rows.
+        workers: Loader processes; 0 collates in the training process.
+        accumulate: Batches per optimizer step.
+        unique: False encodes one text per row (the reference).
+        cache_dir: Where log stores are kept.
+        slices: Columns of the log, beside `item_cold`, that evaluations are cut by.
+        train_share: Share of the training requests that is used (data-size studies); drawn by `seed`.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: Source,
+        tasks: TaskFunnel,
+        split: Split,
+        texts: Mapping[str, str],
+        tokenizer: Any,
+        interaction: Interaction,
+        rows_per_batch: int = 128,
+        eval_rows_per_batch: int = 1024,
+        max_tokens: int = 64,
+        seed: int = 0,
+        workers: int = 0,
+        accumulate: int = 1,
+        unique: bool = True,
+        cache_dir: str | Path = "cache",
+        slices: Sequence[str] = (),
+        train_share: float = 1.0,
+    ) -> None:
+        super().__init__()
+        unknown = sorted(set(texts) ^ set(SIDES))
+        if unknown:
+            raise ConfigError(f"data.texts needs exactly the keys query and item; {unknown[0]!r} is wrong or missing.")
+        if not 0 < train_share <= 1:
+            raise ConfigError(f"data.train_share={train_share} must lie in (0, 1].")
+        self.source, self.funnel, self.split, self.texts = source, tasks, split, dict(texts)
+        self.tokenizer, self.interaction = tokenizer, interaction
+        self.rows_per_batch, self.eval_rows_per_batch, self.max_tokens = rows_per_batch, eval_rows_per_batch, max_tokens
+        self.seed, self.workers, self.accumulate, self.unique = seed, workers, accumulate, unique
+        self.cache_dir, self.slices, self.train_share = Path(cache_dir), tuple(slices), train_share
+        self._store: LogStore | None = None
+        self._requests: dict[str, Requests] = {}
+
+    # --- the log -----------------------------------------------------------------------------------------------
+
+    def prepare_data(self) -> None:
+        """Build the store if it is not there; Lightning calls this once per machine."""
+        prepare(self.source, self.funnel, self.cache_dir)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Open the store and cut it, once."""
+        if self._store is not None:
+            return
+        self._store = prepare(self.source, self.funnel, self.cache_dir)
+        for name in self.slices:
+            self._store.column(name)
+        self._requests = self.split.cut(self._store)
+        if self.train_share < 1:
+            train = self._requests["train"]
+            kept = np.random.default_rng((self.seed, 1)).permutation(train)[
+                : max(1, round(len(train) * self.train_share))
+            ]
+            self._requests["train"] = np.sort(kept)
+        tables = {
+            side: self._store.tokens(
+                "queries" if side == "query" else "items", template, self.tokenizer, self.max_tokens
+            )  # type: ignore[arg-type]
+            for side, template in self.texts.items()
+        }
+        self._collator = Collator(
+            store=self._store,
+            queries=tables["query"],
+            items=tables["item"],
+            specials=Specials.of(self.tokenizer),
+            interaction=self.interaction,
+            max_tokens=self.max_tokens,
+            unique=self.unique,
+        )
+        lengths = np.diff(self._store.request_offsets)
+        labels = {name: self._store.column(name) for name in self.funnel.names}
+        self._lengths = lengths
+        self._observed = {
+            name: np.add.reduceat(self.funnel.observed(labels, name).astype(np.int64), self._store.request_offsets[:-1])
+            for name in self.funnel.names
+        }
+
+    @property
+    def store(self) -> LogStore:
+        """The log, opened."""
+        if self._store is None:
+            self.setup()
+        assert self._store is not None
+        return self._store
+
+    def requests(self, split: str) -> Requests:
+        """Request numbers of `train`, `validation`, `test` or `predict` (all)."""
+        if split == "predict":
+            return np.arange(self.store.n_requests)
+        _ = self.store
+        return self._requests[split]
+
+    def rows(self, split: str) -> NDArray[np.int64]:
+        """Row numbers of a split, ascending."""
+        return self.store.rows_of(np.sort(self.requests(split)))
+
+    def columns(self, split: str) -> dict[str, NDArray[Any]]:
+        """What is known of a split's rows: identifiers, labels, oracle, grades, slices. In the order of `rows`."""
+        store, rows = self.store, self.rows(split)
+        known = [name for name in store.table("impressions").column_names if name.startswith("oracle_p_")]
+        known += [name for name in ("time", "price", "grade", "propensity") if store.has(name)]
+        found = {name: store.column(name)[rows] for name in ("request", "user", "query", "item", "position", *known)}
+        found |= {name: store.column(name)[rows] for name in self.funnel.names}
+        seen = np.zeros(store.table("items").num_rows, dtype=bool)
+        if self._requests:
+            seen[store.column("item")[self.rows("train")]] = True
+            found["item_cold"] = (~seen[found["item"]]).astype(np.int8)
+        categories = store.manifest["notes"].get("categories", {})
+        for name in self.slices:
+            values = store.column(name)[rows]
+            found[name] = np.asarray(categories[name], dtype=object)[values] if name in categories else values
+        return found
+
+    # --- batches -----------------------------------------------------------------------------------------------
+
+    @property
+    def rank(self) -> int:
+        """This process among the trainer's."""
+        return int(self.trainer.global_rank) if self.trainer is not None else 0
+
+    @property
+    def world_size(self) -> int:
+        """The trainer's processes."""
+        return int(self.trainer.world_size) if self.trainer is not None else 1
+
+    def plan(self, epoch: int = 0) -> RequestPlan:
+        """The training batches of an epoch."""
+        _ = self.store
+        return RequestPlan(
+            requests=self.requests("train"),
+            lengths=self._lengths,
+            observed=self._observed,
+            rows_per_batch=self.rows_per_batch,
+            seed=self.seed,
+            epoch=epoch,
+            world_size=self.world_size,
+            accumulate=self.accumulate,
+        )
+
+    def batches(self, rows: NDArray[np.int64], interaction: Interaction | None = None) -> Iterator[tuple[int, Batch]]:
+        """Any rows, in their order, as evaluation batches: (place of the first row, batch)."""
+        collator = self.collator(interaction)
+        for start in range(0, len(rows), self.eval_rows_per_batch):
+            yield start, collator.rows(rows[start : start + self.eval_rows_per_batch])
+
+    def collator(self, interaction: Interaction | None = None) -> Collator:
+        """Rows to batches, with the config's interaction or another one."""
+        from dataclasses import replace
+
+        _ = self.store
+        return self._collator if interaction is None else replace(self._collator, interaction=interaction)
+
+    def train_dataloader(self) -> ResumableLoader:
+        """Shuffled by (seed, epoch); resumable."""
+        _ = self.store
+        return ResumableLoader(
+            _EpochSampler(self),
+            collate_fn=self._collator,
+            num_workers=self.workers,
+            timeout=120 if self.workers else 0,
+            persistent_workers=False,
+        )
+
+    def _evaluation_loader(self, split: str) -> DataLoader[Any]:
+        draws = evaluation_draws(
+            self.requests(split), self._lengths, self.eval_rows_per_batch, self.rank, self.world_size
+        )
+        return DataLoader(draws, batch_size=None, collate_fn=self._collator, generator=torch.Generator())  # type: ignore[arg-type]
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """The validation split, each row once over all ranks."""
+        return self._evaluation_loader("validation")
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """The test split, likewise."""
+        return self._evaluation_loader("test")
+
+    def predict_dataloader(self) -> DataLoader[Any]:
+        """Every row of the log, likewise."""
+        return self._evaluation_loader("predict")
+
+    def for_file(self, path: Path) -> Self:
+        """The same reading of another table: the run's column map, tokenizer and texts; labels are not needed.
+
+        Raises:
+            RunError: if the run's own source is not a table.
+        """
+        if not isinstance(self.source, Table):
+            raise RunError("predict needs a run whose data source is a table: this one was trained on a simulated log.")
+        other = type(self)(
+            source=self.source.unlabelled(path),
+            tasks=self.funnel,
+            split=_Whole(),
+            texts=self.texts,
+            tokenizer=self.tokenizer,
+            interaction=self.interaction,
+            eval_rows_per_batch=self.eval_rows_per_batch,
+            max_tokens=self.max_tokens,
+            cache_dir=self.cache_dir,
+        )
+        return other
+
+
+class _Whole(Split):
+    """No split: every request is predicted."""
+
+    def cut(self, store: LogStore) -> dict[str, Requests]:
+        return {}

@@ -1,0 +1,7 @@
+"""Where logs come from."""
+
+from funneltune.data.sources.protocol import Source
+from funneltune.data.sources.simulated import Simulated
+from funneltune.data.sources.table import Table
+
+__all__ = ["Simulated", "Source", "Table"]

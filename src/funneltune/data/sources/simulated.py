@@ -1,0 +1,80 @@
+"""A log of the embedded marketplace: text, shoppers and clicks whose true probabilities are known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from funneltune.data.write import StoreWriter
+from funneltune.errors import DataError
+from funneltune.marketplace import Mixture, World, simulate
+
+LABELS = ("click", "cart", "purchase")
+
+
+class Simulated:
+    """A world and its default logging policy, by flat knobs; each is explained in `marketplace.World` and `Mixture`.
+
+    `impressions` is rounded up to whole pages; `seed` draws the world and the log.
+    """
+
+    def __init__(
+        self,
+        impressions: int = 50_000,
+        seed: int = 0,
+        items: int = 10_000,
+        queries: int = 2_000,
+        shoppers: int = 5_000,
+        domains: Sequence[str] = ("home", "fashion"),
+        page: int = 20,
+        days: int = 90,
+        ctr: float = 0.06,
+        cvr: float = 0.08,
+        click_model: str = "position",
+        position_decay: float = 0.15,
+        selection_bias: float = 0.5,
+        taste_shift: float = 0.0,
+        cold_items: float = 0.05,
+        cold_shoppers: float = 0.1,
+        fitting: float = 0.5,
+        popular: float = 0.4,
+    ) -> None:
+        self.impressions = impressions
+        self.knobs: dict[str, Any] = {
+            "seed": seed,
+            "items": items,
+            "queries": queries,
+            "shoppers": shoppers,
+            "domains": list(domains),
+            "page": page,
+            "days": days,
+            "ctr": ctr,
+            "cvr": cvr,
+            "click_model": click_model,
+            "position_decay": position_decay,
+            "selection_bias": selection_bias,
+            "taste_shift": taste_shift,
+            "cold_items": cold_items,
+            "cold_shoppers": cold_shoppers,
+        }
+        self.policy = {"fitting": fitting, "popular": popular}
+
+    def describe(self) -> dict[str, Any]:
+        """The knobs: they decide every value of the log."""
+        return {"kind": "simulated", "impressions": self.impressions, **self.knobs, **self.policy}
+
+    def write(self, writer: StoreWriter) -> None:
+        """Stream the log into a store.
+
+        Raises:
+            DataError: if a task is no label of the marketplace.
+        """
+        for task in writer.tasks.names:
+            if task not in LABELS:
+                raise DataError(f"data.tasks.{task}: the marketplace has no such label; it has {', '.join(LABELS)}.")
+        world = World(**self.knobs)
+        writer.entities("queries", {k: v.tolist() for k, v in world.queries.items()})
+        writer.entities("items", {k: v.tolist() for k, v in world.items.items()})
+        writer.entities("users", {k: v.tolist() for k, v in world.users.items()})
+        for chunk in simulate(world, Mixture(**self.policy), self.impressions):
+            writer.impressions(chunk)

@@ -1,0 +1,104 @@
+"""Which requests train, validate and test: by time, by user, by query, at random, or with items held back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from funneltune.data.store import LogStore
+from funneltune.errors import ConfigError, DataError
+
+By = Literal["time", "request", "user", "query", "item_cold"]
+SPLITS = ("train", "validation", "test")
+Requests = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Split:
+    """How a log is cut. Whole requests always stay together.
+
+    `time`: the last requests test, those before them validate. `request`, `user`, `query`: drawn at random; no user or
+    query lies in two splits. `item_cold`: a share of the items is held back, so that the test's items are unseen: a
+    request that shows a held-back test item tests, one that shows a held-back validation item validates, and only
+    requests without either train (on pages of many items that leaves few; lower the shares).
+
+    Args:
+        by: The rule.
+        validation: Share of requests (users, queries, items).
+        test: Likewise.
+        seed: Of the drawing; time needs none.
+
+    Raises:
+        ConfigError: if the shares leave nothing to train on.
+    """
+
+    by: By = "time"
+    validation: float = 0.07
+    test: float = 0.15
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the rule and the shares."""
+        if self.by not in get_args(By):
+            raise ConfigError(f"data.split.by={self.by!r} must be one of {', '.join(get_args(By))}.")
+        if not (0 < self.validation < 1 and 0 < self.test < 1 and self.validation + self.test < 1):
+            raise ConfigError(
+                f"data.split: validation={self.validation} and test={self.test} must each lie in (0, 1) and leave a "
+                "share to train on; lower one."
+            )
+
+    def cut(self, store: LogStore) -> dict[str, Requests]:
+        """Request numbers of each split, in ascending order.
+
+        Raises:
+            DataError: if a split would be empty.
+        """
+        first_row = store.request_offsets[:-1]
+        if self.by == "time":
+            found = self._by_time(store, first_row)
+        elif self.by == "item_cold":
+            found = self._by_item(store)
+        else:
+            members = np.arange(store.n_requests) if self.by == "request" else store.column(self.by)[first_row]
+            found = self._by_group(np.asarray(members))
+        for name in SPLITS:
+            if not len(found[name]):
+                raise DataError(
+                    f"data.split.by={self.by} leaves no request for {name} out of {store.n_requests}; "
+                    "change the shares or the rule."
+                )
+        return found
+
+    def _by_time(self, store: LogStore, first_row: NDArray[np.int64]) -> dict[str, Requests]:
+        if not store.has("time"):
+            raise DataError("data.split.by=time, but the log has no time column; map one, or split by request.")
+        order = np.argsort(store.column("time")[first_row], kind="stable")
+        n_test, n_validation = round(len(order) * self.test), round(len(order) * self.validation)
+        last = len(order) - n_test
+        return {
+            "train": np.sort(order[: last - n_validation]),
+            "validation": np.sort(order[last - n_validation : last]),
+            "test": np.sort(order[last:]),
+        }
+
+    def _drawn(self, n: int) -> NDArray[np.int8]:
+        """Per group: 0 train, 1 validation, 2 test."""
+        order = np.random.default_rng(self.seed).permutation(n)
+        kind = np.zeros(n, dtype=np.int8)
+        n_test, n_validation = round(n * self.test), round(n * self.validation)
+        kind[order[:n_test]] = 2
+        kind[order[n_test : n_test + n_validation]] = 1
+        return kind
+
+    def _by_group(self, member: NDArray[np.int64]) -> dict[str, Requests]:
+        groups, index = np.unique(member, return_inverse=True)
+        kind = self._drawn(len(groups))[index]
+        return {name: np.flatnonzero(kind == code) for code, name in enumerate(SPLITS)}
+
+    def _by_item(self, store: LogStore) -> dict[str, Requests]:
+        items, index = np.unique(store.column("item"), return_inverse=True)
+        kind = np.maximum.reduceat(self._drawn(len(items))[index], store.request_offsets[:-1])
+        return {name: np.flatnonzero(kind == code) for code, name in enumerate(SPLITS)}

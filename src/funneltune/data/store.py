@@ -1,0 +1,167 @@
+"""The log store: a normalised, memory-mapped log of integers, with each text once and its tokens computed once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import string
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from funneltune.data.folders import built_folder
+from funneltune.errors import ConfigError, DataError
+from funneltune.funnel import TaskFunnel
+
+Side = Literal["queries", "items", "users"]
+MANIFEST = "store.json"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class TokenTable:
+    """Token ids of every text of one side, without special tokens, laid end to end."""
+
+    ids: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        """Number of texts."""
+        return len(self.offsets) - 1
+
+
+class LogStore:
+    """One log on disk: `impressions` in request order, and the tables of queries, items and users they point to.
+
+    Columns are Arrow IPC, memory-mapped: a column is a NumPy view, nothing is read until it is used.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            self.manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
+        except (OSError, json.JSONDecodeError) as error:
+            raise DataError(f"{folder} is no log store ({error}); delete it, it will be built again.") from None
+        self.folder = folder
+        self.funnel = TaskFunnel.from_config(self.manifest["tasks"])
+        self.fingerprint: str = self.manifest["fingerprint"]
+        self._tables: dict[str, pa.Table] = {}
+
+    def table(self, name: str) -> pa.Table:
+        """`impressions`, `queries`, `items` or `users`, memory-mapped."""
+        if name not in self._tables:
+            with pa.memory_map(str(self.folder / f"{name}.arrow")) as source:
+                self._tables[name] = pa.ipc.open_file(source).read_all()
+        return self._tables[name]
+
+    @property
+    def n_rows(self) -> int:
+        """Impressions."""
+        return int(self.table("impressions").num_rows)
+
+    @property
+    def n_requests(self) -> int:
+        """Requests."""
+        return len(self.request_offsets) - 1
+
+    @cached_property
+    def request_offsets(self) -> NDArray[np.int64]:
+        """Rows of request r are `request_offsets[r] : request_offsets[r + 1]`."""
+        request = self.column("request")
+        starts = np.flatnonzero(np.diff(request, prepend=-1))
+        return np.append(starts, len(request)).astype(np.int64)
+
+    def has(self, name: str) -> bool:
+        """Whether the impressions have a column."""
+        return name in self.table("impressions").column_names
+
+    def column(self, name: str) -> NDArray[Any]:
+        """A column of the impressions, without a copy where it is one chunk."""
+        if not self.has(name):
+            raise DataError(
+                f"the log has no column {name!r}; it has {', '.join(self.table('impressions').column_names)}."
+            )
+        chunked = self.table("impressions").column(name)
+        if chunked.num_chunks == 1:
+            return chunked.chunk(0).to_numpy(zero_copy_only=True)  # type: ignore[no-any-return]
+        return chunked.to_numpy()  # type: ignore[no-any-return]
+
+    def rows_of(self, requests: NDArray[np.int64]) -> NDArray[np.int64]:
+        """All rows of some requests, in their order."""
+        return ragged_arange(self.request_offsets[:-1][requests], np.diff(self.request_offsets)[requests])
+
+    # --- texts -------------------------------------------------------------------------------------------------
+
+    def text(self, side: Side, template: str) -> list[str]:
+        """Every text of a side, from a template over its fields: `"{title}"`, `"{brand} {title}"`.
+
+        Raises:
+            ConfigError: if the template names a field that the side does not have.
+        """
+        table = self.table(side)
+        columns = {}
+        for _, field, _, _ in string.Formatter().parse(template):
+            if field is None:
+                continue
+            if field not in table.column_names:
+                near = get_close_matches(field, table.column_names, 1)
+                hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(table.column_names)}."
+                raise ConfigError(f"data.texts: {template!r} names {field!r}, which {side} do not have{hint}")
+            columns[field] = table.column(field).to_pylist()
+        if not columns:
+            raise ConfigError(
+                f"data.texts: {template!r} names no field of {side}; write one in braces, as '{{title}}'."
+            )
+        if len(columns) == 1 and template == "{" + next(iter(columns)) + "}":
+            return [str(value or "") for value in next(iter(columns.values()))]
+        return [
+            template.format(**{k: "" if v is None else v for k, v in zip(columns, values, strict=True)})
+            for values in zip(*columns.values(), strict=True)
+        ]
+
+    def tokens(self, side: Side, template: str, tokenizer: Any, max_tokens: int) -> TokenTable:
+        """Token ids of every text of a side, computed once per tokenizer, template and length, then memory-mapped."""
+        key = hashlib.sha256(
+            json.dumps([tokenizer_fingerprint(tokenizer), side, template, max_tokens]).encode()
+        ).hexdigest()[:16]
+        with built_folder(self.folder / f"tokens-{key}") as part:
+            if part is not None:
+                encoded = tokenizer(
+                    self.text(side, template), add_special_tokens=False, truncation=True, max_length=max_tokens
+                )["input_ids"]
+                lengths = np.fromiter(map(len, encoded), dtype=np.int64, count=len(encoded))
+                ids = np.fromiter((t for text in encoded for t in text), dtype=np.int32, count=int(lengths.sum()))
+                np.save(part / "ids.npy", ids)
+                np.save(part / "offsets.npy", np.append(0, lengths.cumsum()))
+        folder = self.folder / f"tokens-{key}"
+        ids = np.load(folder / "ids.npy", mmap_mode="r")
+        return TokenTable(ids, np.load(folder / "offsets.npy", mmap_mode="r"))
+
+
+def tokenizer_fingerprint(tokenizer: Any) -> str:
+    """sha256 of everything a fast tokenizer does."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        raise ConfigError(f"backbone: {type(tokenizer).__name__} is no fast tokenizer; it needs a tokenizer.json.")
+    return hashlib.sha256(backend.to_str().encode()).hexdigest()
+
+
+def ragged_arange(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The ranges `starts[i] : starts[i] + lengths[i]`, laid end to end."""
+    lengths = np.asarray(lengths, dtype=np.int64)
+    ends = lengths.cumsum()
+    if not len(ends):
+        return np.zeros(0, dtype=np.int64)
+    return np.arange(ends[-1]) + np.repeat(np.asarray(starts, dtype=np.int64) - (ends - lengths), lengths)
+
+
+def stores(source: Mapping[str, Any], tasks: TaskFunnel) -> str:
+    """The fingerprint of a log: its source, its tasks, the store's layout."""
+    content = {"version": VERSION, "source": source, "tasks": tasks.to_config()}
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()

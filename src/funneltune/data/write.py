@@ -1,0 +1,123 @@
+"""Build a log store from a source, as a stream: nothing but integers is ever held for the whole log."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from funneltune.data.folders import built_folder
+from funneltune.data.sources.protocol import Source
+from funneltune.data.store import MANIFEST, VERSION, LogStore, Side, stores
+from funneltune.errors import DataError
+from funneltune.funnel import TaskFunnel
+
+IDENTIFIERS = {"request": np.int64, "user": np.int32, "query": np.int32, "item": np.int32}
+
+
+class StoreWriter:
+    """Takes a source's tables and its impressions, chunk by chunk, rows of a request together and in order."""
+
+    def __init__(self, folder: Path, tasks: TaskFunnel) -> None:
+        self.folder = folder
+        self.tasks = tasks
+        self.counts: dict[str, int] = {}
+        self.notes: dict[str, Any] = {}
+        """What the source dropped or changed, counted; kept in the store's manifest."""
+        self._writer: pa.RecordBatchFileWriter | None = None
+        self._file: Any = None
+        self._last_request = -1
+
+    def __enter__(self) -> Self:
+        """Nothing to open until the first rows come."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close what is open."""
+        if self._writer is not None:
+            self._writer.close()
+            self._file.close()
+
+    def entities(self, side: Side, columns: Mapping[str, Any]) -> None:
+        """Write the table of queries, items or users: `key` and any further columns, one row per identifier."""
+        table = pa.table({name: pa.array(values) for name, values in columns.items()})
+        with pa.OSFile(str(self.folder / f"{side}.arrow"), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+            writer.write_table(table)
+        self.counts[side] = table.num_rows
+
+    def impressions(self, columns: Mapping[str, NDArray[Any]]) -> None:
+        """Append rows. Requests are numbered 0, 1, 2, ... over all calls.
+
+        Raises:
+            DataError: if a request comes back after another one, or a label is not 0 or 1.
+        """
+        request = np.asarray(columns["request"], dtype=np.int64)
+        if not len(request):
+            return
+        steps = np.diff(request, prepend=self._last_request)
+        if ((steps < 0) | (steps > 1)).any():
+            raise DataError("the source hands over requests out of order; rows of a request must lie together.")
+        self._last_request = int(request[-1])
+        typed = {name: np.asarray(columns[name], dtype=kind) for name, kind in IDENTIFIERS.items()}
+        for task in self.tasks.names:
+            label = np.asarray(columns[task])
+            if not np.isin(label, (0, 1)).all():
+                raise DataError(f"label {task!r} holds {label[~np.isin(label, (0, 1))][0]!r}; a label is 0 or 1.")
+            typed[task] = label.astype(np.int8)
+        for name, values in columns.items():
+            if name not in typed:
+                array = np.asarray(values)
+                typed[name] = array.astype(np.float32) if array.dtype == np.float64 and name != "time" else array
+        batch = pa.record_batch({name: pa.array(values) for name, values in typed.items()})
+        if self._writer is None:
+            self._file = pa.OSFile(str(self.folder / "impressions.parts.arrow"), "wb")
+            self._writer = pa.ipc.new_file(self._file, batch.schema)
+        self._writer.write_batch(batch)
+        self.counts["impressions"] = self.counts.get("impressions", 0) + len(request)
+
+    def finish(self) -> None:
+        """Rewrite the impressions as one record batch, so that every column is one zero-copy array."""
+        if self._writer is None:
+            raise DataError("the source has no rows; a log needs at least one impression.")
+        self._writer.close()
+        self._file.close()
+        self._writer = None
+        parts = self.folder / "impressions.parts.arrow"
+        with pa.memory_map(str(parts)) as source:
+            table = pa.ipc.open_file(source).read_all().combine_chunks()
+            target = str(self.folder / "impressions.arrow")
+            with pa.OSFile(target, "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+                for batch in table.to_batches():
+                    writer.write_batch(batch)
+        parts.unlink()
+
+
+def prepare(source: Source, tasks: TaskFunnel, cache_dir: Path) -> LogStore:
+    """The store of a source's log: built once, then found by its fingerprint.
+
+    Raises:
+        DataError: whatever the source finds wrong with its log. Nothing is left behind then.
+    """
+    described = source.describe()
+    fingerprint = stores(described, tasks)
+    folder = cache_dir / f"log-{fingerprint[:16]}"
+    with built_folder(folder) as part:
+        if part is not None:
+            with StoreWriter(part, tasks) as writer:
+                source.write(writer)
+                writer.finish()
+            manifest = {
+                "version": VERSION,
+                "fingerprint": fingerprint,
+                "source": described,
+                "tasks": tasks.to_config(),
+                "counts": writer.counts,
+                "notes": writer.notes,
+            }
+            (part / MANIFEST).write_text(json.dumps(manifest, indent=1, default=str))
+    return LogStore(folder)

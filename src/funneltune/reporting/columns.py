@@ -1,0 +1,115 @@
+"""What a table shows of a run: one column per number, its heading and how it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from funneltune.funnel import TaskFunnel
+from funneltune.records import RunRecord, number
+
+Style = Literal["score", "count", "share", "milliseconds", "megabytes", "seconds"]
+Group = Literal["quality", "cost"]
+
+PREFERRED_DEPTH = 10
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column. `key` is a metric key (`ctr/auc`), or `parameters.x` / `cost.x` for a record's own fields."""
+
+    key: str
+    heading: tuple[str, str]
+    """Two lines, to keep columns narrow: `("CVR AUC", "clicks")`."""
+    style: Style
+    group: Group
+
+    @property
+    def title(self) -> str:
+        """The heading on one line."""
+        return " ".join(part for part in self.heading if part)
+
+    def of_record(self, record: RunRecord) -> float | None:
+        """The number that a run has for this column."""
+        section, _, field = self.key.partition(".")
+        if section in ("parameters", "cost"):
+            return number(getattr(record, section).get(field))
+        return record.value(self.key)
+
+    def text(self, value: float | None, spread: float | None = None) -> str:
+        """The number as a table shows it, with the seeds' standard deviation where there is one."""
+        if value is None:
+            return "-"
+        if self.style == "score":
+            tail = f" ±{spread:.4f}".replace("±0.", "±.") if spread is not None else ""
+            return f"{value:.4f}{tail}"
+        if self.style == "share":
+            return f"{100 * value:.2f}%"
+        if self.style == "megabytes":
+            return f"{value / 1e6:,.1f}"
+        return f"{value:,.0f}" if self.style in ("count", "seconds") else f"{value:,.1f}"
+
+
+COST = (
+    Column("parameters.trainable_start", ("trainable", "start"), "count", "cost"),
+    Column("parameters.trainable_end", ("trainable", "end"), "count", "cost"),
+    Column("parameters.share", ("share", "trained"), "share", "cost"),
+    Column("cost.step_milliseconds_median", ("step ms", "median"), "milliseconds", "cost"),
+    Column("cost.rows_per_second", ("rows", "per s"), "count", "cost"),
+    Column("cost.peak_memory_bytes", ("peak", "MB"), "megabytes", "cost"),
+    Column("cost.saved_bytes", ("saved", "MB"), "megabytes", "cost"),
+    Column("cost.wall_seconds", ("wall", "s"), "seconds", "cost"),
+)
+
+
+def columns_of(records: Iterable[RunRecord]) -> tuple[Column, ...]:
+    """The columns of a table over these records: quality by their funnels' names, then cost; none that all lack."""
+    held = list(records)
+    wanted: dict[str, Column] = {}
+    for record in held:
+        if record.funnel:
+            for column in quality_columns(record.tasks(), _depth(record)):
+                wanted.setdefault(column.key, column)
+    found: dict[str, Column] = {}
+    for key, column in wanted.items():
+        if any(key in record.metrics.get("test", {}) for record in held):
+            found[key] = column
+    costs = [column for column in COST if any(column.of_record(record) is not None for record in held)]
+    return (*found.values(), *costs)
+
+
+def quality_columns(funnel: TaskFunnel, depth: int = PREFERRED_DEPTH) -> list[Column]:
+    """AUC of every rate in each of its spaces, then NDCG, log loss and calibration."""
+
+    def score(key: str, first: str, second: str = "") -> Column:
+        return Column(key, (first, second), "score", "quality")
+
+    found = []
+    for task in funnel.tasks:
+        rate = shown(task.rate)
+        if not task.given:
+            found.append(score(f"{task.rate}/auc", f"{rate} AUC"))
+            continue
+        observed = "clicks" if task.given == ("click",) else "observed"
+        found.append(score(f"{task.rate}/auc", f"{rate} AUC", observed))
+        found.append(score(f"{task.rate}_entire/expected_auc", f"{rate} AUC", "entire"))
+        found.append(score(f"{task.joint_rate}/auc", f"{shown(task.joint_rate)} AUC"))
+    first, last = funnel.tasks[0], funnel.tasks[-1]
+    last_rate = last.joint_rate if last.given else last.rate
+    found.append(score(f"{last_rate}/ndcg@{depth}", shown(last_rate), f"NDCG@{depth}"))
+    found.append(score(f"grade/ndcg@{depth}", "grade", f"NDCG@{depth}"))
+    found.append(score(f"{first.rate}/log_loss", shown(first.rate), "log loss"))
+    found.append(score(f"{first.rate}/ece", shown(first.rate), "ECE"))
+    return found
+
+
+def shown(rate: str) -> str:
+    """A rate as tables write it: `ctr` is an abbreviation, `relevant` a word."""
+    return rate.upper() if len(rate) <= 5 and not any(letter in rate for letter in "_ ") else rate
+
+
+def _depth(record: RunRecord) -> int:
+    """The depth of the record's NDCG: 10 where it has that, else its smallest."""
+    found = {int(key.rpartition("@")[2]) for key in record.metrics.get("test", {}) if "/ndcg@" in key}
+    return PREFERRED_DEPTH if not found or PREFERRED_DEPTH in found else min(found)

@@ -1,0 +1,98 @@
+"""From any folder of records to the printed table, table.md, table.csv and report.html."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from funneltune.errors import RunError
+from funneltune.metrics import Comparison
+from funneltune.records import STUDY_NAME, RecordFolder, as_json, read_records, write_json
+from funneltune.reporting.comparisons import compare, headline
+from funneltune.reporting.page import to_html
+from funneltune.reporting.render import console_for, to_console, to_csv, to_markdown
+from funneltune.reporting.table import Table, table
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `report` found and where it wrote it."""
+
+    table: Table
+    comparisons: tuple[Comparison, ...]
+    folder: Path
+
+
+def report(path: Path | str, output: Path | str | None = None, console: Console | None = None) -> Report:
+    """Print the table of a study, its evidence, a folder of runs or one run, and write it to `output`.
+
+    `output` is the folder itself by default; then the study.json there, if any, learns its comparisons as well.
+
+    Raises:
+        RunError: The folder is missing, holds no record, or holds one of another version; `output` is a file.
+    """
+    records, made = _made(path, output)
+    out = console or console_for()
+    out.print(to_console(made.table, made.comparisons, headline(records, made.comparisons), out.width))
+    return made
+
+
+def write_report(path: Path | str, output: Path | str | None = None) -> Report:
+    """`report` without printing."""
+    return _made(path, output)[1]
+
+
+def _made(path: Path | str, output: Path | str | None) -> tuple[RecordFolder, Report]:
+    records = read_records(path)
+    folder = Path(output) if output is not None else records.path
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"output={folder} is a file; name a folder.")
+    shown, found = table(records), comparisons_of(records)
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / "table.md", to_markdown(shown, found))
+    _write(folder / "table.csv", to_csv(shown))
+    _write(folder / "report.html", to_html(shown, found, records))
+    if output is None and records.study is not None:
+        _keep(records.path / STUDY_NAME, records.study, found)
+    return records, Report(shown, tuple(found), folder)
+
+
+def comparisons_of(records: RecordFolder) -> list[Comparison]:
+    """A study's cells against its baseline; else what the runs themselves recorded against their baselines."""
+    found = compare(records)
+    if found or records.study is not None:
+        return found
+    return [comparison for run in records.runs for comparison in recorded(run.record.comparisons, run.cell)]
+
+
+def recorded(entries: Sequence[dict[str, Any]], cell: str) -> list[Comparison]:
+    """Comparisons as a run's record holds them; entries of another shape are left out."""
+    names = set(Comparison.__dataclass_fields__)
+    whole = [entry for entry in entries if set(entry) <= names and {"metric", "baseline", "verdict"} <= set(entry)]
+    return [Comparison(**({"cell": cell} | entry)) for entry in whole]
+
+
+def _keep(path: Path, study: dict[str, Any], comparisons: Sequence[Comparison]) -> None:
+    """Write the comparisons into study.json where they are new; the same records give the same file."""
+    plain = as_json([comparison.to_json() for comparison in comparisons])
+    if study.get("comparisons") != plain:
+        write_json(path, {**study, "comparisons": plain})
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    handle, part = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(part, 0o644)
+        os.replace(part, path)
+    except BaseException:
+        Path(part).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,308 @@
+"""Low-rank updates whose ranks are allocated while training (AdaLoRA, Zhang et al. 2023), through PEFT.
+
+PEFT implements the update and the allocator; what every wrapper around it forgets is done here: the orthogonality term
+(PEFT adds it only to a loss that the wrapped model returns, and also in evaluation), the allocator's call at the right
+moment with the right step count, its state in checkpoints, and the proof that the final rank is the promised one.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from peft import AdaLoraConfig, get_peft_model
+from peft.tuners.adalora import AdaLoraModel
+from peft.tuners.adalora.layer import AdaLoraLayer
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from funneltune.errors import TuningError
+from funneltune.tuning.protocol import WeightTuning
+from funneltune.tuning.schedule import RankSchedule
+
+ADAPTER = "allocated"  # PEFT finds an adapter's tensors by substring: the name must occur in no module's
+AVERAGES = ("ipt", "exp_avg_ipt", "exp_avg_unc")
+BERT_LIKE = r".*encoder\.layer\.\d+\.(attention\.self\.(query|key|value)|attention\.output\.dense|intermediate\.dense|output\.dense)"
+"""All six matrices of a layer, as in the paper; anchored to the encoder, or the pooler's `dense` would match too."""
+
+
+def orthogonality(factors: list[Tensor]) -> Float[Tensor, ""]:
+    """Mean over all P and Q of the Frobenius norm of (P P^T - I), each factor with its rank first; in float32.
+
+    Zhang et al. 2023, eq. 4, as the authors' code and PEFT have it: not squared, averaged over the factors.
+    """
+    norms = []
+    with torch.autocast(device_type=factors[0].device.type, enabled=False):
+        for factor in factors:
+            wide = factor.float()
+            norms.append(torch.linalg.matrix_norm(wide @ wide.T - torch.eye(len(wide), device=wide.device)))
+        return torch.stack(norms).mean()
+
+
+class AdaLoRA(WeightTuning):
+    """AdaLoRA on every matrix that `targets` matches.
+
+    Args:
+        target_rank: Final rank per matrix, on average; the final total is exactly target_rank x matrices.
+        initial_rank: Rank that every matrix starts with; the paper takes 1.5 x target.
+        alpha: The update is scaled by alpha / initial_rank, throughout.
+        warmup_share: Share of the steps before the budget falls.
+        final_share: Share of the steps after it has fallen.
+        warmup_steps: Likewise in steps; overrides the share.
+        final_steps: Likewise in steps; overrides the share.
+        interval: Steps between allocations, the paper's delta T.
+        beta1: Of the importance's running average.
+        beta2: Of its uncertainty's running average.
+        orthogonality: Weight of the orthogonality term, the paper's gamma.
+        dropout: On the input of the update.
+        targets: A regular expression that the whole name of a module must match; None: all six of BERT's.
+        learning_rate: Of the update's factors.
+
+    Raises:
+        TuningError: if a value is out of range or the expression matches nothing.
+    """
+
+    name = "adalora"
+    label = "AdaLoRA"
+
+    def __init__(
+        self,
+        target_rank: int = 8,
+        initial_rank: int = 12,
+        alpha: float = 16.0,
+        warmup_share: float = 0.1,
+        final_share: float = 0.3,
+        warmup_steps: int | None = None,
+        final_steps: int | None = None,
+        interval: int = 1,
+        beta1: float = 0.85,
+        beta2: float = 0.85,
+        orthogonality: float = 0.1,
+        dropout: float = 0.0,
+        targets: str | None = None,
+        learning_rate: float = 1e-3,
+    ) -> None:
+        super().__init__(learning_rate)
+        if target_rank < 1:
+            raise TuningError(f"tuning.target_rank={target_rank} must be >= 1.")
+        if initial_rank <= target_rank:
+            raise TuningError(
+                f"tuning.initial_rank={initial_rank} must be > target_rank={target_rank}: there is nothing to prune; "
+                f"the paper takes 1.5 times the target ({max(target_rank + 1, round(1.5 * target_rank))})."
+            )
+        for field, value, allowed in (
+            ("alpha", alpha, alpha > 0),
+            ("orthogonality", orthogonality, orthogonality >= 0),
+            ("dropout", dropout, 0 <= dropout < 1),
+            ("beta1", beta1, 0 < beta1 < 1),
+            ("beta2", beta2, 0 < beta2 < 1),
+            ("warmup_share", warmup_share, 0 <= warmup_share < 1),
+            ("final_share", final_share, 0 < final_share < 1),
+        ):
+            if not allowed:
+                raise TuningError(f"tuning.{field}={value} is out of range; see configs/tuning/adalora.yaml.")
+        self.target_rank, self.initial_rank, self.alpha = target_rank, initial_rank, alpha
+        self.warmup_share, self.final_share = warmup_share, final_share
+        self.warmup_steps, self.final_steps, self.interval = warmup_steps, final_steps, interval
+        self.beta1, self.beta2, self.weight, self.dropout = beta1, beta2, orthogonality, dropout
+        self.targets = targets
+        self._schedule: RankSchedule | None = None
+        self._steps_done = 0
+        self._finished = False
+
+    # --- before training ---------------------------------------------------------------------------------------
+
+    def apply(self, backbone: PreTrainedModel) -> None:
+        """Put an SVD-shaped update of rank `initial_rank` beside every matched matrix; everything else is frozen."""
+        config = AdaLoraConfig(
+            init_r=self.initial_rank,
+            target_r=self.target_rank,
+            lora_alpha=self.alpha,  # type: ignore[arg-type]
+            lora_dropout=self.dropout,
+            target_modules=self.targets or BERT_LIKE,
+            beta1=self.beta1,
+            beta2=self.beta2,
+            deltaT=self.interval,
+            orth_reg_weight=self.weight,
+            tinit=0,
+            tfinal=1,
+            total_step=2**31,  # PEFT wants a number now; `begin` sets the real one
+        )
+        try:
+            wrapped = get_peft_model(backbone, config, adapter_name=ADAPTER)
+        except ValueError as error:
+            raise TuningError(
+                f"tuning.targets={self.targets or BERT_LIKE!r} fits no module of {type(backbone).__name__} "
+                f"({str(error).splitlines()[0][:120]}); give an expression that matches whole module names."
+            ) from None
+        self._peft: AdaLoraModel = wrapped.base_model
+        self._backbone = backbone
+
+    def begin(self, total_steps: int) -> None:
+        """Fix the schedule in optimizer steps."""
+        self._schedule = RankSchedule(
+            total_steps=total_steps,
+            warmup_steps=round(self.warmup_share * total_steps) if self.warmup_steps is None else self.warmup_steps,
+            final_steps=max(1, round(self.final_share * total_steps)) if self.final_steps is None else self.final_steps,
+            interval=self.interval,
+        )
+        config = self._config
+        config.total_step, config.tinit = total_steps, self._schedule.warmup_steps
+        config.tfinal = self._schedule.final_steps
+
+    @property
+    def schedule(self) -> RankSchedule:
+        """The schedule that `begin` fixed."""
+        if self._schedule is None:
+            raise TuningError("tuning=adalora does not know the number of steps yet; call begin(total_steps) first.")
+        return self._schedule
+
+    @property
+    def _config(self) -> AdaLoraConfig:
+        return self._peft.peft_config[ADAPTER]
+
+    def _layers(self) -> dict[str, AdaLoraLayer]:
+        return {name: m for name, m in self.backbone.named_modules() if isinstance(m, AdaLoraLayer)}
+
+    @property
+    def target_budget(self) -> int:
+        """Ranks over all matrices at the end."""
+        return self.target_rank * len(self._layers())
+
+    # --- while training ----------------------------------------------------------------------------------------
+
+    def penalty(self) -> Float[Tensor, ""]:
+        """`orthogonality` times the mean deviation of P and Q from orthonormal rows and columns."""
+        factors = []
+        for layer in self._layers().values():
+            factors += [layer.lora_A[ADAPTER], layer.lora_B[ADAPTER].T]
+        return self.weight * orthogonality(factors)
+
+    def after_step(self, step: int) -> None:
+        """Update importances and allocate, from this step's gradients and the weights after it (as the authors do).
+
+        Raises:
+            TuningError: if a gradient is missing or not finite; one such step would poison the averages for good.
+        """
+        missing, infinite = [], []
+        if step < self.schedule.last_allocation + 1:
+            for name, parameter in self.trained().items():
+                if parameter.grad is None:
+                    missing.append(name)
+                elif not torch.isfinite(parameter.grad).all():
+                    infinite.append(name)
+        if missing:
+            raise TuningError(
+                f"tuning.targets matches {missing[0].split('.lora_')[0]!r}, which the forward pass does not use "
+                f"({len(missing)} tensors without a gradient); narrow the expression."
+            )
+        if infinite:
+            raise TuningError(
+                f"gradient of {infinite[0]!r} is not finite at step {step}; importance would stay undefined for the rest "
+                "of the run; lower tuning.learning_rate, or use trainer.precision=32-true."
+            )
+        self._peft.update_and_allocate(step)
+        self._steps_done = step + 1
+
+    def exportable(self) -> bool:
+        """From the final phase on."""
+        return self._finished or (self._schedule is not None and self._steps_done > self.schedule.last_allocation)
+
+    def finish(self) -> None:
+        """Prove that the final rank is the promised one, then drop the pruned ranks from the weights, exactly.
+
+        Raises:
+            TuningError: if training stopped before the last allocation, or ranks are not exactly the target's.
+        """
+        if not self.exportable():
+            raise TuningError(
+                f"AdaLoRA stopped after {self._steps_done} of {self.schedule.total_steps} steps, before its last "
+                f"allocation at step {self.schedule.last_allocation}: rank {sum((self.rank_pattern() or {}).values())}, "
+                f"target {self.target_budget}; train to the end (no early stopping or time limit before the final phase)."
+            )
+        pattern: dict[str, list[bool]] = self._config.rank_pattern
+        live = sum(sum(kept) for kept in pattern.values())
+        if live != self.target_budget:
+            raise TuningError(
+                f"AdaLoRA ended with {live} ranks instead of {self.target_budget}: importances tie at the threshold "
+                "(dead updates); raise tuning.learning_rate or tuning.warmup_share."
+            )
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # initialising a matrix of rank 0 is a no-op, and says so
+            for name, layer in self._layers().items():
+                kept = torch.tensor(pattern[f"{name}.lora_E.{ADAPTER}"])
+                self._resize(layer, {part: _kept(layer, part, kept) for part in ("lora_A", "lora_E", "lora_B")})
+        self._finished = True
+
+    def _resize(self, layer: AdaLoraLayer, parts: Mapping[str, Tensor]) -> None:
+        """Replace a layer's factors by ones of another rank; the scaling stays alpha / initial_rank."""
+        scale = layer.ranknum[ADAPTER].detach().clone()
+        for part, values in parts.items():
+            device = layer.lora_A[ADAPTER].device
+            getattr(layer, part)[ADAPTER] = nn.Parameter(values.detach().clone().to(device))
+        layer.r[ADAPTER] = len(parts["lora_E"])
+        layer.ranknum[ADAPTER].data.copy_(scale)
+
+    def rank_pattern(self) -> dict[str, int] | None:
+        """Live rank per matrix: what the last allocation kept, `initial_rank` before the first."""
+        if self._finished or not self._config.rank_pattern:
+            return {name: len(layer.lora_E[ADAPTER]) for name, layer in self._layers().items()}
+        kept: Mapping[str, list[bool]] = self._config.rank_pattern
+        return {name: sum(kept[f"{name}.lora_E.{ADAPTER}"]) for name in self._layers()}
+
+    # --- state -------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """The allocator's averages and pattern: PEFT keeps neither in a state_dict, and resuming goes astray without."""
+        allocator = self._peft.rankallocator
+        return {
+            **{average: dict(getattr(allocator, average)) for average in AVERAGES},
+            "rank_pattern": {name: list(kept) for name, kept in (self._config.rank_pattern or {}).items()},
+            "steps_done": self._steps_done,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """The inverse; shapes must be those of the initial rank."""
+        allocator = self._peft.rankallocator
+        live = sum(len(layer.lora_E[ADAPTER]) for layer in self._layers().values())
+        if live != allocator.init_bgt:
+            raise TuningError(
+                f"AdaLoRA cannot go on allocating from pruned weights ({live} ranks of {allocator.init_bgt}); "
+                "resume from a checkpoint, not from exported weights."
+            )
+        for average in AVERAGES:
+            setattr(allocator, average, dict(state[average]))
+        self._config.rank_pattern = {name: list(kept) for name, kept in state["rank_pattern"].items()}
+        self._steps_done = int(state["steps_done"])
+
+    def export(self, backbone: PreTrainedModel) -> dict[str, Tensor]:
+        """The factors at their final ranks, and the scaling."""
+        if not self._finished:
+            raise TuningError("AdaLoRA's weights can be stored once finish() has settled its ranks.")
+        return {name: p.detach() for name, p in backbone.named_parameters() if f".{ADAPTER}" in name}
+
+    def restore(self, backbone: PreTrainedModel, tensors: Mapping[str, Tensor]) -> None:
+        """Take over factors of any ranks."""
+        layers = self._layers()
+        expected = {f"{n}.{part}.{ADAPTER}" for n in layers for part in ("lora_A", "lora_B", "lora_E", "ranknum")}
+        odd = sorted(expected ^ set(tensors))
+        if odd:
+            raise TuningError(
+                f"tuning=adalora: stored weights do not fit, {odd[0]!r} is missing or unknown; "
+                "load them with the config they were trained with."
+            )
+        with torch.no_grad():
+            for name, layer in layers.items():
+                self._resize(
+                    layer, {part: tensors[f"{name}.{part}.{ADAPTER}"] for part in ("lora_A", "lora_E", "lora_B")}
+                )
+                layer.ranknum[ADAPTER].copy_(tensors[f"{name}.ranknum.{ADAPTER}"])
+        self._finished = True
+
+
+def _kept(layer: AdaLoraLayer, part: str, kept: Tensor) -> Tensor:
+    values: Tensor = getattr(layer, part)[ADAPTER]
+    return values[:, kept] if part == "lora_B" else values[kept]

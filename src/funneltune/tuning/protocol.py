@@ -1,0 +1,158 @@
+"""Which weights of the backbone move, and how: one protocol, so that no one else asks which method it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from funneltune.errors import TuningError
+
+
+class TuningMethod(Protocol):
+    """A way of fine-tuning. Steps are optimizer steps, counted from 0."""
+
+    name: str
+    """The config's word."""
+    label: str
+    """What tables call it."""
+
+    @property
+    def lowest_trained_layer(self) -> int:
+        """How many of the lowest layers, embeddings included, hold nothing that is trained."""
+        ...
+
+    def apply(self, backbone: PreTrainedModel) -> None:
+        """Change the backbone in place and set `requires_grad` on all of its parameters."""
+        ...
+
+    def begin(self, total_steps: int) -> None:
+        """Called once the trainer knows how many optimizer steps there will be."""
+        ...
+
+    def penalty(self) -> Float[Tensor, ""]:
+        """A term for the training loss, in float32; it never enters an evaluation."""
+        ...
+
+    def after_step(self, step: int) -> None:
+        """Called right after the optimizer's step, while its (reduced, accumulated) gradients still exist."""
+        ...
+
+    def finish(self) -> None:
+        """Settle what training left open. Raises TuningError where a promised budget was missed."""
+        ...
+
+    def exportable(self) -> bool:
+        """Whether the weights as they are now may be selected as a run's result."""
+        ...
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Optimizer groups: `name`, `params`, `lr`."""
+        ...
+
+    def rank_pattern(self) -> dict[str, int] | None:
+        """Live rank per adapted module, where a method has ranks."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint must keep beside the module's own state: tensors, numbers, lists."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """The inverse, after `begin`."""
+        ...
+
+    def export(self, backbone: PreTrainedModel) -> dict[str, Tensor]:
+        """The tensors that training changed, by their names in the backbone."""
+        ...
+
+    def restore(self, backbone: PreTrainedModel, tensors: Mapping[str, Tensor]) -> None:
+        """Bring an applied backbone to exported tensors."""
+        ...
+
+
+class WeightTuning:
+    """What the methods share whose trained weights are ordinary parameters: no budget, no state of their own."""
+
+    name = ""
+    label = ""
+
+    def __init__(self, learning_rate: float) -> None:
+        if not learning_rate > 0:
+            raise TuningError(f"tuning.learning_rate={learning_rate} must be above 0.")
+        self.learning_rate = learning_rate
+        self._backbone: nn.Module | None = None
+
+    @property
+    def backbone(self) -> nn.Module:
+        """The backbone that the method was applied to."""
+        if self._backbone is None:
+            raise TuningError(f"tuning={self.name} was not applied to a backbone yet; call apply first.")
+        return self._backbone
+
+    @property
+    def lowest_trained_layer(self) -> int:
+        """0: something at the bottom is trained."""
+        return 0
+
+    def begin(self, total_steps: int) -> None:
+        """Nothing to schedule."""
+
+    def penalty(self) -> Float[Tensor, ""]:
+        """None: zero, without a gradient."""
+        return torch.zeros(())
+
+    def after_step(self, step: int) -> None:
+        """Nothing to allocate."""
+
+    def finish(self) -> None:
+        """Nothing to settle."""
+
+    def exportable(self) -> bool:
+        """At any time."""
+        return True
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        """The trained parameters by name."""
+        return {name: p for name, p in self.backbone.named_parameters() if p.requires_grad}
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """One group at the method's own rate."""
+        return [{"name": self.name, "params": list(self.trained().values()), "lr": self.learning_rate}]
+
+    def rank_pattern(self) -> dict[str, int] | None:
+        """No ranks."""
+        return None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing that torch does not keep."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Nothing to restore."""
+
+    def export(self, backbone: PreTrainedModel) -> dict[str, Tensor]:
+        """The trained parameters."""
+        return {name: p.detach() for name, p in backbone.named_parameters() if p.requires_grad}
+
+    def restore(self, backbone: PreTrainedModel, tensors: Mapping[str, Tensor]) -> None:
+        """Copy exported parameters back.
+
+        Raises:
+            TuningError: if names or shapes are not this method's.
+        """
+        expected = {name: p for name, p in backbone.named_parameters() if p.requires_grad}
+        odd = sorted(set(expected) ^ set(tensors))
+        odd += [name for name in expected if name in tensors and expected[name].shape != tensors[name].shape]
+        if odd:
+            raise TuningError(
+                f"tuning={self.name}: stored weights do not fit, {odd[0]!r} is missing or has another shape; "
+                "load them with the config they were trained with."
+            )
+        with torch.no_grad():
+            for name, parameter in expected.items():
+                parameter.copy_(tensors[name])
