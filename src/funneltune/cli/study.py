@@ -21,8 +21,7 @@ def run(arguments: Arguments) -> int:
     word = arguments.only_word("study")
     study_dir, asked = _take_study_dir(arguments.overrides)
     overrides = [*([f"study={word}"] if word else []), *asked]
-    fixed, swept = launch.split(overrides)
-    cfg = compose_config(fixed, arguments.config_dir)
+    cfg = compose_config(launch.without_lists(overrides), arguments.config_dir)
     if arguments.show_config:
         say(OmegaConf.to_yaml(cfg))
         return 0
@@ -32,7 +31,7 @@ def run(arguments: Arguments) -> int:
     folder = (study_dir or Path("studies") / cfg.name).absolute()
     if folder.exists() and not folder.is_dir():
         raise RunError(f"study_dir={folder} is a file; choose a folder.")
-    launch.check_axes(cfg, fixed, swept, arguments.config_dir)
+    launch.check_axes(cfg, overrides, arguments.config_dir)
     state = launch.launch(overrides, folder, arguments.config_dir)
     if any(run["record"] for run in state["runs"]):
         from funneltune.reporting import report

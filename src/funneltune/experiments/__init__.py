@@ -4,6 +4,17 @@ from funneltune.experiments.cell import CellTask
 from funneltune.experiments.faults import check, user_fault
 from funneltune.experiments.plan import Cell, Study, override_text
 from funneltune.experiments.state import StudyState
-from funneltune.experiments.sweep import split_sweeps, sweep
+from funneltune.experiments.sweep import plan, split_sweeps, sweep
 
-__all__ = ["Cell", "CellTask", "Study", "StudyState", "check", "override_text", "split_sweeps", "sweep", "user_fault"]
+__all__ = [
+    "Cell",
+    "CellTask",
+    "Study",
+    "StudyState",
+    "check",
+    "override_text",
+    "plan",
+    "split_sweeps",
+    "sweep",
+    "user_fault",
+]

@@ -36,6 +36,27 @@ def split_sweeps(overrides: Sequence[str]) -> tuple[list[str], dict[str, list[st
     return fixed, swept
 
 
+def plan(config: DictConfig, overrides: Sequence[str]) -> tuple[Study, list[str]]:
+    """The study that a composed config and its command line ask for, and the overrides that all its cells share.
+
+    A key given on the command line replaces the axis of that name: with several values, or with one.
+
+    Raises:
+        ConfigError: if the grid cannot be run.
+    """
+    fixed, swept = split_sweeps(overrides)
+    node = OmegaConf.to_container(config.study, resolve=True)
+    assert isinstance(node, dict)
+    shared = []
+    for override in fixed:
+        key, _, value = override.partition("=")
+        if key == "seed" or key in (node.get("axes") or {}):
+            swept[key] = [value]
+        else:
+            shared.append(override)
+    return Study.from_config(str(config.name), {str(key): value for key, value in node.items()}, swept), shared
+
+
 def sweep(
     arguments: Sequence[str], config: DictConfig, context: HydraContext, launcher: Launcher, task: CellTask
 ) -> None:
@@ -52,10 +73,7 @@ def sweep(
         ConfigError: if a cell's config cannot run. No cell is started then.
         RunError: if a finished cell was made from another config, or another process is at this study.
     """
-    shared, swept = split_sweeps(arguments)
-    node = OmegaConf.to_container(config.study, resolve=True)
-    assert isinstance(node, dict)
-    study = Study.from_config(str(config.name), {str(k): v for k, v in node.items()}, swept)
+    study, shared = plan(config, arguments)
     study.check_baseline()
     state = StudyState(task.folder)
     composed = [_compose(cell, shared, config, context, state) for cell in study.cells()]

@@ -101,15 +101,29 @@ class FunnelModule(L.LightningModule):
             self.log("train/penalty", penalty.detach(), batch_size=len(batch))
         return loss + penalty
 
-    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Stop before a non-finite gradient reaches weights, moments or importance averages."""
-        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Stop at a non-finite gradient, before it reaches weights, moments or importance averages; then clip the norm.
+
+        Lightning refuses to clip for a fused optimizer under mixed precision, as if it unscaled gradients; without a
+        GradScaler (bfloat16 needs none) there is nothing to unscale, and the norm is needed here anyway.
+        """
+        if gradient_clip_algorithm not in {None, "norm"} or getattr(self.trainer.precision_plugin, "scaler", None):
+            super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
+            return
+        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         if not torch.isfinite(norm):
             raise RunError(
                 f"gradient norm is {norm.item()} at step {self.global_step}: nothing was updated; "
                 "lower optimizer.lr or tuning.learning_rate, or use trainer.precision=32-true."
             )
+        if gradient_clip_val:
+            torch.nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, norm)
         self.log("train/gradient_norm", norm)
         self.log_dict(self.tuning_scalars())
 
@@ -160,7 +174,10 @@ class FunnelModule(L.LightningModule):
             return {}
         measured = evaluate(columns, self.funnel, **self.evaluation)
         self.log_dict(
-            {f"{split}/{key}": entry["value"] for key, entry in measured.items() if entry["value"] is not None},
+            {
+                f"{split}/{key}": float("nan") if entry["value"] is None else float(entry["value"])
+                for key, entry in measured.items()
+            },
             rank_zero_only=False,
         )
         return measured

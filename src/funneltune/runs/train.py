@@ -58,7 +58,7 @@ def train(cfg: DictConfig, run_dir: Path) -> RunRecord:
     OmegaConf.save(cfg, run_dir / "config.yaml", resolve=True)
     record.write(run_dir / RECORD_NAME)
     loggers: list[Logger] = [
-        instantiate(node, save_dir=str(run_dir), config=record.config) for node in (cfg.logger or {}).values()
+        instantiate(node, _partial_=True)(save_dir=str(run_dir), config=record.config) for node in (cfg.logger or {}).values()
     ]
     try:
         with tracking(loggers):

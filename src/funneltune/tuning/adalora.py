@@ -132,7 +132,9 @@ class AdaLoRA(WeightTuning):
             total_step=2**31,  # PEFT wants a number now; `begin` sets the real one
         )
         try:
-            wrapped = get_peft_model(backbone, config, adapter_name=ADAPTER)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
+                wrapped = get_peft_model(backbone, config, adapter_name=ADAPTER)
         except ValueError as error:
             raise TuningError(
                 f"tuning.targets={self.targets or BERT_LIKE!r} fits no module of {type(backbone).__name__} "

@@ -1,0 +1,110 @@
+import subprocess
+import sys
+import time
+
+import pytest
+from hydra.errors import InstantiationException
+
+from funneltune.cli import entry, main
+from funneltune.errors import TuningError
+
+
+def raising(error):
+    def run(arguments):
+        raise error
+
+    return run
+
+
+@pytest.fixture
+def verb_that_raises(monkeypatch):
+    def install(error):
+        import dataclasses
+
+        verbs = {**entry.VERBS, "train": dataclasses.replace(entry.VERBS["train"], run=raising(error))}
+        monkeypatch.setattr(entry, "VERBS", verbs)
+
+    return install
+
+
+def test_help_names_every_verb_with_an_example(capsys):
+    assert main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    for name, verb in entry.VERBS.items():
+        assert f"  {name}" in shown
+        assert verb.examples[0] in shown
+    assert main([]) == 0
+    assert capsys.readouterr().out == shown
+
+
+@pytest.mark.parametrize("name", sorted(entry.VERBS))
+def test_every_verb_has_help_with_its_keys(name, capsys):
+    assert main([name, "--help"]) == 0
+    shown = capsys.readouterr().out
+    verb = entry.VERBS[name]
+    assert all(example in shown for example in verb.examples)
+    assert all(f"  {key} " in shown for key in verb.keys)
+    assert all(example.startswith(f"funneltune {name}") for example in verb.examples)
+
+
+def test_help_of_train_shows_groups_with_their_choices_and_a_users_own(capsys, tmp_path):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text("name: mine\n")
+    assert main(["train", "--help", "--config-dir", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert "adalora, frozen, full, houlsby" in shown
+    assert "homedepot, mine, quickstart" in shown
+    assert "initial weights, order of rows, dropout (default 0)" in shown
+
+
+def test_help_comes_at_once_and_without_torch():
+    code = (
+        "import sys; from funneltune.cli import main; status = main(['study', '--help']);"
+        "heavy = {'torch', 'lightning', 'transformers', 'hydra'} & set(sys.modules); sys.exit(f'{heavy}' if heavy else status)"
+    )
+    begun = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert time.perf_counter() - begun < 5  # 0.1 s on a free machine; the limit leaves room for a busy one
+
+
+def test_python_dash_m_is_the_same_program():
+    done = subprocess.run([sys.executable, "-m", "funneltune", "--version"], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout.split()[0]) == (0, "funneltune")
+
+
+def test_an_unknown_verb_names_the_nearest(capsys):
+    assert main(["trian"]) == 2
+    assert capsys.readouterr().err.startswith("error: trian is no verb, nearest: train;")
+
+
+def test_our_error_is_one_line_and_status_2(verb_that_raises, capsys):
+    verb_that_raises(TuningError("tuning.x=1 breaks\n  a rule."))
+    assert main(["train"]) == 2
+    assert capsys.readouterr().err == "error: tuning.x=1 breaks a rule.\n"
+
+
+def test_our_error_that_hydra_wrapped_while_building_an_object_is_told_alike(verb_that_raises, capsys):
+    wrapped = InstantiationException("Error in call to target")
+    wrapped.__cause__ = TuningError("tuning.target_rank=0 must be at least 1; raise it.")
+    verb_that_raises(wrapped)
+    assert main(["train"]) == 2
+    assert capsys.readouterr().err == "error: tuning.target_rank=0 must be at least 1; raise it.\n"
+
+
+def test_an_interrupt_is_status_130(verb_that_raises, capsys):
+    verb_that_raises(KeyboardInterrupt())
+    assert main(["train"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_a_fault_of_ours_keeps_its_traceback(verb_that_raises):
+    verb_that_raises(ZeroDivisionError("ours"))
+    with pytest.raises(ZeroDivisionError, match="ours"):
+        main(["train"])
+
+
+@pytest.mark.parametrize("flags", [["--cfg", "job"], ["--config-dir", "."]])
+def test_flags_about_configs_are_refused_where_no_config_is_composed(flags, capsys):
+    assert main(["report", ".", *flags]) == 2
+    assert "report composes no config" in capsys.readouterr().err

@@ -1,0 +1,61 @@
+"""evaluate, predict, report and data: what they ask of the rooms below, and what they print."""
+
+import json
+
+import pytest
+
+from funneltune.cli import main
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_evaluate_prints_each_metric_with_its_rows(monkeypatch, capsys):
+    asked = []
+
+    def evaluate(run, split):
+        asked.append((str(run), split))
+        return {"ctr/auc": {"value": 0.7126, "protocol": {"n": 128}}, "cvr/auc": {"value": None, "protocol": {}}}
+
+    monkeypatch.setattr("funneltune.runs.evaluate", evaluate)
+    assert main(["evaluate", "run=a/b", "split=validation"]) == 0
+    assert asked == [("a/b", "validation")]
+    assert capsys.readouterr().out == "validation:\n  ctr/auc     0.7126  n=128\n  cvr/auc  undefined\n"
+
+
+def test_predict_says_how_many_rows_went_where(monkeypatch, capsys, tmp_path):
+    (tmp_path / "in.csv").write_text("a\n1\n")
+    monkeypatch.setattr("funneltune.runs.predict", lambda run, source, target: 7)
+    assert main(["predict", "run=r", "input=in.csv", "output=out.parquet"]) == 0
+    assert capsys.readouterr().out == "7 rows: out.parquet\n"
+
+
+def test_report_hands_over_folder_and_output(monkeypatch, tmp_path):
+    calls = []
+    monkeypatch.setattr("funneltune.reporting.report", lambda path, output: calls.append((str(path), output)))
+    assert main(["report", str(tmp_path)]) == 0
+    assert main(["report", str(tmp_path), "output=tables"]) == 0
+    assert [(path, str(output)) for path, output in calls] == [(str(tmp_path), "None"), (str(tmp_path), "tables")]
+
+
+@pytest.fixture
+def own_log(tmp_path):
+    """A config folder whose data group reads a small table, and the table."""
+    rows = [f"q{r},item {r * 4 + i},{int(i == 0)},{int(i == 0 and r % 2)}" for r in range(40) for i in range(4)]
+    table = tmp_path / "log.csv"
+    table.write_text("query,title,clicked,bought\n" + "\n".join(rows) + "\n")
+    return table
+
+
+def test_data_describe_prints_counts_as_json(capsys):
+    words = ["data", "describe", "data=simulated", "data.source.impressions=2000"]
+    assert main(words) == 0
+    described = json.loads(capsys.readouterr().out)
+    assert described
+
+
+def test_data_validate_says_that_a_good_log_can_be_used(capsys):
+    assert main(["data", "validate", "data=simulated"]) == 0
+    assert capsys.readouterr().out == "the log can be used\n"

@@ -1,0 +1,88 @@
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hypothesis import given
+from hypothesis import strategies as st
+
+from funneltune.errors import ConfigError
+from funneltune.experiments import Cell, Study, override_text
+
+
+def test_a_grid_is_every_combination_times_the_seeds():
+    study = Study("s", {"tuning": ("frozen", "full"), "head": ("esmm",)}, seeds=(0, 1))
+    assert study.cells() == [
+        Cell("tuning=frozen,head=esmm", 0, ("tuning=frozen", "head=esmm", "seed=0")),
+        Cell("tuning=frozen,head=esmm", 1, ("tuning=frozen", "head=esmm", "seed=1")),
+        Cell("tuning=full,head=esmm", 0, ("tuning=full", "head=esmm", "seed=0")),
+        Cell("tuning=full,head=esmm", 1, ("tuning=full", "head=esmm", "seed=1")),
+    ]
+    assert study.cells()[0].folder == "cells/tuning=frozen,head=esmm/seed=0"
+
+
+def test_a_grid_without_axes_is_one_cell_per_seed():
+    assert [cell.folder for cell in Study("s", seeds=(3,)).cells()] == ["cells/all/seed=3"]
+
+
+def test_a_value_with_slashes_and_spaces_makes_one_folder():
+    (cell,) = Study("s", {"backbone.name": ("'a b/c'",)}).cells()
+    assert cell.name == "backbone.name=_a_b_c_"
+    assert cell.overrides[0] == "backbone.name='a b/c'"
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"axes": {"tuning": ()}}, r"study.axes.tuning has no values"),
+        ({"axes": {"tuning": ("a", "a")}}, r"study.axes.tuning names a twice"),
+        ({"axes": {"seed": ("1",)}}, r"study.axes.seed is no axis; use study.seeds"),
+        ({"seeds": ()}, r"study.seeds is empty"),
+        ({"seeds": (1, 2, 1)}, r"study.seeds names 1 twice"),
+        ({"axes": {"a": ("'x y'", "'x/y'")}}, r"two cells would share one folder name"),
+    ],
+)
+def test_a_grid_that_cannot_run_is_refused(fields, message):
+    with pytest.raises(ConfigError, match=message):
+        Study("s", **fields)
+
+
+def test_all_faults_of_a_grid_are_told_together():
+    with pytest.raises(ConfigError, match=r"tuning has no values.*seeds names 0 twice"):
+        Study("s", {"tuning": ()}, seeds=(0, 0))
+
+
+def test_a_baseline_that_is_no_cell_names_the_nearest():
+    study = Study("s", {"tuning": ("frozen", "full")}, baseline="tuning=froze")
+    with pytest.raises(ConfigError, match=r"nearest: tuning=frozen; cells: tuning=frozen, tuning=full"):
+        study.check_baseline()
+
+
+def test_comma_lists_of_the_command_line_replace_axes_and_seeds():
+    node = {"axes": {"tuning": ["frozen"], "head": ["esmm"]}, "seeds": [0], "metric": "ctr/auc"}
+    study = Study.from_config("s", node, {"tuning": ["full", "adalora"], "seed": ["3", "4"]})
+    assert study.axes == {"tuning": ("full", "adalora"), "head": ("esmm",)}
+    assert study.seeds == (3, 4)
+
+
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(codec="ascii", exclude_categories=("C",)), max_size=12),
+    lambda inner: st.lists(inner, max_size=3),
+    max_leaves=4,
+)
+
+
+@given(values)
+def test_hydra_reads_back_the_value_that_was_written(value):
+    (override,) = OverridesParser.create().parse_overrides([f"key={override_text(value)}"])
+    found = override.value()
+    assert unquoted(found) == value
+
+
+def unquoted(value):
+    from hydra.core.override_parser.types import QuotedString
+
+    if isinstance(value, QuotedString):
+        return value.text
+    return [unquoted(item) for item in value] if isinstance(value, list) else value

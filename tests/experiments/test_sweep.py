@@ -1,0 +1,208 @@
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from funneltune.cli import main
+from funneltune.cli.launch import launch
+from funneltune.errors import RunError
+from funneltune.experiments import CellTask, StudyState
+from funneltune.experiments.state import locked
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+import fake_runs  # noqa: E402
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    """Runs a study with fake training: returns (state, folders trained by this call)."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "a study"
+
+    def run(*overrides, train=fake_runs.train):
+        trained = []
+
+        def noted(cfg, run_dir):
+            trained.append(run_dir.relative_to(folder).as_posix())
+            return train(cfg, run_dir)
+
+        words = ["study=quickstart", "study.axes.tuning=[frozen,full]", *overrides]
+        return launch(words, folder, task=CellTask(folder, train=noted)), trained
+
+    run.folder = folder
+    return run
+
+
+def statuses(state):
+    return {(run["cell"], run["seed"]): run["status"] for run in state["runs"]}
+
+
+def test_every_cell_is_trained_once_into_a_folder_named_by_its_overrides(study):
+    state, trained = study("study.seeds=[0,1]")
+    assert trained == [
+        "cells/tuning=frozen/seed=0",
+        "cells/tuning=frozen/seed=1",
+        "cells/tuning=full/seed=0",
+        "cells/tuning=full/seed=1",
+    ]
+    assert set(statuses(state).values()) == {"finished"}
+    for run in state["runs"]:
+        assert json.loads((study.folder / run["record"]).read_text())["seed"] == run["seed"]
+    assert sorted(path.name for path in study.folder.iterdir()) == ["cells", "study.json", "study.yaml"]
+
+
+def test_a_cell_gets_the_config_that_its_overrides_compose_and_no_study(study):
+    seen = {}
+
+    def train(cfg, run_dir):
+        seen[run_dir.parent.name] = (cfg.tuning._target_, cfg.study, cfg.run_dir, cfg.optimizer.lr)
+        seen["argv"] = sys.argv[1:]
+        return fake_runs.train(cfg, run_dir)
+
+    before = sys.argv
+    study("optimizer.lr=0.5", train=train)
+    assert seen["tuning=frozen"] == ("funneltune.tuning.Frozen", None, None, 0.5)
+    assert seen["tuning=full"] == ("funneltune.tuning.Full", None, None, 0.5)
+    assert seen["argv"][0] == "train"  # the record names the command that trains this cell alone
+    assert {"study=quickstart", "tuning=full", "seed=0", "optimizer.lr=0.5"} <= set(seen["argv"])
+    assert sys.argv is before
+
+
+def test_a_second_call_keeps_what_finished_and_runs_what_is_new(study):
+    study()
+    assert study()[1] == []
+    state, trained = study("study.seeds=[0,1]")
+    assert trained == ["cells/tuning=frozen/seed=1", "cells/tuning=full/seed=1"]
+    assert len(state["runs"]) == 4
+    assert set(statuses(state).values()) == {"finished"}
+
+
+def test_a_killed_cell_starts_again_in_an_empty_folder(study):
+    left = study.folder / "cells/tuning=full/seed=0"
+    left.mkdir(parents=True)
+    (left / "record.json").write_text(json.dumps({"schema_version": 1, "name": "quickstart", "status": "running"}))
+    (left / "half").write_text("")
+    state, trained = study()
+    assert "cells/tuning=full/seed=0" in trained
+    assert sorted(path.name for path in left.iterdir()) == ["record.json"]
+    assert set(statuses(state).values()) == {"finished"}
+
+
+def test_a_finished_cell_of_another_config_is_refused_and_the_key_is_named(study):
+    study()
+    before = (study.folder / "study.json").read_text()
+    with pytest.raises(
+        RunError, match=r"tuning=frozen/seed=0 has finished with another config \(optimizer.lr was 0.001, is 0.5\)"
+    ):
+        study("optimizer.lr=0.5")
+    assert (study.folder / "study.json").read_text() == before
+
+
+def test_what_only_says_where_and_how_a_run_is_watched_does_not_make_it_another(study):
+    study()
+    assert study("logger=csv", "study.metric=ctr/auc")[1] == []
+
+
+def test_a_failed_cell_is_written_down_and_does_not_stop_the_others(study, capsys):
+    state, trained = study("study.axes.tuning=[frozen,houlsby,full]")
+    assert len(trained) == 3
+    assert statuses(state) == {
+        ("tuning=frozen", 0): "finished",
+        ("tuning=houlsby", 0): "failed",
+        ("tuning=full", 0): "finished",
+    }
+    failed = state["runs"][1]
+    assert failed["error"] == "data.path=gone.csv is missing; give a file."
+    assert failed["record"] is None
+    assert study("study.axes.tuning=[frozen,houlsby,full]")[1] == ["cells/tuning=houlsby/seed=0"]
+
+
+def test_a_fault_of_ours_in_a_cell_keeps_its_traceback(study, capsys):
+    def train(cfg, run_dir):
+        raise ZeroDivisionError("ours")
+
+    state, _ = study(train=train)
+    assert state["runs"][0]["error"] == "ZeroDivisionError: ours"
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_an_interrupt_stops_the_study_and_the_next_call_goes_on(study):
+    def train(cfg, run_dir):
+        if run_dir.parent.name == "tuning=full":
+            raise KeyboardInterrupt
+        return fake_runs.train(cfg, run_dir)
+
+    with pytest.raises(KeyboardInterrupt):
+        study(train=train)
+    state = StudyState(study.folder).read()
+    assert statuses(state) == {("tuning=frozen", 0): "finished", ("tuning=full", 0): "interrupted"}
+    assert study()[1] == ["cells/tuning=full/seed=0"]
+
+
+def test_two_processes_cannot_run_one_study(study):
+    (study.folder / "cells").mkdir(parents=True)
+    with locked(study.folder / "cells"), pytest.raises(RunError, match="is being run by another process"):
+        study()
+    assert not (study.folder / "study.json").exists()
+
+
+def test_progress_says_how_many_are_done_and_who_leads(study, capsys):
+    study()
+    shown = capsys.readouterr().out
+    assert "[1/2] tuning=frozen seed=0" in shown
+    assert "2/2 cells" in shown
+    assert "best ctcvr/auc 0.7000 (tuning=full)" in " ".join(shown.split())
+
+
+def test_study_json_is_whole_after_every_cell(study):
+    seen = []
+
+    def train(cfg, run_dir):
+        seen.append(statuses(json.loads((study.folder / "study.json").read_text())))
+        return fake_runs.train(cfg, run_dir)
+
+    study(train=train)
+    assert seen == [
+        {("tuning=frozen", 0): "running", ("tuning=full", 0): "planned"},
+        {("tuning=frozen", 0): "finished", ("tuning=full", 0): "running"},
+    ]
+
+
+def test_the_joblib_launcher_runs_cells_in_other_processes(tmp_path, monkeypatch):
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    folder = tmp_path / "parallel"
+    words = [
+        "study=quickstart",
+        "study.axes.tuning=[frozen,houlsby,full]",
+        "hydra/launcher=joblib",
+        "hydra.launcher.n_jobs=2",
+    ]
+    state = launch(words, folder, task=CellTask(folder, train=fake_runs.train))
+    assert list(statuses(state).values()) == ["finished", "failed", "finished"]
+
+
+def test_the_verb_prints_the_table_where_the_records_lie_and_what_failed(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("funneltune.runs.train", fake_runs.train)
+    assert main(["study", "quickstart", "study_dir=here"]) == 1
+    shown = capsys.readouterr().out
+    assert "0.7000" in shown
+    assert f"records: {tmp_path / 'here' / 'cells'}" in shown
+    assert "failed:  tuning=houlsby seed=0: data.path=gone.csv is missing; give a file." in shown
+    assert main(["study", "quickstart", "tuning=frozen,full", "study_dir=here"]) == 0
+    assert "0.7000" in capsys.readouterr().out
+
+
+def test_a_study_lies_below_studies_by_default(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("funneltune.runs.train", fake_runs.train)
+    assert (
+        main(["study", "quickstart", "tuning=frozen"]) == 2
+    )  # one value is no axis: it would be overridden by the axis
+    assert main(["study", "quickstart", "study.axes.tuning=[frozen]"]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["studies"]
+    assert (tmp_path / "studies/quickstart/cells/tuning=frozen/seed=0/record.json").is_file()
