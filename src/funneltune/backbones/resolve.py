@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import try_to_load_from_cache
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PretrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
@@ -108,9 +109,9 @@ def _from_home(spec: Backbone, factory: Any, **arguments: Any) -> Any:
     machine without a network need not wait for time-outs.
     """
     arguments = {**arguments, "trust_remote_code": False}
-    with contextlib.suppress(OSError, ValueError):
-        return factory.from_pretrained(spec.name, revision=spec.revision, local_files_only=True, **arguments)
-    package = packaged(spec.fallback, spec.sha256) if spec.fallback and spec.revision is None else None
+    package = None
+    if spec.fallback and spec.revision is None and not _lies_here(spec.name):
+        package = packaged(spec.fallback, spec.sha256)
     if package is not None:
         return factory.from_pretrained(str(package), **arguments)
     try:
@@ -126,6 +127,16 @@ def _from_home(spec: Backbone, factory: Any, **arguments: Any) -> Any:
             f"backbone.name={spec.name!r} has no weights here ({reason}); name a local folder that holds "
             f"config.json, tokenizer and model.safetensors, allow the hub (HF_HUB_OFFLINE=0){install}."
         ) from None
+
+
+def _lies_here(name: str) -> bool:
+    """Whether a name is a local folder, or a hub id whose files are cached."""
+    if Path(name).is_dir():
+        return True
+    try:
+        return isinstance(try_to_load_from_cache(name, "config.json"), str)
+    except ValueError:  # no hub id at all
+        return False
 
 
 @cache

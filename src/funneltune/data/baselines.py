@@ -41,4 +41,4 @@ def popularity(
     happened = np.bincount(item[train_rows], weights=label[train_rows], minlength=n)
     mean = label[train_rows].mean()
     rate: NDArray[np.float64] = (happened + strength * mean) / (shown + strength)
-    return rate[item[rows]]
+    return np.asarray(rate[item[rows]])

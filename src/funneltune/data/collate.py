@@ -118,10 +118,10 @@ class Collator:
         room = self.max_tokens - _present(self.specials.before) - 2 * _present(self.specials.after)
         pairs, index = self._distinct(query.astype(np.int64) * len(self.items) + item)
         first, second = pairs // len(self.items), pairs % len(self.items)
-        a = np.diff(self.queries.offsets)[first]
-        b = np.diff(self.items.offsets)[second]
+        a = np.diff(self.queries.offsets)[first].astype(np.int64)
+        b = np.diff(self.items.offsets)[second].astype(np.int64)
         a, b = longest_first(a, b, room)
-        query_ids = self.queries.ids[ragged_arange(self.queries.offsets[first], a)]
+        query_ids = self.queries.ids[ragged_arange(np.asarray(self.queries.offsets[first]), a)]
         item_ids = self.items.ids[ragged_arange(self.items.offsets[second], b)]
         flat, full = self._wrap([(query_ids, a), (item_ids, b)])
         head = a + _present(self.specials.before) + _present(self.specials.after)
@@ -131,7 +131,7 @@ class Collator:
         """Special tokens around each text's segments; returns the flat ids and each text's full length."""
         before, after = self.specials.before, self.specials.after
         added = _present(before) + len(segments) * _present(after)
-        full = sum(lengths for _, lengths in segments) + added
+        full: Integers = np.asarray(np.sum([lengths for _, lengths in segments], axis=0), dtype=np.int64) + added
         ends = full.cumsum()
         starts = ends - full
         flat = np.empty(int(ends[-1]) if len(ends) else 0, dtype=np.int64)

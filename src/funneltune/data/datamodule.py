@@ -167,7 +167,7 @@ class LogDataModule(L.LightningDataModule):
         tables = {
             side: self._store.tokens(
                 "queries" if side == "query" else "items", template, self.tokenizer, self.max_tokens
-            )  # type: ignore[arg-type]
+            )
             for side, template in self.texts.items()
         }
         self._collator = Collator(

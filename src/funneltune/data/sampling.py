@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,7 +113,7 @@ def balanced(sizes: NDArray[np.int64], requests: Requests, parts: int) -> list[R
         cut = int(np.searchsorted(ends, ends[-1] * part / parts, side="left")) + 1
         cuts.append(min(max(cut, cuts[-1] + 1), len(requests) - (parts - part)))
     cuts.append(len(requests))
-    return [requests[a:b] for a, b in zip(cuts, cuts[1:], strict=False)]
+    return [requests[a:b] for a, b in pairwise(cuts)]
 
 
 def evaluation_draws(

@@ -193,7 +193,7 @@ def _vectors(
     """Image stand-ins: group + type + what can be seen of the attributes + noise, of about unit length."""
 
     def table(rows: int) -> NDArray[np.float64]:
-        return rng.standard_normal((rows, VECTOR_WIDTH)) / np.sqrt(VECTOR_WIDTH)
+        return np.asarray(rng.standard_normal((rows, VECTOR_WIDTH)) / np.sqrt(VECTOR_WIDTH))
 
     of_group, of_type = table(len(vocabulary.groups)), table(len(vocabulary.types))
     of_attribute = np.concatenate([table(len(vocabulary.attributes)), np.zeros((1, VECTOR_WIDTH))])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from funneltune.errors import ConfigError
+from funneltune.marketplace.noise import Stream, uniform
 from funneltune.marketplace.policy import Policy, arrivals
 from funneltune.marketplace.world import World
 
@@ -32,7 +34,7 @@ def simulate(world: World, policy: Policy, impressions: int) -> Iterator[dict[st
     pages = -(-impressions // world.page)
     state = world.initial_state()
     first_of_day = np.ceil(np.arange(world.days + 1) * pages / world.days).astype(np.int64)
-    for start, end in zip(first_of_day, first_of_day[1:], strict=False):
+    for start, end in pairwise(first_of_day):
         for begin in range(int(start), int(end), PAGES):
             n = min(PAGES, int(end) - begin)
             # Request i of all comes somewhere in the i-th of equally long spans: sorted, and the same for any chunk.
@@ -62,7 +64,5 @@ def simulate(world: World, policy: Policy, impressions: int) -> Iterator[dict[st
 
 
 def _times(world: World, begin: int, n: int, pages: int) -> NDArray[np.float64]:
-    from funneltune.marketplace.noise import Stream, uniform
-
     number = begin + np.arange(n, dtype=np.int64)
     return np.asarray((number + uniform(world.seed, Stream.TIME, number)) / pages)

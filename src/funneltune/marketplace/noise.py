@@ -56,4 +56,4 @@ def normal(seed: int, stream: Stream, *indices: ArrayLike) -> NDArray[np.float32
     first = uniform(seed, stream, *indices, 0).astype(np.float32)
     second = uniform(seed, stream, *indices, 1).astype(np.float32)
     # float32 rounds a uniform above 1 - 2^-25 up to 1; the log is then 0, which is harmless.
-    return np.sqrt(np.float32(-2.0) * np.log(first)) * np.cos(np.float32(2.0 * np.pi) * second)
+    return np.asarray(np.sqrt(np.float32(-2.0) * np.log(first)) * np.cos(np.float32(2.0 * np.pi) * second))

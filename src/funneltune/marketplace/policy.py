@@ -48,12 +48,12 @@ def _queries(world: World, number: NDArray[np.int64], day: NDArray[np.float64]) 
     peak = world.searches.season[query]
     distance = np.abs((day - peak + 182.5) % 365 - 182.5)
     leaves = (distance > 60) & (uniform(world.seed, Stream.INTENT, number) < 0.5)
-    return np.where(leaves, _draw(cumulated, uniform(world.seed, Stream.QUERY, number, 1)), query)
+    return np.asarray(np.where(leaves, _draw(cumulated, uniform(world.seed, Stream.QUERY, number, 1)), query))
 
 
 def _draw(cumulated: NDArray[np.float64], chance: NDArray[np.float64]) -> NDArray[np.int64]:
     place = np.searchsorted(cumulated, chance * cumulated[-1], side="right")
-    return np.minimum(place, len(cumulated) - 1).astype(np.int64)
+    return np.asarray(np.minimum(place, len(cumulated) - 1), dtype=np.int64)
 
 
 @dataclass
@@ -110,7 +110,6 @@ def _first_distinct(
     drawn: NDArray[np.int64], allowed: NDArray[np.bool_], page: int, world: World, request: Requests
 ) -> NDArray[np.int64]:
     """The first `page` distinct allowed items of each row, filled up from the popular ones where too few were drawn."""
-    n, tries = drawn.shape
     by_item = np.argsort(drawn, axis=1, kind="stable")
     ordered = np.take_along_axis(drawn, by_item, axis=1)
     repeated = np.zeros_like(allowed)

@@ -83,22 +83,22 @@ def build_searches(vocabulary: Vocabulary, rng: np.random.Generator, queries: in
     texts = list(drawn)
     words = np.array([text.count(" ") + 1 for text in texts])
     order = np.argsort(words + rng.normal(0.0, 2.0, queries), kind="stable")
-    target = np.array([drawn[text][0] for text in texts], dtype=np.int16)[order]
-    asked = np.full((queries, MOST_ASKED), -1, dtype=np.int16)
+    targets = np.array([drawn[text][0] for text in texts], dtype=np.int16)[order]
+    wanted = np.full((queries, MOST_ASKED), -1, dtype=np.int16)
     for row, position in enumerate(order):
         for column, number in enumerate(drawn[texts[position]][1]):
-            asked[row, column] = number
+            wanted[row, column] = number
     kinds, groups = len(vocabulary.types), len(vocabulary.groups)
-    of_type = np.append(vocabulary.type_group, np.int16(-1))[np.minimum(target, kinds)]
-    group = np.where((target >= kinds) & (target < kinds + groups), target - kinds, of_type).astype(np.int16)
+    of_type = np.append(vocabulary.type_group, np.int16(-1))[np.minimum(targets, kinds)]
+    group = np.where((targets >= kinds) & (targets < kinds + groups), targets - kinds, of_type).astype(np.int16)
     return Searches(
         text=np.array(texts)[order],
-        target=target,
-        asked=asked,
+        target=targets,
+        asked=wanted,
         group=group,
         kind=np.array([drawn[texts[position]][2] for position in order]),
-        weight=1.0 / np.arange(1, queries + 1) ** zipf,
-        season=np.append(vocabulary.season, np.float32(np.nan))[np.minimum(target, kinds)].astype(np.float32),
+        weight=np.arange(1, queries + 1, dtype=np.float64) ** -zipf,
+        season=np.append(vocabulary.season, np.float32(np.nan))[np.minimum(targets, kinds)].astype(np.float32),
     )
 
 

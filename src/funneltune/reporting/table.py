@@ -79,7 +79,7 @@ def table(records: RecordFolder) -> Table:
     oracles = [run.record.oracle for run in finished if run.record.oracle]
     if oracles:
         rows.append(Row("ceiling", "oracle (ceiling)", _shared(columns, oracles), 0, 0))
-    protocols = {}
+    protocols: dict[str, Mapping[str, Any]] = {}
     for column in columns:
         entries = (run.record.metrics.get("test", {}).get(column.key) for run in finished)
         protocols[column.key] = next((e.get("protocol", {}) for e in entries if isinstance(e, Mapping)), {})

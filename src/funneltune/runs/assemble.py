@@ -46,7 +46,9 @@ class Assembly:
 def assemble_data(cfg: DictConfig, backbone: Backbone) -> LogDataModule:
     """The datamodule that the config's data group describes, with the backbone's tokenizer and interaction."""
     data = cfg.data
-    arguments = {key: OmegaConf.to_object(data)[key] for key in DATA_ARGUMENTS if key in data}  # type: ignore[index, call-overload]
+    plain = OmegaConf.to_container(data, resolve=True)
+    assert isinstance(plain, dict)
+    arguments: dict[str, Any] = {key: plain[key] for key in DATA_ARGUMENTS if key in plain}
     return LogDataModule(
         source=instantiate(data.source),
         tasks=TaskFunnel.from_config(OmegaConf.to_container(data.tasks, resolve=True)),  # type: ignore[arg-type]

@@ -24,10 +24,8 @@ from funneltune.runs.assemble import Assembly, assemble, make_trainer, parameter
 from funneltune.runs.baselines import score_baselines
 from funneltune.runs.check import check_config
 from funneltune.runs.identity import as_plain, config_hash, git_commit, versions
+from funneltune.runs.logs import train_log
 from funneltune.runs.weights import save_weights
-
-RUN_DIR_VARIABLE = "FUNNELTUNE_RUN_DIR"
-"""Lightning starts further ranks by replaying the command; they find rank 0's folder here."""
 
 
 def train(cfg: DictConfig, run_dir: Path) -> RunRecord:
@@ -41,8 +39,8 @@ def train(cfg: DictConfig, run_dir: Path) -> RunRecord:
         FunnelError: whatever config, data or tuning method refuse.
     """
     check_config(cfg)
+    # Lightning starts further ranks by replaying the command: they train along and leave the folder to the first.
     first_rank = int(os.environ.get("LOCAL_RANK", "0")) == 0
-    run_dir = run_dir if first_rank else Path(os.environ[RUN_DIR_VARIABLE])
     if first_rank and run_dir.exists() and any(run_dir.iterdir()):
         raise RunError(f"run_dir={run_dir} exists and is not empty; name another folder or remove it.")
     L.seed_everything(cfg.seed, workers=True, verbose=False)
@@ -51,27 +49,28 @@ def train(cfg: DictConfig, run_dir: Path) -> RunRecord:
     assembly.data.setup("fit")
     record = _new_record(cfg, run_dir, assembly)
     if not first_rank:
-        _fit_and_measure(assembly, run_dir, record, [])
+        with train_log(None):
+            _fit_and_measure(assembly, run_dir, record, [])
         return record
     run_dir.mkdir(parents=True, exist_ok=True)
-    os.environ[RUN_DIR_VARIABLE] = str(run_dir)
     OmegaConf.save(cfg, run_dir / "config.yaml", resolve=True)
     record.write(run_dir / RECORD_NAME)
-    loggers: list[Logger] = [
-        instantiate(node, _partial_=True)(save_dir=str(run_dir), config=record.config) for node in (cfg.logger or {}).values()
-    ]
     try:
-        with tracking(loggers):
-            _fit_and_measure(assembly, run_dir, record, loggers)
-            record.status, record.finished = "finished", _now()
-            log_record(loggers, record)
+        with train_log(run_dir):
+            trackers: list[Logger] = [
+                instantiate(node, _partial_=True)(save_dir=str(run_dir), config=record.config)
+                for node in (cfg.logger or {}).values()
+            ]
+            with tracking(trackers):
+                _fit_and_measure(assembly, run_dir, record, trackers)
+                record.status, record.finished = "finished", _now()
+                log_record(trackers, record)
     except BaseException as error:
         record.status, record.finished = "failed", _now()
         record.error = f"{type(error).__name__}: {error}"
         raise
     finally:
         record.write(run_dir / RECORD_NAME)
-        os.environ.pop(RUN_DIR_VARIABLE, None)
     return record
 
 

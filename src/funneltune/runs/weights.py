@@ -48,7 +48,7 @@ def load_weights(module: FunnelModule, folder: Path) -> None:
         expected = manifest["files"][TENSORS]
         if _sha256(folder / TENSORS) != expected:
             raise RunError(
-                f"{folder / TENSORS} is damaged: its sha256 is not the manifest's; restore it or train again."
+                f"{folder}/{TENSORS} is damaged: its sha256 is not the manifest's; train it anew."
             )
         tensors = load_file(folder / TENSORS)
     except FileNotFoundError as error:

@@ -25,7 +25,10 @@ from funneltune.tuning.schedule import RankSchedule
 
 ADAPTER = "allocated"  # PEFT finds an adapter's tensors by substring: the name must occur in no module's
 AVERAGES = ("ipt", "exp_avg_ipt", "exp_avg_unc")
-BERT_LIKE = r".*encoder\.layer\.\d+\.(attention\.self\.(query|key|value)|attention\.output\.dense|intermediate\.dense|output\.dense)"
+BERT_LIKE = (
+    r".*encoder\.layer\.\d+\."
+    r"(attention\.self\.(query|key|value)|attention\.output\.dense|intermediate\.dense|output\.dense)"
+)
 """All six matrices of a layer, as in the paper; anchored to the encoder, or the pooler's `dense` would match too."""
 
 
@@ -120,7 +123,7 @@ class AdaLoRA(WeightTuning):
         config = AdaLoraConfig(
             init_r=self.initial_rank,
             target_r=self.target_rank,
-            lora_alpha=self.alpha,  # type: ignore[arg-type]
+            lora_alpha=self.alpha,
             lora_dropout=self.dropout,
             target_modules=self.targets or BERT_LIKE,
             beta1=self.beta1,
@@ -198,13 +201,13 @@ class AdaLoRA(WeightTuning):
                     infinite.append(name)
         if missing:
             raise TuningError(
-                f"tuning.targets matches {missing[0].split('.lora_')[0]!r}, which the forward pass does not use "
+                f"tuning.targets matches {missing[0].split('.lora_')[0]!r}, which no forward pass uses "
                 f"({len(missing)} tensors without a gradient); narrow the expression."
             )
         if infinite:
             raise TuningError(
-                f"gradient of {infinite[0]!r} is not finite at step {step}; importance would stay undefined for the rest "
-                "of the run; lower tuning.learning_rate, or use trainer.precision=32-true."
+                f"gradient of {infinite[0]!r} is not finite at step {step}; importance would stay undefined "
+                "for good; lower tuning.learning_rate, or use trainer.precision=32-true."
             )
         self._peft.update_and_allocate(step)
         self._steps_done = step + 1
@@ -222,8 +225,8 @@ class AdaLoRA(WeightTuning):
         if not self.exportable():
             raise TuningError(
                 f"AdaLoRA stopped after {self._steps_done} of {self.schedule.total_steps} steps, before its last "
-                f"allocation at step {self.schedule.last_allocation}: rank {sum((self.rank_pattern() or {}).values())}, "
-                f"target {self.target_budget}; train to the end (no early stopping or time limit before the final phase)."
+                f"allocation at {self.schedule.last_allocation}: rank {sum((self.rank_pattern() or {}).values())}, "
+                f"target {self.target_budget}; train to the end: no early stopping before it."
             )
         pattern: dict[str, list[bool]] = self._config.rank_pattern
         live = sum(sum(kept) for kept in pattern.values())
@@ -258,7 +261,7 @@ class AdaLoRA(WeightTuning):
     # --- state -------------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """The allocator's averages and pattern: PEFT keeps neither in a state_dict, and resuming goes astray without."""
+        """The allocator's averages and pattern: PEFT keeps neither in a state_dict; resuming goes astray without."""
         allocator = self._peft.rankallocator
         return {
             **{average: dict(getattr(allocator, average)) for average in AVERAGES},

@@ -29,8 +29,8 @@ class RankSchedule:
             raise TuningError(f"tuning.warmup_steps={self.warmup_steps} must be >= 0.")
         if self.final_steps < 1:
             raise TuningError(
-                f"tuning.final_steps={self.final_steps} must be >= 1: the last allocation happens where the final phase "
-                "starts, and without one the target is never reached; raise it."
+                f"tuning.final_steps={self.final_steps} must be >= 1: the last allocation happens where the final "
+                "phase starts, and without one the target is never reached; raise it."
             )
         if self.warmup_steps + self.final_steps >= self.total_steps:
             raise TuningError(

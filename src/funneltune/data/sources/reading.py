@@ -1,4 +1,4 @@
-"""Tables as a stream of chunks of text columns: CSV (gzip too) and Parquet, with one clear line for what cannot be read."""
+"""Tables as a stream of text columns: CSV (gzip too) and Parquet, with one clear line for what cannot be read."""
 
 from __future__ import annotations
 

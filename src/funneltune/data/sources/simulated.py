@@ -57,11 +57,12 @@ class Simulated:
             "cold_items": cold_items,
             "cold_shoppers": cold_shoppers,
         }
-        self.policy = {"fitting": fitting, "popular": popular}
+        self.fitting, self.popular = fitting, popular
 
     def describe(self) -> dict[str, Any]:
         """The knobs: they decide every value of the log."""
-        return {"kind": "simulated", "impressions": self.impressions, **self.knobs, **self.policy}
+        drawn_by = {"fitting": self.fitting, "popular": self.popular}
+        return {"kind": "simulated", "impressions": self.impressions, **self.knobs, **drawn_by}
 
     def write(self, writer: StoreWriter) -> None:
         """Stream the log into a store.
@@ -76,5 +77,5 @@ class Simulated:
         writer.entities("queries", {k: v.tolist() for k, v in world.queries.items()})
         writer.entities("items", {k: v.tolist() for k, v in world.items.items()})
         writer.entities("users", {k: v.tolist() for k, v in world.users.items()})
-        for chunk in simulate(world, Mixture(**self.policy), self.impressions):
+        for chunk in simulate(world, Mixture(fitting=self.fitting, popular=self.popular), self.impressions):
             writer.impressions(chunk)

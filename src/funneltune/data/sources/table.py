@@ -227,8 +227,8 @@ class Table:
             found = frame[label.column].iloc[where]
             rule = "a finite number" if label.at_least is not None else "0 or 1 (or set at_least)"
             seen.faults.append(
-                f"label {task!r}, column {label.column!r}, holds {'nothing' if pd.isna(found) else repr(str(found))} in "
-                f"row {seen.rows + where + 1} ({int(wrong.sum())} such); it must be {rule}"
+                f"label {task!r}, column {label.column!r}, holds {'nothing' if pd.isna(found) else repr(str(found))} "
+                f"in row {seen.rows + where + 1} ({int(wrong.sum())} such); it must be {rule}"
             )
         happened = values >= label.at_least if label.at_least is not None else values == 1.0
         return happened.astype(np.int8)
