@@ -22,7 +22,7 @@ def _above(module: FunnelModule) -> dict[str, nn.Module]:
 
 
 def save_weights(module: FunnelModule, folder: Path) -> int:
-    """Write what training changed: the tuning method's tensors, the head's, the interaction's. Returns bytes written."""
+    """Write what training changed in backbone, head and interaction. Returns the bytes written."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {f"backbone.{name}": t for name, t in module.tuning.export(module.encoder.backbone).items()}
     for prefix, part in _above(module).items():
