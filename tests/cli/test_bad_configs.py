@@ -98,7 +98,12 @@ STUDY = {
     ("quickstart", "study_dir="): "give one folder, study_dir=PATH",
     ("quickstart", "optimizer.lr=interval(0,1)"): "is a continuous range; a study needs a list",
     ("quickstart", "hydra/launcher=jobli"): "hydra/launcher=jobli is no choice, nearest: joblib",
-    ("quickstart", "study.baseline=null", "optimizer.lr=0.1,-1"): "optimizer.lr=-1 must be a number above 0",
+    (
+        "quickstart",
+        "tuning=full",
+        "study.baseline=null",
+        "optimizer.lr=0.1,-1",
+    ): "optimizer.lr=-1 must be a number above 0",
 }
 
 

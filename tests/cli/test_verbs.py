@@ -1,6 +1,7 @@
 """evaluate, predict, report and data: what they ask of the rooms below, and what they print."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -40,22 +41,22 @@ def test_report_hands_over_folder_and_output(monkeypatch, tmp_path):
     assert [(path, str(output)) for path, output in calls] == [(str(tmp_path), "None"), (str(tmp_path), "tables")]
 
 
-@pytest.fixture
-def own_log(tmp_path):
-    """A config folder whose data group reads a small table, and the table."""
-    rows = [f"q{r},item {r * 4 + i},{int(i == 0)},{int(i == 0 and r % 2)}" for r in range(40) for i in range(4)]
-    table = tmp_path / "log.csv"
-    table.write_text("query,title,clicked,bought\n" + "\n".join(rows) + "\n")
-    return table
-
-
 def test_data_describe_prints_counts_as_json(capsys):
-    words = ["data", "describe", "data=simulated", "data.source.impressions=2000"]
-    assert main(words) == 0
+    assert main(["data", "describe", "data=simulated", "data.source.impressions=2000"]) == 0
     described = json.loads(capsys.readouterr().out)
-    assert described
+    assert described["impressions"] == 2000
+    assert sum(split["requests"] for split in described["splits"].values()) == described["requests"] == 100
 
 
 def test_data_validate_says_that_a_good_log_can_be_used(capsys):
-    assert main(["data", "validate", "data=simulated"]) == 0
-    assert capsys.readouterr().out == "the log can be used\n"
+    assert main(["data", "validate", "data=simulated", "data.source.impressions=2000"]) == 0
+    assert capsys.readouterr().out.startswith("the log can be used: ")
+    assert not Path("cache").exists()
+
+
+def test_data_validate_tells_every_fault_of_a_users_table(capsys, tmp_path):
+    (tmp_path / "bad.csv").write_text("search_term,product_title,relevance\nsofa,couch,3\n")
+    assert main(["data", "validate", "data=homedepot", "data.path=bad.csv"]) == 2
+    line = capsys.readouterr().err
+    assert "product_uid" in line
+    assert line.count("\n") == 1

@@ -1,4 +1,5 @@
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -100,6 +101,12 @@ def test_a_finished_cell_of_another_config_is_refused_and_the_key_is_named(study
     assert (study.folder / "study.json").read_text() == before
 
 
+def test_one_value_on_the_command_line_narrows_its_axis_and_the_seeds(study):
+    state, trained = study("tuning=frozen", "seed=5")
+    assert trained == ["cells/tuning=frozen/seed=5"]
+    assert state["study"]["axes"] == {"tuning": ["frozen"]}
+
+
 def test_what_only_says_where_and_how_a_run_is_watched_does_not_make_it_another(study):
     study()
     assert study("logger=csv", "study.metric=ctr/auc")[1] == []
@@ -181,8 +188,10 @@ def test_the_joblib_launcher_runs_cells_in_other_processes(tmp_path, monkeypatch
         "hydra/launcher=joblib",
         "hydra.launcher.n_jobs=2",
     ]
-    state = launch(words, folder, task=CellTask(folder, train=fake_runs.train))
+    state = launch(words, folder, task=CellTask(folder, train=fake_runs.train_elsewhere))
     assert list(statuses(state).values()) == ["finished", "failed", "finished"]
+    processes = {json.loads((folder / run["record"]).read_text())["command"] for run in state["runs"] if run["record"]}
+    assert str(os.getpid()) not in processes
 
 
 def test_the_verb_prints_the_table_where_the_records_lie_and_what_failed(tmp_path, monkeypatch, capsys):
@@ -200,9 +209,6 @@ def test_the_verb_prints_the_table_where_the_records_lie_and_what_failed(tmp_pat
 def test_a_study_lies_below_studies_by_default(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("funneltune.runs.train", fake_runs.train)
-    assert (
-        main(["study", "quickstart", "tuning=frozen"]) == 2
-    )  # one value is no axis: it would be overridden by the axis
-    assert main(["study", "quickstart", "study.axes.tuning=[frozen]"]) == 0
+    assert main(["study", "quickstart", "tuning=frozen"]) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["studies"]
     assert (tmp_path / "studies/quickstart/cells/tuning=frozen/seed=0/record.json").is_file()

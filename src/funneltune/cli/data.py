@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 from funneltune.cli.arguments import Arguments, nearest_clause
 from funneltune.cli.verb import Verb, say
-from funneltune.errors import ConfigError, DataError
+from funneltune.errors import ConfigError
 
 DEEDS = ("describe", "validate")
 
@@ -34,35 +33,29 @@ def run(arguments: Arguments) -> int:
     return _describe(cfg) if deed == "describe" else _validate(cfg)
 
 
-def _parts(cfg: Any) -> tuple[Any, Any]:
-    from hydra.utils import instantiate
-    from omegaconf import OmegaConf
-
-    from funneltune.funnel import TaskFunnel
-
-    tasks: Any = OmegaConf.to_container(cfg.data.tasks, resolve=True)
-    return instantiate(cfg.data.source), TaskFunnel.from_config(tasks)
-
-
 def _describe(cfg: Any) -> int:
     from hydra.utils import instantiate
 
-    from funneltune.data import describe, prepare
+    from funneltune.data import describe
+    from funneltune.runs.assemble import assemble_data
 
-    source, funnel = _parts(cfg)
-    store = prepare(source, funnel, Path(cfg.data.cache_dir))
-    described = describe(store, instantiate(cfg.data.split).cut(store))
-    say(json.dumps(described, indent=1, default=str))
+    data = assemble_data(cfg, instantiate(cfg.backbone))
+    data.prepare_data()
+    data.setup("fit")
+    say(json.dumps(describe(data), indent=1, default=str))
     return 0
 
 
 def _validate(cfg: Any) -> int:
-    from funneltune.data import validate
+    from hydra.utils import instantiate
+    from omegaconf import OmegaConf
 
-    faults = validate(*_parts(cfg))
-    if faults:
-        raise DataError("; ".join(faults))
-    say("the log can be used")
+    from funneltune.data import validate
+    from funneltune.funnel import TaskFunnel
+
+    tasks: Any = OmegaConf.to_container(cfg.data.tasks, resolve=True)
+    counts = validate(instantiate(cfg.data.source), TaskFunnel.from_config(tasks))
+    say("the log can be used: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
     return 0
 
 
