@@ -1,6 +1,7 @@
 """Stands in for training: leaves a record with a metric, and fails where the config says so."""
 
 from funneltune.errors import DataError
+from funneltune.funnel import TaskFunnel
 from funneltune.records import RunRecord
 
 
@@ -17,6 +18,7 @@ def train(cfg, run_dir):
         config=as_plain(cfg),
         config_hash=config_hash(cfg),
         seed=cfg.seed,
+        funnel=TaskFunnel.from_config(as_plain(cfg)["data"]["tasks"]).to_config(),
         metrics={"test": {"ctcvr/auc": {"value": 0.6 + 0.1 * cfg.tuning._target_.endswith("Full") + cfg.seed / 100}}},
     )
     record.write(run_dir / "record.json")
