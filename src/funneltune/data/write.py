@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -33,7 +33,7 @@ class StoreWriter:
         self._file: Any = None
         self._last_request = -1
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> StoreWriter:
         """Nothing to open until the first rows come."""
         return self
 

@@ -47,9 +47,7 @@ def load_weights(module: FunnelModule, folder: Path) -> None:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
         expected = manifest["files"][TENSORS]
         if _sha256(folder / TENSORS) != expected:
-            raise RunError(
-                f"{folder}/{TENSORS} is damaged: its sha256 is not the manifest's; train it anew."
-            )
+            raise RunError(f"{folder}/{TENSORS} is damaged: its sha256 is not the manifest's; train it anew.")
         tensors = load_file(folder / TENSORS)
     except FileNotFoundError as error:
         raise RunError(f"{error.filename} is missing: the run has no weights; train it again.") from None
