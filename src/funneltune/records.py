@@ -105,9 +105,9 @@ class RunRecord:
         return cls.from_json(read_json(path), str(path))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StoredRun:
-    """A record and where it lies: run folders and evidence folders are read alike."""
+    """A record and where it lies: run folders and evidence folders are read alike. Equal only to itself."""
 
     record: RunRecord
     path: Path

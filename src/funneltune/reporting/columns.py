@@ -37,13 +37,18 @@ class Column:
             return number(getattr(record, section).get(field))
         return record.value(self.key)
 
-    def text(self, value: float | None, spread: float | None = None) -> str:
-        """The number as a table shows it, with the seeds' standard deviation where there is one."""
+    def text(self, value: float | None, spread: float | None = None, dense: bool = False) -> str:
+        """The number as a table shows it, with the seeds' standard deviation where there is one.
+
+        `dense` leaves out a score's leading zero, for narrow tables.
+        """
         if value is None:
             return "-"
         if self.style == "score":
-            tail = f" ±{spread:.4f}".replace("±0.", "±.") if spread is not None else ""
-            return f"{value:.4f}{tail}"
+            shown_value = f"{value:.4f}"
+            if dense and shown_value.startswith("0."):
+                shown_value = shown_value[1:]
+            return shown_value + (f" ±{spread:.4f}".replace("±0.", "±.") if spread is not None else "")
         if self.style == "share":
             return f"{100 * value:.2f}%"
         if self.style == "megabytes":

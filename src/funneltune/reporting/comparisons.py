@@ -14,7 +14,7 @@ from funneltune.records import RecordFolder, StoredRun
 from funneltune.reporting.columns import columns_of
 
 NO_STATISTICS = "no statistics"
-ONE_SEED = "one seed: the spread over seeds is unknown"
+ONE_SEED = "one seed"
 OTHER_ROWS = "tested on different rows"
 
 Loaded = Mapping[StoredRun, Mapping[str, NDArray] | None]
@@ -40,7 +40,7 @@ def compare(
     Raises:
         ConfigError: The baseline is no cell of the study.
     """
-    plan: Mapping[str, Any] = (study.study or {}).get("study") or study.study or {}
+    plan = _plan(study)
     name = baseline or plan.get("baseline")
     if name is None or len(study.cells) < 2:
         return []
@@ -58,10 +58,19 @@ def compare(
 
 
 def headline(study: RecordFolder, comparisons: Sequence[Comparison]) -> str | None:
-    """The metric that a study is about: the one it names, else the first compared."""
-    plan: Mapping[str, Any] = (study.study or {}).get("study") or study.study or {}
+    """The metric that a study is about: the one it names, else the first compared. None without a study: all are."""
+    if study.study is None:
+        return None
     compared = list(dict.fromkeys(comparison.metric for comparison in comparisons))
-    return plan["metric"] if plan.get("metric") in compared else next(iter(compared), None)
+    metric = _plan(study).get("metric")
+    return metric if metric in compared else next(iter(compared), None)
+
+
+def _plan(study: RecordFolder) -> Mapping[str, Any]:
+    """What study.json says of the study itself: its name, baseline and metrics."""
+    content = study.study or {}
+    plan = content.get("study")
+    return plan if isinstance(plan, Mapping) else content
 
 
 def _metrics(study: RecordFolder, plan: Mapping[str, Any], asked: Sequence[str] | None) -> list[str]:

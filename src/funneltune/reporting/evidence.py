@@ -25,9 +25,11 @@ def collect(study_dir: Path | str, target: Path | str) -> Path:
     relative, other absolute paths keep their last part only, and fields that name a host or a user are dropped.
 
     Raises:
-        RunError: `study_dir` holds no record, or two of its runs have the same cell and seed.
+        RunError: `study_dir` holds no finished run or two of one cell and seed, or is the target itself.
     """
     source, goal = Path(study_dir), Path(target)
+    if source.resolve() == goal.resolve():
+        raise RunError(f"target={target} is the study itself; name another folder.")
     records = read_records(source)
     finished = [run for run in records.runs if run.record.status == "finished"]
     if not finished:
@@ -37,6 +39,9 @@ def collect(study_dir: Path | str, target: Path | str) -> Path:
         raise RunError(f"{source} holds two runs of one cell and seed; collect one study at a time.")
     roots = (str(records.path.resolve()), str(records.path))
     folder = goal / "records"
+    for old in [*folder.glob("*.json"), *folder.glob("*.npz")]:
+        if old.stem not in names.values():
+            old.unlink()  # of an earlier collection: it would enter the table as one more cell
     for run, stem in names.items():
         content = run.record.to_json() | {"cell": run.cell, "run_dir": _inside(run.path.parent, records.path)}
         write_json(folder / f"{stem}.json", without_machine(content, roots))
@@ -61,6 +66,7 @@ def without_machine(value: Any, roots: tuple[str, ...] = ()) -> Any:
         return [without_machine(item, roots) for item in value]
     if not isinstance(value, str):
         return as_json(value)
+    value = value.replace("file://", "")
     for root in sorted(roots, key=len, reverse=True):
         if root.startswith("/"):
             value = re.sub(rf"{re.escape(root)}(?![\w-])", ".", value)

@@ -42,21 +42,17 @@ def to_html(shown: Table, comparisons: Sequence[Comparison], records: RecordFold
         ]
         parts += [f"<h2>{heading}</h2>", _table(["", "runs", *(column.title for column in columns)], body)]
     if comparisons:
-        verdicts = [
-            (
-                "",
-                [
-                    (c.cell, ""),
-                    *((text, "") for text in comparison_texts(c)[:-1]),
-                    (comparison_texts(c)[-1], c.verdict),
-                ],
-            )
-            for c in comparisons
-        ]
-        parts += ["<h2>Comparisons</h2>", _table(["cell", *COMPARISON_HEADINGS], verdicts)]
+        verdicts = []
+        for c in comparisons:
+            *texts, verdict = comparison_texts(c, shown.names)
+            verdicts.append(("", [*((text, "") for text in texts), (verdict, c.verdict)]))
+        parts += ["<h2>Comparisons</h2>", _table(COMPARISON_HEADINGS, verdicts)]
         parts += [_bullets(methods(comparisons))]
     said = [f"{column.title}: {protocol_text(shown.protocols[column.key])}" for column in shown.group("quality")]
-    parts += ["<h2>Protocol</h2>", _bullets(["± is the standard deviation over seeds", *said])]
+    parts += [
+        "<h2>Protocol</h2>",
+        _bullets([*(["± is the standard deviation over seeds"] if shown.has_spread else []), *said]),
+    ]
     parts += ["<h2>Runs</h2>", _runs(records)]
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'

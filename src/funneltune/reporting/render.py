@@ -20,7 +20,7 @@ WIDEST = 120
 """Columns that a console table may take."""
 NAME_WIDTH = 26
 VERDICT_STYLE = {"better": "bold green", "worse": "bold red", "no claim": "dim"}
-COMPARISON_HEADINGS = ("against", "metric", "difference", "95% interval", "p (Holm)", "detectable", "verdict")
+COMPARISON_HEADINGS = ("cell", "against", "metric", "difference", "95% interval", "p (Holm)", "detectable", "verdict")
 
 
 def cell_text(row: Row, column: Column) -> str:
@@ -35,14 +35,16 @@ def to_console(shown: Table, comparisons: Sequence[Comparison], headline: str | 
     for group, caption in (("quality", "test split"), ("cost", "cost")):
         columns = shown.group(group)
         rows = [row for row in shown.rows if group == "quality" or row.kind == "cell"]
-        for index, chunk in enumerate(_chunks(shown, columns, min(width, WIDEST))):
-            caption_text = f"{shown.title}: {caption}" + (f" ({index + 1})" if index else "")
-            parts.append(_rich(caption_text, rows, chunk))
-    if not shown.group("quality"):
-        parts.append(_rich(f"{shown.title}: no finished run has metrics yet", shown.rows, ()))
-    said = [comparison for comparison in comparisons if comparison.metric == headline]
+        spread = " (± standard deviation over seeds)" if group == "quality" and shown.has_spread else ""
+        for index, chunk in enumerate(_chunks(shown, rows, columns, min(width, WIDEST))):
+            again = f" ({index + 1})" if index else ""
+            parts.append(_rich(f"{shown.title}: {caption}{again}{spread}", rows, chunk, shown.has_spread))
+    if not shown.columns:
+        parts.append(_rich(f"{shown.title}: no finished run has metrics yet", shown.rows, (), False))
+    said = [comparison for comparison in comparisons if headline is None or comparison.metric == headline]
     if said:
-        parts.append(_rich_verdicts(said))
+        parts.append(_rich_verdicts(said, shown.names))
+        parts += [Text(line, style="dim") for line in methods(said)]
     return Group(*parts)
 
 
@@ -64,11 +66,11 @@ def to_markdown(shown: Table, comparisons: Sequence[Comparison]) -> str:
         lines += [*_markdown_table(["", "runs", *(column.title for column in columns)], body), ""]
     if not shown.columns:
         lines += ["No finished run has metrics yet.", ""]
-    if shown.group("quality"):
+    if shown.has_spread:
         lines += ["± is the standard deviation over seeds.", ""]
     if comparisons:
-        body = [[comparison.cell, *comparison_texts(comparison)] for comparison in comparisons]
-        lines += ["## Comparisons", "", *_markdown_table(["cell", *COMPARISON_HEADINGS], body), ""]
+        body = [comparison_texts(comparison, shown.names) for comparison in comparisons]
+        lines += ["## Comparisons", "", *_markdown_table(COMPARISON_HEADINGS, body), ""]
         lines += [f"- {line}" for line in methods(comparisons)] + [""]
     said = [f"- {column.title}: {protocol_text(shown.protocols[column.key])}" for column in shown.group("quality")]
     if said:
@@ -91,13 +93,14 @@ def to_csv(shown: Table) -> str:
     return out.getvalue()
 
 
-def comparison_texts(comparison: Comparison) -> list[str]:
+def comparison_texts(comparison: Comparison, names: Mapping[str, str]) -> list[str]:
     """A comparison under `COMPARISON_HEADINGS`."""
     c = comparison
     interval = f"{c.low:+.4f} to {c.high:+.4f}" if c.low is not None and c.high is not None else "-"
     verdict = c.verdict + (f" ({c.note})" if c.note else "")
     return [
-        c.baseline,
+        names.get(c.cell, c.cell),
+        names.get(c.baseline, c.baseline),
         c.metric,
         "-" if c.difference is None else f"{c.difference:+.4f}",
         interval,
@@ -108,46 +111,73 @@ def comparison_texts(comparison: Comparison) -> list[str]:
 
 
 def methods(comparisons: Sequence[Comparison]) -> list[str]:
-    """How the intervals were made, once for each method."""
-    found: dict[str, list[str]] = {}
-    for c in comparisons:
-        if c.method:
-            clusters = f", {c.clusters} clusters" if c.clusters else ""
-            found.setdefault(f"{c.method} ({c.seeds} seed{'s'[: c.seeds != 1]}{clusters})", []).append(c.metric)
-    lines = [f"{', '.join(dict.fromkeys(metrics))}: {how}" for how, metrics in found.items()]
+    """How the intervals were made, once for each method, and what a note means."""
+    found: dict[str, list[Comparison]] = {}
+    for comparison in comparisons:
+        if comparison.method:
+            found.setdefault(comparison.method, []).append(comparison)
+    lines = []
+    for method, using in found.items():
+        metrics = ", ".join(dict.fromkeys(c.metric for c in using))
+        counts = [f"{_span([c.seeds for c in using])} seed{'s' * (max(c.seeds for c in using) > 1)}"]
+        if any(c.clusters for c in using):
+            counts.append(f"{_span([c.clusters for c in using])} clusters")
+        lines.append(f"{metrics}: {method} ({', '.join(counts)})")
+    if any(c.note == "one seed" for c in comparisons):
+        lines.append("one seed: the interval covers which requests were drawn, not what another seed would have given.")
     return [*lines, "Holm over the pairs of one metric; detectable: the smallest difference found with 80% power."]
+
+
+def _span(counts: Sequence[int]) -> str:
+    return str(min(counts)) if min(counts) == max(counts) else f"{min(counts)}-{max(counts)}"
 
 
 def protocol_text(protocol: Mapping[str, Any]) -> str:
     """A protocol on one line."""
-    return "; ".join(f"{name.replace('_', ' ')} {value}" for name, value in protocol.items()) or "not recorded"
+    said = [str(protocol["rows"])] if "rows" in protocol else []
+    for name, value in protocol.items():
+        if name != "rows":
+            said.append(f"{name.replace('_', ' ')} {f'{value:.1f}' if isinstance(value, float) else value}")
+    return "; ".join(said) or "not recorded"
 
 
-def _width(shown: Table, column: Column) -> int:
-    texts = [*column.heading, *(cell_text(row, column) for row in shown.rows)]
-    return max(len(text) for text in texts)
+def _dense(row: Row, column: Column, rows: Sequence[Row], dense: bool) -> str:
+    """A number of the console's table; one without a spread leaves the room for it, so that points align."""
+    figure = row.figures.get(column.key)
+    if figure is None:
+        return "-"
+    text = column.text(figure.mean, figure.spread if column.group == "quality" else None, dense)
+    others = (other.figures.get(column.key) for other in rows)
+    if column.group == "quality" and figure.spread is None and any(f and f.spread is not None for f in others):
+        text += " " * len(" ±.0000")
+    return text
 
 
-def _chunks(shown: Table, columns: Sequence[Column], width: int) -> list[list[Column]]:
-    """Columns dealt into tables that fit the width, name and runs columns included."""
-    fixed = NAME_WIDTH + max([4, *(len(row.runs) for row in shown.rows)]) + 4
+def _chunks(shown: Table, rows: Sequence[Row], columns: Sequence[Column], width: int) -> list[list[Column]]:
+    """Columns dealt into tables that fit the width, beside the names."""
+    names = min(NAME_WIDTH, max(len(row.label) for row in rows) if rows else 0) + 4
     chunks: list[list[Column]] = []
     used = width + 1
     for column in columns:
-        need = _width(shown, column) + 2
+        texts = [*column.heading, *(_dense(row, column, rows, shown.has_spread) for row in rows)]
+        need = max(len(text) for text in texts) + 2
         if used + need > width:
             chunks.append([])
-            used = fixed
+            used = names
         chunks[-1].append(column)
         used += need
     return chunks
 
 
-def _rich(caption: str, rows: Sequence[Row], columns: Sequence[Column]) -> RichTable:
+def _plain_table(caption: str) -> RichTable:
     made = RichTable(title=caption, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-    made.padding = (0, 2, 0, 0)
+    made.padding = (0, 1, 0, 0)
+    return made
+
+
+def _rich(caption: str, rows: Sequence[Row], columns: Sequence[Column], dense: bool) -> RichTable:
+    made = _plain_table(caption)
     made.add_column("", max_width=NAME_WIDTH, overflow="fold")
-    made.add_column("runs", justify="right", no_wrap=True)
     for column in columns:
         made.add_column("\n".join(column.heading).rstrip("\n"), justify="right", no_wrap=True)
     kind = None
@@ -156,27 +186,33 @@ def _rich(caption: str, rows: Sequence[Row], columns: Sequence[Column]) -> RichT
             made.add_section()
         kind = row.kind
         style = {"cell": "", "baseline": "dim", "ceiling": "italic"}[row.kind]
-        made.add_row(Text(row.name), row.runs, *(cell_text(row, column) for column in columns), style=style)
+        made.add_row(Text(row.label), *(_dense(row, column, rows, dense) for column in columns), style=style)
     return made
 
 
-def _rich_verdicts(comparisons: Sequence[Comparison]) -> RichTable:
-    first = comparisons[0]
-    made = RichTable(
-        title=f"{first.metric} against {first.baseline}",
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
+def _rich_verdicts(comparisons: Sequence[Comparison], names: Mapping[str, str]) -> RichTable:
+    """Comparisons; what all of them share (metric, cell, baseline) is said once, in the title."""
+    bodies = [comparison_texts(comparison, names) for comparison in comparisons]
+    shared = [index for index in range(3) if len({body[index] for body in bodies}) == 1]
+    first = bodies[0]
+    title = " ".join(
+        word for index, word in ((0, first[0]), (2, first[2]), (1, f"against {first[1]}")) if index in shared
     )
-    made.padding = (0, 2, 0, 0)
-    made.add_column("", max_width=NAME_WIDTH, overflow="fold")
-    for heading in COMPARISON_HEADINGS[2:-1]:
-        made.add_column(heading, justify="right", no_wrap=True)
-    made.add_column("verdict", overflow="fold")
-    for comparison in comparisons:
-        *numbers, verdict = comparison_texts(comparison)[2:]
-        made.add_row(Text(comparison.cell), *numbers, Text(verdict, style=VERDICT_STYLE[comparison.verdict]))
+    made = _plain_table(title)
+    kept = [index for index in range(len(COMPARISON_HEADINGS)) if index not in shared]
+    for index in kept:
+        text = index < 3 or index == len(COMPARISON_HEADINGS) - 1
+        made.add_column(
+            COMPARISON_HEADINGS[index],
+            justify="left" if text else "right",
+            no_wrap=not text,
+            max_width=NAME_WIDTH if text else None,
+            overflow="fold",
+        )
+    for comparison, body in zip(comparisons, bodies, strict=True):
+        texts = [Text(body[index]) for index in kept]
+        texts[-1].stylize(VERDICT_STYLE[comparison.verdict])
+        made.add_row(*texts)
     return made
 
 

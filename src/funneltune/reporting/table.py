@@ -42,6 +42,11 @@ class Row:
             return ""
         return str(self.finished) if self.finished == self.planned else f"{self.finished} of {self.planned}"
 
+    @property
+    def label(self) -> str:
+        """The name, and how many runs count where that is not all of them."""
+        return self.name if self.finished == self.planned else f"{self.name} ({self.runs})"
+
 
 @dataclass(frozen=True)
 class Table:
@@ -52,6 +57,16 @@ class Table:
     rows: tuple[Row, ...]
     protocols: Mapping[str, Mapping[str, Any]]
     """By column key, of the first run that has it."""
+    names: Mapping[str, str]
+    """Display names of cells."""
+
+    @property
+    def has_spread(self) -> bool:
+        """Whether any score comes with a spread over seeds."""
+        scores = {column.key for column in self.group("quality")}
+        return any(
+            figure.spread is not None for row in self.rows for key, figure in row.figures.items() if key in scores
+        )
 
     def group(self, name: str) -> tuple[Column, ...]:
         """The columns of one part of the table."""
@@ -83,7 +98,7 @@ def table(records: RecordFolder) -> Table:
     for column in columns:
         entries = (run.record.metrics.get("test", {}).get(column.key) for run in finished)
         protocols[column.key] = next((e.get("protocol", {}) for e in entries if isinstance(e, Mapping)), {})
-    return Table(title_of(records), columns, tuple(rows), protocols)
+    return Table(title_of(records), columns, tuple(rows), protocols, names)
 
 
 def title_of(records: RecordFolder) -> str:
