@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import PreTrainedModel
 
 from funneltune.backbones.layout import Chunk, chunks
@@ -22,6 +24,14 @@ class Hidden:
 
     chunks: tuple[Chunk, ...]
     states: tuple[Float[Tensor, "_ _ width"] | None, ...]
+
+
+def _attention(device: torch.device) -> AbstractContextManager[None]:
+    """Plain attention on a CPU: the fused kernel's backward takes a quarter of a step on rows of short texts.
+
+    MiniLM, 112 texts of 7 to 14 tokens, forward and backward, bf16, 2 cores, one run: 0.40 s against 0.47 s.
+    """
+    return nullcontext() if device.type != "cpu" else sdpa_kernel(SDPBackend.MATH)
 
 
 class Encoder(nn.Module):
@@ -100,8 +110,9 @@ class Encoder(nn.Module):
 
     def _above(self, chunk: Chunk, states: Tensor | None) -> Float[Tensor, "rows positions width"]:
         if states is not None:
-            for layer in self.backbone.encoder.layer[self._boundary :]:
-                states = layer(states, chunk.mask)
+            with _attention(states.device):
+                for layer in self.backbone.encoder.layer[self._boundary :]:
+                    states = layer(states, chunk.mask)
             return states
         with torch.set_grad_enabled(torch.is_grad_enabled() and self._boundary < self.n_layers):
             segments = (

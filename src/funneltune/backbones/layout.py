@@ -14,7 +14,7 @@ from torch import Tensor
 
 from funneltune.schema import Texts
 
-PACKED_ROW = 128
+PACKED_ROW = 64
 """Tokens of a packed row: long enough to leave little room at the ends, short enough that attention stays cheap."""
 
 
