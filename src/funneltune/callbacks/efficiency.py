@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import resource
 import statistics
 import time
@@ -18,72 +20,59 @@ WARM_UP = 3
 
 
 class Efficiency(L.Callback):
-    """Times every optimizer step, from the arrival of its first batch to the end of its last.
+    """Times every optimizer step and takes the peak memory of training, validation left out.
 
-    Peak memory is the device's allocation on a GPU; on a CPU the process's peak resident set since training began where
-    the kernel lets it be reset, else since the process began (`peak_memory_scope` says which).
+    A step lasts from the arrival of its first batch to the end of its last, optimizer and rank allocation included;
+    waiting for the loader is not. Rows and tokens are those of this rank.
     """
 
     def __init__(self) -> None:
         self._seconds: list[float] = []
-        self._begun = 0.0
-        self._rows = self._tokens = 0
-        self._seen_rows: list[int] = []
-        self._seen_tokens: list[int] = []
-        self._scope = "process"
-        self._peak = 0
+        self._rows: list[int] = []
+        self._tokens: list[int] = []
+        self._begun, self._step = 0.0, -1
+        self._open = [0, 0]
+        self._memory = PeakMemory()
 
-    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Reset the peak."""
-        if pl_module.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats()
-            self._scope = "device"
-            return
-        try:
-            Path("/proc/self/clear_refs").write_text("5")
-            self._scope = "training"
-        except OSError:
-            self._scope = "process"
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Weights are on their device by now: the peak counts from here."""
+        self._memory = PeakMemory("cuda" if pl_module.device.type == "cuda" else "cpu")
 
     def on_train_batch_start(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        batch: Batch,
-        batch_idx: int,
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Batch, batch_idx: int
     ) -> None:
-        """A step begins with its first batch."""
-        if batch_idx % trainer.accumulate_grad_batches == 0:
-            self._begun, self._rows, self._tokens = time.perf_counter(), 0, 0
-            self._step = trainer.global_step
-        self._rows += len(batch)
-        self._tokens += int(batch.texts.token_ids.shape[0])
+        """A step begins with the first batch since the last one."""
+        if self._step != trainer.global_step:
+            self._step, self._open, self._begun = trainer.global_step, [0, 0], time.perf_counter()
+        self._open[0] += len(batch)
+        self._open[1] += int(batch.texts.token_ids.shape[0])
 
     def on_train_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,
-        batch: Batch,
-        batch_idx: int,
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        """And ends with its last."""
-        if trainer.global_step > self._step:
-            if pl_module.device.type == "cuda":
-                torch.cuda.synchronize()
-            self._seconds.append(time.perf_counter() - self._begun)
-            self._seen_rows.append(self._rows)
-            self._seen_tokens.append(self._tokens)
+        """And ends with the batch after which the optimizer has stepped."""
+        if trainer.global_step == self._step:
+            return
+        if pl_module.device.type == "cuda":
+            torch.cuda.synchronize()
+        self._seconds.append(time.perf_counter() - self._begun)
+        self._rows.append(self._open[0])
+        self._tokens.append(self._open[1])
 
-    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Read the peak before evaluation adds to it."""
-        if self._scope == "device":
-            self._peak = torch.cuda.max_memory_allocated()
-        else:
-            self._peak = peak_resident_bytes()
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """What validation takes is not training's."""
+        self._memory.pause()
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Training goes on."""
+        self._memory.resume()
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Read the peak before the test adds to it."""
+        self._memory.stop()
 
     def summary(self) -> dict[str, Any]:
-        """The cost entries of a record."""
+        """The cost entries of a record; without a trained step only `steps`."""
         timed = slice(WARM_UP if len(self._seconds) > WARM_UP else 0, None)
         seconds = self._seconds[timed]
         if not seconds:
@@ -91,20 +80,76 @@ class Efficiency(L.Callback):
         return {
             "steps": len(self._seconds),
             "step_milliseconds_median": 1000 * statistics.median(seconds),
-            "rows_per_second": sum(self._seen_rows[timed]) / sum(seconds),
-            "unique_tokens_per_second": sum(self._seen_tokens[timed]) / sum(seconds),
+            "rows_per_second": sum(self._rows[timed]) / sum(seconds),
+            "unique_tokens_per_second": sum(self._tokens[timed]) / sum(seconds),
             "train_seconds": sum(self._seconds),
-            "peak_memory_bytes": self._peak,
-            "peak_memory_scope": self._scope,
+            "peak_memory_bytes": self._memory.peak,
+            "peak_memory_growth_bytes": self._memory.peak - self._memory.before,
+            "peak_memory_scope": self._memory.scope,
         }
 
 
-def peak_resident_bytes() -> int:
-    """The process's peak resident set, since it was last reset where the kernel counts that."""
+class PeakMemory:
+    """The most memory that was in use while it watched.
+
+    `scope` says what was counted: `device` (allocated by PyTorch on the GPU), `training` (the process's resident set,
+    its high-water mark reset when training began) or `process` (the same since the process began, where the kernel
+    does not let it be reset). `before` is what was in use when it began: earlier runs of the same process, libraries.
+    """
+
+    def __init__(self, device: str = "cpu") -> None:
+        if device == "cuda":
+            self.scope = "device"
+        else:
+            release_freed()
+            self.scope = "training" if reset_high_water_mark() else "process"
+        self.peak = 0
+        self._watching = False
+        self.resume()
+        self.before = torch.cuda.memory_allocated() if self.scope == "device" else resident_bytes("VmRSS")
+
+    def resume(self) -> None:
+        """Count anew from what is in use now."""
+        if self.scope == "device":
+            torch.cuda.reset_peak_memory_stats()
+        elif self.scope == "training":
+            reset_high_water_mark()
+        self._watching = True
+
+    def pause(self) -> None:
+        """Keep the peak so far, and look away."""
+        if self._watching:
+            seen = torch.cuda.max_memory_allocated() if self.scope == "device" else resident_bytes("VmHWM")
+            self.peak = max(self.peak, seen)
+        self._watching = False
+
+    stop = pause
+
+
+def reset_high_water_mark() -> bool:
+    """Whether the kernel let us reset the process's peak resident set (Linux: proc(5), clear_refs, 5)."""
     try:
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
+        Path("/proc/self/clear_refs").write_text("5")
     except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return False
+    return True
+
+
+def resident_bytes(field: str) -> int:
+    """The process's resident set now (`VmRSS`) or at its peak (`VmHWM`); always the peak where there is no /proc."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def release_freed() -> None:
+    """Give freed memory back to the system: what an earlier run of this process freed is not this run's."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's; other systems do without
+    if trim is not None:
+        trim(0)

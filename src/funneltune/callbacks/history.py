@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import pyarrow as pa
 import pyarrow.parquet as pq
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 NAME = "history.parquet"
@@ -17,6 +19,9 @@ NAME = "history.parquet"
 class History(L.Callback):
     """Writes `history.parquet` (step, name, value) into the run folder, also when training fails.
 
+    `step` counts optimizer steps done. Training values keep the names they are logged by; learning rates are
+    `lr/<group>`, live ranks `rank/<matrix>`.
+
     Args:
         every_n_steps: Optimizer steps between two entries of the training values.
     """
@@ -24,33 +29,30 @@ class History(L.Callback):
     def __init__(self, every_n_steps: int = 10) -> None:
         self.every_n_steps = every_n_steps
         self._rows: list[tuple[int, str, float]] = []
+        self._step = -1
 
-    def _add(self, step: int, values: dict[str, Any]) -> None:
-        for name, value in values.items():
-            number = value.item() if isinstance(value, Tensor) else float(value)
-            self._rows.append((step, name, number))
+    def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        """Ranks and rates before the first step."""
+        self._step = trainer.global_step
+        self._add_state(trainer, pl_module)
 
-    def on_train_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: Any,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
-        """Training values, rates and ranks, every few steps and at the last one."""
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Training values, rates and ranks, every few steps and at an epoch's last one."""
         step = trainer.global_step
-        if step % self.every_n_steps and not trainer.is_last_batch:
+        if step == self._step:  # a batch that accumulates
             return
-        logged = {k: v for k, v in trainer.callback_metrics.items() if k.startswith(("train/", "tuning/"))}
-        self._add(step, logged)
-        self._add(step, {f"lr/{group.get('name', i)}": group["lr"] for i, group in enumerate(_groups(trainer))})
-        self._add(step, {f"rank/{name}": rank for name, rank in (pl_module.tuning.rank_pattern() or {}).items()})
+        self._step = step
+        if step % self.every_n_steps == 0 or trainer.is_last_batch:
+            self._add(step, _named(trainer, ("train/", "tuning/")))
+            self._add_state(trainer, pl_module)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Validation metrics."""
-        found = {k: v for k, v in trainer.callback_metrics.items() if k.startswith("validation/")}
-        self._add(trainer.global_step, found)
+        if trainer.sanity_checking:
+            return
+        self._add(trainer.global_step, _named(trainer, ("validation/",)))
+        if trainer.state.fn != TrainerFn.FITTING:  # of the chosen weights, after training
+            self._write(trainer)
 
     def on_exception(self, trainer: L.Trainer, pl_module: Any, exception: BaseException) -> None:
         """Keep what there is."""
@@ -60,22 +62,31 @@ class History(L.Callback):
         """The whole history."""
         self._write(trainer)
 
+    def _add_state(self, trainer: L.Trainer, pl_module: Any) -> None:
+        groups = [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
+        self._add(trainer.global_step, {f"lr/{group.get('name', i)}": group["lr"] for i, group in enumerate(groups)})
+        ranks = pl_module.tuning.rank_pattern() or {}
+        self._add(trainer.global_step, {f"rank/{name}": rank for name, rank in ranks.items()})
+
+    def _add(self, step: int, values: Mapping[str, Any]) -> None:
+        for name, value in values.items():
+            self._rows.append((step, name, value.item() if isinstance(value, Tensor) else float(value)))
+
     def _write(self, trainer: L.Trainer) -> None:
         if not trainer.is_global_zero:
             return
-        folder = Path(trainer.default_root_dir)
         steps, names, values = zip(*self._rows, strict=True) if self._rows else ((), (), ())
-        table = pa.table(
-            {
-                "step": pa.array(steps, pa.int64()),
-                "name": pa.array(names, pa.string()),
-                "value": pa.array(values, pa.float64()),
-            }
-        )
+        columns = {
+            "step": pa.array(steps, pa.int64()),
+            "name": pa.array(names, pa.string()),
+            "value": pa.array(values, pa.float64()),
+        }
+        folder = Path(trainer.default_root_dir)
+        folder.mkdir(parents=True, exist_ok=True)
         part = folder / f"{NAME}.part"
-        pq.write_table(table, part, write_page_checksum=True)
+        pq.write_table(pa.table(columns), part, write_page_checksum=True)
         os.replace(part, folder / NAME)
 
 
-def _groups(trainer: L.Trainer) -> list[dict[str, Any]]:
-    return [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
+def _named(trainer: L.Trainer, prefixes: tuple[str, ...]) -> dict[str, Tensor]:
+    return {name: value for name, value in trainer.callback_metrics.items() if name.startswith(prefixes)}

@@ -12,6 +12,7 @@ import numpy as np
 from lightning.pytorch.loggers import WandbLogger
 from matplotlib.figure import Figure
 
+NAME = "rank_map.png"
 LAYER = re.compile(r"(?:^|\.)layers?\.(\d+)\.(.+)$")
 SHORT = {
     "attention.self.query": "query",
@@ -26,7 +27,11 @@ SHORT = {
 class RankMap(L.Callback):
     """Draws the live rank per layer and module, and its total over time, for methods that have ranks.
 
-    The figure goes to the run folder (`rank_map.png`) and to W&B as an image, `snapshots` times while training.
+    The figure goes to W&B as an image (`tuning/rank_map`) at the start, `snapshots` times while training and at the
+    end, and to the run folder (`rank_map.png`) at the end.
+
+    Args:
+        snapshots: Pictures while training, evenly spread.
     """
 
     def __init__(self, snapshots: int = 5) -> None:
@@ -39,14 +44,7 @@ class RankMap(L.Callback):
         self._every = max(1, int(trainer.estimated_stepping_batches) // max(1, self.snapshots))
         self._take(trainer, pl_module)
 
-    def on_train_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: Any,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """A snapshot now and then."""
         step = trainer.global_step
         if step % self._every == 0 and self._is_new(step):
@@ -57,15 +55,14 @@ class RankMap(L.Callback):
         if self._is_new(trainer.global_step):
             self._take(trainer, pl_module)
         if self._over_time and trainer.is_global_zero:
-            figure = draw(self._over_time)
-            figure.savefig(Path(trainer.default_root_dir) / "rank_map.png", dpi=120)
+            draw(self._over_time).savefig(Path(trainer.default_root_dir) / NAME, dpi=120)
 
     def _is_new(self, step: int) -> bool:
         return bool(self._over_time) and self._over_time[-1][0] != step
 
     def _take(self, trainer: L.Trainer, pl_module: Any) -> None:
         pattern = pl_module.tuning.rank_pattern()
-        if pattern is None:
+        if not pattern:
             return
         self._over_time.append((trainer.global_step, dict(pattern)))
         for logger in trainer.loggers:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,11 +10,14 @@ from typing import Any
 
 import wandb
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
 
 from funneltune.errors import ConfigError
 from funneltune.records import RunRecord, number
 
 MODES = ("offline", "online", "disabled")
+SECRET = re.compile(r"(^|_)(key|secret|password|passwd|token|credentials?)$", re.IGNORECASE)
+USER_INFO = re.compile(r"(?<=://)[^/@\s]+@")
 
 
 def wandb_logger(
@@ -29,34 +32,65 @@ def wandb_logger(
 ) -> WandbLogger:
     """A W&B run in the run folder. Code is never uploaded; the key comes from the environment, never from a config.
 
+    Args:
+        save_dir: The run folder; W&B writes `wandb/offline-run-*` below it.
+        config: Plain values. What looks like a secret is blanked.
+        mode: `offline`, `online` or `disabled`.
+        project: W&B's project.
+        entity: Team or user; None: the key's own.
+        group: Runs that belong together; None: the experiment's name.
+        name: Of the run; None: W&B invents one.
+        tags: Words to find the run by.
+
     Raises:
-        ConfigError: on an unknown mode, or where a W&B run is open already and would swallow this one's values.
+        ConfigError: on an unknown mode, where W&B cannot be reached, or where a W&B run is open already and would
+            swallow this one's values.
     """
     if mode not in MODES:
         raise ConfigError(f"logger.wandb.mode={mode!r} must be one of {', '.join(MODES)}.")
     if wandb.run is not None:
         raise ConfigError("a W&B run is open in this process and would swallow this one's values; call wandb.finish().")
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*anonymous.*")
-        logger = WandbLogger(
-            save_dir=save_dir,
-            project=project,
-            entity=entity,
-            group=group or str(config.get("name", "")) or None,
-            name=name,
-            tags=list(tags),
-            mode=mode,
-            job_type="train",
-            config=dict(config),
-            settings=wandb.Settings(save_code=False, console="off", silent=True, x_disable_stats=True),
-        )
-        _ = logger.experiment  # start it now, so that a failure is told before training
+    logger = WandbLogger(
+        save_dir=save_dir,
+        project=project,
+        entity=entity,
+        group=group or str(config.get("name", "")) or None,
+        name=name,
+        tags=list(tags),
+        mode=mode,
+        job_type="train",
+        config=without_secrets(config),
+        settings=wandb.Settings(
+            save_code=False, disable_code=True, disable_git=True, console="off", silent=True, x_disable_stats=True
+        ),
+    )
+    try:
+        with warnings.catch_warnings():
+            # Lightning 2.6 still passes `anonymous`, which W&B 0.31 no longer wants to see.
+            warnings.filterwarnings("ignore", message=".*anonymous.*")
+            _ = logger.experiment  # start it now, so that a failure is told before training
+    except wandb.errors.Error as error:
+        raise ConfigError(
+            f"logger.wandb.mode={mode!r}: W&B did not start ({' '.join(str(error).split())}); set WANDB_API_KEY in the "
+            "environment, or use mode=offline."
+        ) from error
     return logger
 
 
 def csv_logger(save_dir: str, config: Mapping[str, Any], flush_every_n_steps: int = 50) -> CSVLogger:  # noqa: ARG001
-    """metrics.csv in the run folder."""
+    """`csv/metrics.csv` in the run folder; the config lies there already."""
     return CSVLogger(save_dir=save_dir, name="csv", version="", flush_logs_every_n_steps=flush_every_n_steps)
+
+
+def without_secrets(value: Any, name: str = "") -> Any:
+    """Plain values with texts under names such as `api_key` or `password` blanked, and logins cut out of URLs."""
+    if isinstance(value, Mapping):
+        return {str(key): without_secrets(item, str(key)) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_secrets(item, name) for item in value]
+    if isinstance(value, str):
+        return "***" if SECRET.search(name) else USER_INFO.sub("", value)
+    return value
 
 
 @contextmanager
@@ -70,16 +104,17 @@ def tracking(loggers: Sequence[Logger]) -> Iterator[None]:
         yield
         failed = False
     finally:
-        for logger in loggers:
-            logger.finalize("failed" if failed else "success")
-        if wandb.run is not None:
-            wandb.finish(exit_code=int(failed))
-        if failed:
-            sys.stdout.flush()
+        try:
+            for logger in loggers:
+                logger.finalize("failed" if failed else "success")
+        finally:
+            if wandb.run is not None:
+                wandb.finish(exit_code=int(failed))
 
 
+@rank_zero_only
 def log_record(loggers: Sequence[Logger], record: RunRecord) -> None:
-    """The record's numbers, each metric with its protocol, as W&B's summary (and CSV's last row)."""
+    """The record's numbers in W&B's summary (CSV: its last row); each metric's protocol in W&B's config."""
     final: dict[str, float] = {}
     protocols: dict[str, Any] = {}
     for split, metrics in record.metrics.items():
@@ -88,12 +123,21 @@ def log_record(loggers: Sequence[Logger], record: RunRecord) -> None:
             if value is not None:
                 final[f"final/{split}/{key}"] = value
                 protocols[f"final/{split}/{key}"] = entry["protocol"]
-    final |= {f"cost/{k}": v for k, v in record.cost.items() if isinstance(v, (int, float))}
-    final |= {f"parameters/{k}": v for k, v in record.parameters.items() if isinstance(v, (int, float))}
+    final |= {f"oracle/{key}": value for key, entry in record.oracle.items() if (value := number(entry)) is not None}
+    final |= {f"cost/{key}": value for key, value in record.cost.items() if isinstance(value, (int, float))}
+    final |= {f"parameters/{key}": value for key, value in record.parameters.items()}
+    facts = {
+        "protocols": protocols,
+        "data_fingerprint": record.data.get("fingerprint"),
+        "git_commit": record.git_commit,
+        "versions": record.versions,
+        "rank_pattern": record.rank_pattern,
+        "peak_memory_scope": record.cost.get("peak_memory_scope"),
+    }
     for logger in loggers:
         if isinstance(logger, WandbLogger):
             logger.experiment.summary.update(final)
-            logger.experiment.config.update({"protocols": protocols, "data_fingerprint": record.data["fingerprint"]})
+            logger.experiment.config.update({key: value for key, value in facts.items() if value})
         elif isinstance(logger, CSVLogger):
-            logger.log_metrics(final)
+            logger.log_metrics(dict(final))
             logger.save()
