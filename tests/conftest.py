@@ -10,7 +10,8 @@ os.environ.setdefault("WANDB_SILENT", "true")
 from jaxtyping import install_import_hook
 
 # Annotated shapes are checked while tests run, and only then, in the rooms where tensors flow.
-for room in ("schema", "backbones.encoder", "backbones.layout", "backbones.interaction", "heads", "objectives", "tuning"):
+ROOMS = ("schema", "backbones.encoder", "backbones.layout", "backbones.interaction", "heads", "objectives", "tuning")
+for room in ROOMS:
     install_import_hook(f"funneltune.{room}", "beartype.beartype")
 
 import numpy as np  # noqa: E402

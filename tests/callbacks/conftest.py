@@ -113,9 +113,7 @@ def fit(tmp_path):
             },
         )
         if not any(isinstance(c, L.pytorch.callbacks.ModelCheckpoint) for c in callbacks):
-            built.callbacks[:] = [
-                c for c in built.callbacks if not isinstance(c, L.pytorch.callbacks.ModelCheckpoint)
-            ]
+            built.callbacks[:] = [c for c in built.callbacks if not isinstance(c, L.pytorch.callbacks.ModelCheckpoint)]
         built.fit(module, toy_loader(batches), toy_loader())
         return built
 

@@ -181,7 +181,9 @@ def test_intervals_over_seeds_and_requests_cover_where_each_alone_would_not():
         first = [ClusterSums(requests + s + rng.normal(0, 0.5, 80), np.ones(80)) for s in seeds]
         zero = [ClusterSums(np.zeros(80), np.ones(80))] * 5
         both = mean_difference(first, zero, draws=200)
-        alone = mean_difference([ClusterSums(np.mean([f.sums for f in first], axis=0), np.ones(80))], zero[:1], draws=200)
+        alone = mean_difference(
+            [ClusterSums(np.mean([f.sums for f in first], axis=0), np.ones(80))], zero[:1], draws=200
+        )
         covered["both"] += both.low <= 0 <= both.high
         covered["requests alone"] += alone.low <= 0 <= alone.high
     assert 0.91 <= covered["both"] / 300 <= 0.99

@@ -54,7 +54,9 @@ def test_without_an_oracle_or_users_their_metrics_are_absent(funnel, columns):
 
 def test_the_ceiling_is_the_oracle_as_predictor(funnel, columns):
     found, best = evaluate(columns, funnel), ceiling(columns, funnel)
-    assert best["ctr/auc"]["value"] == pytest.approx(roc_auc_score(columns["click"], columns["oracle_p_click"]), abs=1e-12)
+    assert best["ctr/auc"]["value"] == pytest.approx(
+        roc_auc_score(columns["click"], columns["oracle_p_click"]), abs=1e-12
+    )
     assert set(best) == set(found)
     for key in ("ctr/expected_auc", "cvr_entire/expected_auc", "ctcvr/expected_auc", "ctcvr/expected_purchases@10"):
         assert best[key]["value"] > found[key]["value"]

@@ -149,7 +149,10 @@ def tokenizer_fingerprint(tokenizer: Any) -> str:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise ConfigError(f"backbone: {type(tokenizer).__name__} is no fast tokenizer; it needs a tokenizer.json.")
-    return hashlib.sha256(backend.to_str().encode()).hexdigest()
+    content = json.loads(backend.to_str())
+    for setting in ("truncation", "padding"):  # what the last call left behind, not what the tokenizer is
+        content.pop(setting, None)
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def ragged_arange(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:

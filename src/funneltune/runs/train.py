@@ -13,6 +13,7 @@ import lightning as L
 import pandas as pd
 import torch
 from hydra.utils import instantiate
+from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
@@ -105,7 +106,7 @@ def _new_record(cfg: DictConfig, run_dir: Path, assembly: Assembly) -> RunRecord
 def _fit_and_measure(assembly: Assembly, run_dir: Path, record: RunRecord, loggers: list[Logger]) -> None:
     """Fit, settle the tuning method's budget, evaluate both splits, write weights, predictions and statistics."""
     cfg, module, data = assembly.cfg, assembly.module, assembly.data
-    callbacks = [instantiate(node) for node in (cfg.callbacks or {}).values()]
+    callbacks = wanted_callbacks(cfg)
     trainer = make_trainer(cfg, run_dir, callbacks, loggers)
     begun = time.perf_counter()
     trainer.fit(module, datamodule=data)
@@ -136,6 +137,17 @@ def _fit_and_measure(assembly: Assembly, run_dir: Path, record: RunRecord, logge
     efficiency = next((c.summary() for c in callbacks if isinstance(c, Efficiency)), {})
     record.cost = efficiency | {"wall_seconds": time.perf_counter() - begun, "saved_bytes": saved}
     write_predictions(run_dir / "predictions.parquet", columns | {f"score_{k}": v for k, v in scores.items()})
+
+
+def wanted_callbacks(cfg: DictConfig) -> list[L.Callback]:
+    """The config's callbacks, without the bar and the checkpoints where the trainer switches them off."""
+    off: list[type[L.Callback]] = []
+    if not cfg.trainer.get("enable_progress_bar", True):
+        off.append(ProgressBar)
+    if not cfg.trainer.get("enable_checkpointing", True):
+        off.append(Checkpoint)
+    built = [instantiate(node) for node in (cfg.callbacks or {}).values()]
+    return [callback for callback in built if not isinstance(callback, tuple(off))]
 
 
 def _load_best(trainer: L.Trainer, module: Any) -> None:

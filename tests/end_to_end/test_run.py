@@ -1,0 +1,184 @@
+"""One run through the command line: train, look at what it leaves, evaluate, predict, and what is refused."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from funneltune.cli import main
+
+SMALL = [
+    "backbone=tiny",
+    "trainer.precision=32-true",
+    "trainer.enable_progress_bar=false",
+    "tuning.target_rank=2",
+    "tuning.initial_rank=4",
+    "logger=none",
+]
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory):
+    """A log of 60 requests in which words that fit are clicked."""
+    rng = np.random.default_rng(0)
+    words = ["lamp", "couch", "rug", "mug", "desk", "chair"]
+    rows = []
+    for request in range(60):
+        query = words[request % 6]
+        for position in range(7):
+            item = int(rng.integers(6))
+            click = int(rng.random() < (0.7 if words[item] == query else 0.15))
+            bought = int(click and rng.random() < 0.4)
+            rows.append((request, query, f"i{item}", f"big {words[item]}", position, request, click, bought))
+    names = ["request", "query", "item", "title", "position", "time", "click", "purchase"]
+    folder = tmp_path_factory.mktemp("log")
+    pd.DataFrame(rows, columns=names).to_csv(folder / "log.csv", index=False)
+    (folder / "groups" / "data").mkdir(parents=True)
+    (folder / "groups" / "data" / "own.yaml").write_text(
+        f"""
+path: {folder}/log.csv
+source:
+  _target_: funneltune.data.Table
+  path: ${{data.path}}
+  request: request
+  query_text: {{query: query}}
+  item: item
+  item_text: {{title: title}}
+  position: position
+  time: time
+  labels: {{click: click, purchase: purchase}}
+tasks: {{click: {{rate: ctr}}, purchase: {{given: [click], rate: cvr, joint_rate: ctcvr}}}}
+split: {{_target_: funneltune.data.Split, by: time, validation: 0.2, test: 0.3, seed: 0}}
+texts: {{query: "{{query}}", item: "{{title}}"}}
+rows_per_batch: 14
+cache_dir: {folder}/cache
+"""
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(log):
+    folder = log / "run"
+    status = main(
+        [
+            "train",
+            "data=own",
+            f"--config-dir={log / 'groups'}",
+            f"run_dir={folder}",
+            "baselines=[bm25,popularity]",
+            *SMALL,
+        ]
+    )
+    assert status == 0
+    return folder
+
+
+def test_a_run_leaves_the_folder_of_the_contract(run):
+    assert {
+        "config.yaml",
+        "record.json",
+        "predictions.parquet",
+        "history.parquet",
+        "statistics.npz",
+        "weights",
+        "train.log",
+        "checkpoints",
+    } <= {path.name for path in run.iterdir()}
+    record = json.loads((run / "record.json").read_text())
+    assert record["status"] == "finished"
+    assert sum(record["rank_pattern"].values()) == 2 * 12  # two layers of six matrices, exactly on target
+    assert record["parameters"]["trainable_end"] < record["parameters"]["trainable_start"]
+    assert record["metrics"]["test"]["ctr/auc"]["protocol"]["n"] == 18 * 7
+    assert {"bm25", "popularity"} == set(record["baselines"])
+    assert record["cost"]["saved_bytes"] > 0
+
+
+def test_predictions_are_the_test_split_and_give_the_records_metrics(run):
+    frame = pq.read_table(run / "predictions.parquet").to_pandas()
+    assert len(frame) == 18 * 7
+    joint = frame.p_click * frame.p_purchase_given_click
+    np.testing.assert_allclose(frame.p_click_and_purchase, joint, rtol=1e-5)
+    from sklearn.metrics import roc_auc_score
+
+    record = json.loads((run / "record.json").read_text())
+    assert roc_auc_score(frame.click, frame.p_click) == pytest.approx(record["metrics"]["test"]["ctr/auc"]["value"])
+
+
+def test_the_history_holds_losses_rates_and_ranks(run):
+    names = set(pq.read_table(run / "history.parquet").column("name").to_pylist())
+    assert {"train/loss", "train/penalty", "validation/ctr/auc", "tuning/live_rank"} <= names
+    assert any(name.startswith("lr/") for name in names)
+    assert any(name.startswith("rank/") for name in names)
+
+
+def test_a_run_evaluates_to_its_own_record(run):
+    from funneltune.runs import evaluate
+
+    again = evaluate(run)
+    record = json.loads((run / "record.json").read_text())
+    for key, entry in record["metrics"]["test"].items():
+        if entry["value"] is not None:
+            assert again[key]["value"] == pytest.approx(entry["value"], abs=1e-5), key
+
+
+def test_predict_scores_a_table_without_labels(run, log, tmp_path):
+    bare = pd.read_csv(log / "log.csv").drop(columns=["click", "purchase"])
+    bare.to_csv(tmp_path / "new.csv", index=False)
+    arguments = ["predict", f"run={run}", f"input={tmp_path / 'new.csv'}", f"output={tmp_path / 'scores.csv'}"]
+    assert main(arguments) == 0
+    scores = pd.read_csv(tmp_path / "scores.csv")
+    assert len(scores) == len(bare)
+    assert scores.p_click.between(0, 1).all()
+    assert main(arguments) == 2  # the output exists
+
+
+def test_the_same_config_gives_the_same_run(run, log, tmp_path):
+    arguments = ["train", "data=own", f"--config-dir={log / 'groups'}", "baselines=[bm25,popularity]", *SMALL]
+    assert main([*arguments, f"run_dir={tmp_path / 'again'}"]) == 0
+    first, second = (json.loads((f / "record.json").read_text()) for f in (run, tmp_path / "again"))
+    assert first["metrics"] == second["metrics"]
+    assert first["config_hash"] == second["config_hash"]
+
+
+def test_a_folder_that_holds_a_run_is_refused(run, log, capsys):
+    assert main(["train", "data=own", f"--config-dir={log / 'groups'}", f"run_dir={run}", *SMALL]) == 2
+    assert "run_dir=" in capsys.readouterr().err
+
+
+def test_damaged_weights_are_refused(run, tmp_path):
+    import shutil
+
+    from funneltune.errors import RunError
+    from funneltune.runs import load
+
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    weights = copy / "weights" / "trained.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(bytes(content))
+    with pytest.raises(RunError, match="is damaged"):
+        load(copy)
+    weights.unlink()
+    with pytest.raises(RunError, match="is missing"):
+        load(copy)
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path):
+    assert main(["evaluate", f"run={tmp_path}"]) == 2
+
+
+@pytest.mark.parametrize("tuning", ["full", "frozen", "houlsby"])
+def test_every_method_trains_and_comes_back(log, tmp_path, tuning):
+    from funneltune.runs import evaluate
+
+    small = [word for word in SMALL if not word.startswith("tuning.")]
+    folder = tmp_path / "run"
+    arguments = ["train", "data=own", f"--config-dir={log / 'groups'}", f"tuning={tuning}", *small]
+    assert main([*arguments, f"run_dir={folder}", "backbone.dropout=0.0"]) == 0
+    record = json.loads((folder / "record.json").read_text())
+    again = evaluate(folder)["ctr/log_loss"]["value"]
+    assert again == pytest.approx(record["metrics"]["test"]["ctr/log_loss"]["value"], abs=1e-5)
