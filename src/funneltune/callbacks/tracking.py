@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -65,10 +64,8 @@ def wandb_logger(
         ),
     )
     try:
-        with warnings.catch_warnings():
-            # Lightning 2.6 still passes `anonymous`, which W&B 0.31 no longer wants to see.
-            warnings.filterwarnings("ignore", message=".*anonymous.*")
-            _ = logger.experiment  # start it now, so that a failure is told before training
+        logger._wandb_init.pop("anonymous", None)  # Lightning 2.6 still passes it, W&B 0.31 warns of it
+        _ = logger.experiment  # start it now, so that a failure is told before training
     except wandb.errors.Error as error:
         raise ConfigError(
             f"logger.wandb.mode={mode!r}: W&B did not start ({' '.join(str(error).split())}); set WANDB_API_KEY in the "

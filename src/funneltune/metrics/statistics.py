@@ -145,7 +145,7 @@ def write_statistics(path: Path, arrays: Mapping[str, NDArray]) -> Path:
 def read_statistics(path: Path) -> Arrays:
     """Read what `write_statistics` wrote. Raises RunError where the file is missing or broken."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
     except FileNotFoundError:
         raise RunError(f"{path} is missing; evaluate the run again to write its statistics.") from None

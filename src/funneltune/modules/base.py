@@ -71,10 +71,10 @@ class FunnelModule(L.LightningModule):
     # --- forward -----------------------------------------------------------------------------------------------
 
     def forward(self, batch: Batch) -> HeadOutput:
-        """Logits per task and row. The encoder runs in the trainer's precision, what follows in float32."""
+        """Logits per task and row. The encoder runs in the trainer's precision, what follows in the weights' own."""
         vectors = self.encoder(batch.texts)
         with torch.autocast(device_type=vectors.device.type, enabled=False):
-            pairs = self.interaction(batch, vectors.float())
+            pairs = self.interaction(batch, vectors.to(self.dtype))
             output: HeadOutput = self.head(dict.fromkeys(self.funnel.names, pairs))
         return output
 
@@ -219,9 +219,10 @@ class FunnelModule(L.LightningModule):
         """Start afresh."""
         self.meter.begin()
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> None:
-        """Collect predictions."""
+    def predict_step(self, batch: Batch, batch_idx: int) -> bool:
+        """Collect predictions. (Lightning takes None for an oversight and warns.)"""
         self._measure(batch)
+        return True
 
     def on_predict_epoch_end(self) -> None:
         """Keep the columns; there is nothing to measure."""

@@ -27,7 +27,8 @@ def train_log(folder: Path | None) -> Iterator[None]:
             talker.handlers, talker.propagate = handlers[:], False
             talker.setLevel(logging.INFO)
         with warnings.catch_warnings():
-            # Advice about workers and a deprecation inside Lightning: nothing that a user can act on.
+            # Advice about workers, a frozen backbone in eval mode (it is meant to be), a deprecation inside Lightning.
+            warnings.filterwarnings("ignore", message=".*module\\(s\\) in eval mode.*")
             warnings.filterwarnings("ignore", message=".*LeafSpec.*")
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
             yield
