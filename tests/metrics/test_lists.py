@@ -101,7 +101,9 @@ def test_indifferent_requests_are_those_of_one_gain():
 
 
 def test_a_query_of_one_grade_scores_one_under_any_order():
-    assert lists.ndcg(lists.RankedLists([0, 0, 0], [1.0, 3.0, 2.0]), [3.0, 3.0, 3.0], 10).mean == pytest.approx(1.0, abs=1e-12)
+    assert lists.ndcg(lists.RankedLists([0, 0, 0], [1.0, 3.0, 2.0]), [3.0, 3.0, 3.0], 10).mean == pytest.approx(
+        1.0, abs=1e-12
+    )
 
 
 def test_no_rows_give_no_requests():

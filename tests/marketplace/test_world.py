@@ -1,0 +1,120 @@
+"""The world's truth: rates as asked for, chains of probabilities, what its knobs do, and that a seed fixes all."""
+
+import numpy as np
+import pytest
+
+from funneltune.errors import ConfigError
+from funneltune.marketplace import Mixture, World, arrivals, simulate
+
+SMALL = {"items": 400, "queries": 80, "shoppers": 200, "page": 10, "days": 30}
+
+
+def log(impressions=20_000, **knobs):
+    parts = list(simulate(World(**{"seed": 0, **SMALL, **knobs}), Mixture(), impressions))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+@pytest.fixture(scope="module")
+def default():
+    return log(40_000)
+
+
+def test_the_rates_are_those_asked_for_and_the_outcomes_follow_the_stored_truth(default):
+    n = len(default["click"])
+    assert default["oracle_p_click"].mean() == pytest.approx(0.06, abs=0.01)
+    assert default["click"].mean() == pytest.approx(default["oracle_p_click"].mean(), abs=4 * np.sqrt(0.06 / n))
+    clicked = default["click"] == 1
+    truth = default["oracle_p_purchase_given_click"][clicked]
+    assert truth.mean() == pytest.approx(0.08, abs=0.03)
+    assert default["purchase"][clicked].mean() == pytest.approx(truth.mean(), abs=4 * np.sqrt(0.1 / clicked.sum()))
+
+
+def test_clicks_are_likelier_where_the_truth_says_so(default):
+    likely = default["oracle_p_click"] > np.quantile(default["oracle_p_click"], 0.9)
+    expected = default["oracle_p_click"][likely].mean()
+    assert default["click"][likely].mean() == pytest.approx(expected, rel=0.15)
+
+
+def test_every_purchase_has_a_cart_and_every_cart_a_click(default):
+    assert (default["purchase"] <= default["cart"]).all()
+    assert (default["cart"] <= default["click"]).all()
+    product = default["oracle_p_cart_given_click"] * default["oracle_p_purchase_given_cart"]
+    np.testing.assert_allclose(default["oracle_p_purchase_given_click"], product, rtol=1e-5)
+
+
+def test_a_position_is_looked_at_with_its_rank_to_the_minus_decay():
+    found = log(2_000, position_decay=0.5)
+    np.testing.assert_allclose(found["propensity"], (found["position"] + 1.0) ** -0.5, rtol=1e-5)
+    assert (found["oracle_p_click"] <= found["propensity"]).all()
+
+
+def test_a_cascade_clicks_once_a_page_at_most():
+    found = log(10_000, click_model="cascade")
+    clicks = np.bincount(found["request"], weights=found["click"])
+    assert clicks.max() == 1
+    assert found["click"].mean() == pytest.approx(found["oracle_p_click"].mean(), rel=0.15)
+
+
+def test_selection_bias_makes_clicked_rows_convert_better_than_all_rows():
+    def clicked_over_all(strength):
+        found = log(40_000, selection_bias=strength)
+        truth = found["oracle_p_purchase_given_click"]
+        return truth[found["click"] == 1].mean() / truth.mean()
+
+    assert clicked_over_all(2.0) > 1.2 * clicked_over_all(0.0)
+
+
+def test_one_seed_one_log():
+    first, again, other = log(2_000), log(2_000), log(2_000, seed=1)
+    for name, values in first.items():
+        np.testing.assert_array_equal(values, again[name], err_msg=name)
+    assert (first["item"] != other["item"]).any()
+
+
+def test_whole_requests_in_time_order():
+    found = log(1_005)
+    assert len(found["request"]) == 1_010  # rounded up to whole pages of ten
+    assert (np.bincount(found["request"]) == 10).all()
+    assert (np.diff(found["time"]) >= 0).all()
+    pages = found["item"].reshape(-1, 10)
+    assert all(len(set(page)) == 10 for page in pages)  # no item twice on one page
+
+
+def test_a_step_takes_what_was_bought_from_the_shelves_and_leaves_the_old_state_alone():
+    world = World(seed=0, **SMALL, ctr=0.4, cvr=0.4)
+    state = world.initial_state()
+    before = state.stock.copy()
+    request = arrivals(world, 200)
+    ranking = Mixture().rank(world, request)
+    prices = world.prices(ranking, request.day)
+    outcome, after = world.step(state, request, ranking, prices)
+    bought = np.bincount(ranking[outcome.purchase == 1], minlength=SMALL["items"])
+    assert bought.sum() > 50
+    np.testing.assert_array_equal(state.stock, before)
+    np.testing.assert_array_equal(after.stock, np.maximum(before - bought, 0))
+    assert after.spent.sum() == pytest.approx(prices[outcome.purchase == 1].sum(), rel=1e-4)
+
+
+def test_dearer_items_are_bought_less():
+    world = World(seed=0, **SMALL)
+    request = arrivals(world, 300)
+    ranking = Mixture().rank(world, request)
+    prices = world.prices(ranking, request.day)
+    listed, _ = world.step(world.initial_state(), request, ranking, prices)
+    dearer, _ = world.step(world.initial_state(), request, ranking, 1.5 * prices)
+    assert dearer.p_purchase_given_click.mean() < 0.95 * listed.p_purchase_given_click.mean()
+
+
+@pytest.mark.parametrize(
+    ("knobs", "field"),
+    [
+        ({"page": 300}, "page=300"),
+        ({"ctr": 0.0}, "ctr=0.0"),
+        ({"taste_shift": 1.5}, "taste_shift=1.5"),
+        ({"click_model": "dbn"}, "click_model='dbn'"),
+        ({"items": 0}, "items=0"),
+    ],
+)
+def test_a_knob_out_of_range_is_named(knobs, field):
+    with pytest.raises(ConfigError, match=field):
+        World(**{"seed": 0, **SMALL, **knobs})
