@@ -11,7 +11,7 @@ from funneltune.reporting import collect
 
 def test_evidence_holds_each_run_and_says_nothing_of_the_machine(study, tmp_path):
     goal = collect(study, tmp_path / "evidence")
-    assert len(list((goal / "records").glob("*.json"))) == len(list((goal / "records").glob("*.npz"))) == 6
+    assert len(list((goal / "records").glob("*.json"))) == len(list((goal / "records").glob("*.npz"))) == 9
     for path in goal.rglob("*"):
         if path.suffix in {".json", ".yaml", ".md"}:
             text = path.read_text()
@@ -41,7 +41,7 @@ def test_a_failed_run_keeps_its_line_and_brings_no_record(make_study, tmp_path):
     runs = json.loads((goal / "study.json").read_text())["runs"]
     (failed,) = [run for run in runs if run["status"] == "failed"]
     assert failed["record"] is None
-    assert len(list((goal / "records").glob("*.json"))) == 5
+    assert len(list((goal / "records").glob("*.json"))) == 8
 
 
 def test_no_finished_run_and_the_study_itself_are_refused(make_study, tmp_path):
