@@ -5,6 +5,8 @@ Written against wandb 0.31 (which pyproject pins): its own reader is private and
 
 import json
 import zlib
+
+import wandb
 from dataclasses import dataclass, field
 
 import wandb.proto.wandb_internal_pb2 as proto
@@ -78,6 +80,7 @@ def _update(target, items):
 
 
 def only_run(folder):
-    """The one offline run below a run folder."""
+    """The one offline run below a run folder. (W&B's service writes behind `finish`; its end is the file's.)"""
+    wandb.teardown()
     (path,) = folder.glob("wandb/offline-run-*/run-*.wandb")
     return read(path)

@@ -95,7 +95,7 @@ def test_a_finished_cell_of_another_config_is_refused_and_the_key_is_named(study
     study()
     before = (study.folder / "study.json").read_text()
     with pytest.raises(
-        RunError, match=r"tuning=frozen/seed=0 has finished with another config \(optimizer.lr was 0.001, is 0.5\)"
+        RunError, match=r"tuning=frozen/seed=0 has finished with another config \(optimizer.lr was 0.003, is 0.5\)"
     ):
         study("optimizer.lr=0.5")
     assert (study.folder / "study.json").read_text() == before

@@ -52,18 +52,32 @@ def chunks(texts: Texts, token_budget: int, *, packed: bool) -> Iterator[Chunk]:
         start, begin = end, begin + size
 
 
+def _fit(lengths: list[int], width: int) -> tuple[list[int], int]:
+    """Flat position of each text and number of rows: longest first, each into the fullest row that has room.
+
+    Best-fit decreasing wastes next to nothing on short texts, where taking them as they come leaves a tenth empty (a
+    fifth for pairs of query and title).
+    """
+    by_room: list[list[int]] = [[] for _ in range(width + 1)]  # rows by how many positions they have left
+    starts, rows = [0] * len(lengths), 0
+    for text in sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True):
+        tokens = lengths[text]
+        room = next((room for room in range(tokens, width) if by_room[room]), width)
+        if room == width:
+            row, rows = rows, rows + 1
+        else:
+            row = by_room[room].pop()
+        starts[text] = row * width + width - room
+        by_room[room - tokens].append(row)
+    return starts, rows
+
+
 def _lay_out(
     token_ids: Int[Tensor, " tokens"], lengths: list[int], first_lengths: Int[Tensor, " texts"], *, packed: bool
 ) -> Chunk:
     device = token_ids.device
     width = max(*lengths, min(PACKED_ROW, sum(lengths))) if packed else max(lengths)
-    starts, row, column = [], 0, 0
-    for tokens in lengths:  # whole texts fill a row until the next does not fit
-        if column and (not packed or column + tokens > width):
-            row, column = row + 1, 0
-        starts.append(row * width + column)
-        column += tokens
-    rows = row + 1
+    starts, rows = _fit(lengths, width) if packed else ([n * width for n in range(len(lengths))], len(lengths))
     length = torch.tensor(lengths, device=device)
     text = torch.repeat_interleave(torch.arange(len(lengths), device=device), length)
     within = torch.arange(len(text), device=device) - torch.repeat_interleave(length.cumsum(0) - length, length)

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from peft import AdaLoraConfig, get_peft_model
 from peft.tuners.adalora import AdaLoraModel
-from peft.tuners.adalora.layer import AdaLoraLayer
+from peft.tuners.adalora.layer import AdaLoraLayer, SVDLinear
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -43,6 +43,22 @@ def orthogonality(factors: list[Tensor]) -> Float[Tensor, ""]:
             wide = factor.float()
             norms.append(torch.linalg.matrix_norm(wide @ wide.T - torch.eye(len(wide), device=wide.device)))
         return torch.stack(norms).mean()
+
+
+class _LeanUpdate(SVDLinear):
+    """PEFT's layer with the same sum in another order: what it does to each output, done to the small factors.
+
+    W x + (alpha / r) B E A x. PEFT widens x to float32 under autocast and scales and adds in float32 at the output's
+    size, a fifth of a step on a CPU; nothing else of the layer changes.
+    """
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if self.disable_adapters or self.merged:
+            return super().forward(x, *args, **kwargs)  # type: ignore[no-any-return]
+        down = self.lora_A[ADAPTER] * self.lora_E[ADAPTER]
+        up = self.lora_B[ADAPTER] * (self.scaling[ADAPTER] / (self.ranknum[ADAPTER] + 1e-5))
+        update = nn.functional.linear(nn.functional.linear(self.lora_dropout[ADAPTER](x), down), up)
+        return self.base_layer(x, *args, **kwargs) + update  # type: ignore[no-any-return]
 
 
 class AdaLoRA(WeightTuning):
@@ -143,6 +159,9 @@ class AdaLoRA(WeightTuning):
                 f"tuning.targets={self.targets or BERT_LIKE!r} fits no module of {type(backbone).__name__} "
                 f"({str(error).splitlines()[0][:120]}); give an expression that matches whole module names."
             ) from None
+        for module in backbone.modules():
+            if isinstance(module, SVDLinear):
+                module.__class__ = _LeanUpdate
         self._peft: AdaLoraModel = wrapped.base_model
         self._backbone = backbone
 
