@@ -5,10 +5,9 @@ Written against wandb 0.31 (which pyproject pins): its own reader is private and
 
 import json
 import zlib
-
-import wandb
 from dataclasses import dataclass, field
 
+import wandb
 import wandb.proto.wandb_internal_pb2 as proto
 
 IDENT, FILE_HEADER, BLOCK, HEADER = b":W&B", 7, 32 * 1024, 7
