@@ -91,7 +91,9 @@ def test_a_copy_with_another_sha256_is_refused():
         spec.model()
 
 
-@pytest.mark.parametrize(("field", "value"), [("pooling", "max"), ("interaction", "both"), ("token_budget", 0)])
+@pytest.mark.parametrize(
+    ("field", "value"), [("pooling", "max"), ("interaction", "both"), ("token_budget", 0), ("remember", -1)]
+)
 def test_unknown_words_are_refused(field, value):
     with pytest.raises(ConfigError, match=f"backbone.{field}="):
         Backbone(name="x", **{field: value})

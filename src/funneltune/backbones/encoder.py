@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 
 from funneltune.backbones import attention
 from funneltune.backbones.layout import Chunk, chunks
+from funneltune.backbones.memory import VectorMemory
 from funneltune.schema import Texts
 
 Pooling = Literal["mean", "cls"]
@@ -30,15 +31,19 @@ class Encoder(nn.Module):
 
     `boundary` layers (the lowest, with the embeddings) run without gradient and without dropout; the tuning method
     sets it. BERT models are cut into layers and packed, several texts to a row behind a block mask, which is exact;
-    other architectures run padded and whole, in `upper`, with boundary 0.
+    other architectures run padded and whole, in `upper`, with boundary 0. Where the boundary lies above all layers,
+    the vectors of up to `remember` texts are kept for the batches to come.
     """
 
-    def __init__(self, backbone: PreTrainedModel, pooling: Pooling = "mean", token_budget: int = 4096) -> None:
+    def __init__(
+        self, backbone: PreTrainedModel, pooling: Pooling = "mean", token_budget: int = 4096, remember: int = 0
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         self.pooling = pooling
         self.token_budget = token_budget
         self.width: int = backbone.config.hidden_size
+        self.memory = VectorMemory(remember)
         self.layered = backbone.config.model_type == "bert" and not backbone.config.is_decoder
         self._boundary = 0
         if self.layered:
@@ -57,6 +62,7 @@ class Encoder(nn.Module):
     @boundary.setter
     def boundary(self, layers: int) -> None:
         self._boundary = layers
+        self.memory.forget()
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Encoder:
@@ -73,7 +79,17 @@ class Encoder(nn.Module):
 
     def forward(self, texts: Texts) -> Float[Tensor, "texts width"]:
         """One vector per unique text."""
+        if self._boundary >= self.n_layers and self.memory.limit:
+            return self.memory.vectors(texts, self._encode)
+        return self._encode(texts)
+
+    def _encode(self, texts: Texts) -> Float[Tensor, "texts width"]:
         return self.upper(self.lower(texts))
+
+    def _load_from_state_dict(self, *arguments: Any, **keywords: Any) -> None:
+        """Vectors of the weights that were there before are worth nothing."""
+        self.memory.forget()
+        super()._load_from_state_dict(*arguments, **keywords)
 
     def lower(self, texts: Texts) -> Hidden:
         """Everything below the boundary. Exact, and free of gradient where the boundary is above 0."""

@@ -36,6 +36,7 @@ class Backbone:
         interaction: `twin` encodes query and item apart, `cross` in one sequence.
         token_budget: Padded tokens per chunk of texts; more is faster until memory or padding costs.
         dropout: The backbone's own dropout while training; None keeps the config's.
+        remember: Texts whose vectors are kept between batches where no weight of the backbone moves; 0 keeps none.
 
     Raises:
         ConfigError: when weights are missing, damaged or need code from elsewhere.
@@ -51,6 +52,7 @@ class Backbone:
     interaction: Interaction = "twin"
     token_budget: int = 4096
     dropout: float | None = None
+    remember: int = 100_000
 
     def __post_init__(self) -> None:
         """Refuse words that nothing knows."""
@@ -60,6 +62,8 @@ class Backbone:
             raise ConfigError(f"backbone.interaction={self.interaction!r} must be twin or cross.")
         if self.token_budget < 1:
             raise ConfigError(f"backbone.token_budget={self.token_budget} must be >= 1.")
+        if self.remember < 0:
+            raise ConfigError(f"backbone.remember={self.remember} must be >= 0; 0 keeps no vectors.")
 
     def tokenizer(self) -> Any:
         """The backbone's fast tokenizer."""
@@ -99,7 +103,9 @@ class Backbone:
 
     def encoder(self, pooling: Pooling | None = None) -> Encoder:
         """A fresh encoder around the backbone."""
-        return Encoder(self.model(), pooling=pooling or self.pooling, token_budget=self.token_budget)
+        return Encoder(
+            self.model(), pooling=pooling or self.pooling, token_budget=self.token_budget, remember=self.remember
+        )
 
 
 def _from_home(spec: Backbone, factory: Any, **arguments: Any) -> Any:
