@@ -65,7 +65,7 @@ class PredictionMeter(Metric):
             RunError: if a row is repeated, foreign or missing: then no metric may be computed.
         """
         gathered, log_p = self.compute()
-        rows = gathered.cpu().numpy()
+        rows = gathered.cpu().numpy().reshape(-1)  # torchmetrics makes a scalar of a single row
         complete = np.isin(rows, expected_rows).all() if partial else len(rows) == len(expected_rows)
         if not complete or len(np.unique(rows)) != len(rows) or not np.isin(rows, expected_rows).all():
             raise RunError(

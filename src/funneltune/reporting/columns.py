@@ -13,6 +13,8 @@ Style = Literal["score", "count", "share", "milliseconds", "megabytes", "seconds
 Group = Literal["quality", "cost"]
 
 PREFERRED_DEPTH = 10
+ACRONYMS = frozenset({"ctr", "cvr", "ctcvr", "atcr"})
+"""Rates that the field writes in capitals; others are shown as the config spells them."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ def quality_columns(funnel: TaskFunnel, depth: int = PREFERRED_DEPTH) -> list[Co
 
 def shown(rate: str) -> str:
     """A rate as tables write it: `ctr` is an abbreviation, `relevant` a word."""
-    return rate.upper() if len(rate) <= 5 and not any(letter in rate for letter in "_ ") else rate
+    return rate.upper() if rate in ACRONYMS else rate
 
 
 def _depth(record: RunRecord) -> int:

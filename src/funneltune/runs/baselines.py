@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,6 +13,9 @@ from funneltune.data import bm25, popularity
 from funneltune.runs.assemble import Assembly
 
 Scores = dict[str, NDArray[np.float64]]
+
+_COSINES: dict[str, NDArray[np.float64]] = {}
+"""The last cosine scores of this process: the cells of a study ask for the same ones, one after the other."""
 
 
 def score_baselines(names: Sequence[str], assembly: Assembly) -> Scores:
@@ -29,9 +33,19 @@ def score_baselines(names: Sequence[str], assembly: Assembly) -> Scores:
     return scores
 
 
-@torch.inference_mode()
 def cosine(assembly: Assembly, rows: NDArray[np.int64]) -> NDArray[np.float64]:
     """Cosine of query and item as the backbone encodes them apart, before any tuning; mean pooling, float32."""
+    data = assembly.data
+    asked = repr((assembly.backbone, data.store.fingerprint, data.texts, data.max_tokens))
+    key = hashlib.sha256(asked.encode() + rows.tobytes()).hexdigest()
+    if key not in _COSINES:
+        _COSINES.clear()
+        _COSINES[key] = _cosine(assembly, rows)
+    return _COSINES[key].copy()
+
+
+@torch.inference_mode()
+def _cosine(assembly: Assembly, rows: NDArray[np.int64]) -> NDArray[np.float64]:
     encoder = assembly.backbone.encoder(pooling="mean").eval()
     scores = np.zeros(len(rows))
     for start, batch in assembly.data.batches(rows, interaction="twin"):

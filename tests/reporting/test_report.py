@@ -1,0 +1,61 @@
+"""From records to the table that people read: what is printed, what is written, what is refused."""
+
+import csv
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from funneltune.errors import RunError
+from funneltune.funnel import TaskFunnel
+from funneltune.records import RunRecord
+from funneltune.reporting import report
+from funneltune.reporting.columns import columns_of
+
+
+def test_the_printed_table_names_cells_ceiling_and_verdicts(study):
+    console = Console(record=True, width=120, file=io.StringIO())
+    report(study, console=console)
+    text = console.export_text()
+    for word in ("full", "oracle (ceiling)", "popularity", "Holm", "better"):
+        assert word in text
+
+
+def test_table_files_hold_the_means_over_seeds(study, tmp_path):
+    out = tmp_path / "out"
+    assert report(study, out, Console(quiet=True)).folder == out
+    assert {p.name for p in out.iterdir()} == {"table.md", "table.csv", "report.html"}
+    values = []
+    for seed in (0, 1, 2):
+        record = json.loads((study / f"cells/tuning=full/seed={seed}/record.json").read_text())
+        values.append(record["metrics"]["test"]["ctr/auc"]["value"])
+    with (out / "table.csv").open() as file:
+        (row,) = [r for r in csv.DictReader(file) if (r["kind"], r["name"]) == ("cell", "full")]
+    assert float(row["ctr/auc"]) == pytest.approx(sum(values) / 3, abs=1e-6)
+
+
+def test_a_report_twice_writes_the_same_bytes(study):
+    report(study, console=Console(quiet=True))
+    first = {p.name: p.read_bytes() for p in study.iterdir() if p.is_file()}
+    report(study, console=Console(quiet=True))
+    assert {p.name: p.read_bytes() for p in study.iterdir() if p.is_file()} == first
+
+
+def test_an_output_that_is_a_file_is_refused(study, tmp_path):
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(RunError, match="is a file; name a folder"):
+        report(study, tmp_path / "out", Console(quiet=True))
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_headings_spell_words_as_the_config_does_and_abbreviations_in_capitals():
+    funnel = TaskFunnel.from_config(
+        {"relevant": {"rate": "relevant"}, "exact": {"given": ["relevant"], "rate": "strict", "joint_rate": "exact"}}
+    )
+    record = RunRecord(
+        name="a",
+        funnel=funnel.to_config(),
+        metrics={"test": {k: {"value": 0.5} for k in ("relevant/auc", "exact/auc")}},
+    )
+    assert [c.title for c in columns_of([record]) if c.group == "quality"] == ["relevant AUC", "exact AUC"]
