@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from funneltune.data import Split
 from funneltune.runs import baselines
 from funneltune.runs.baselines import score_baselines
 
@@ -49,11 +50,6 @@ def test_other_rows_and_other_texts_are_scored_anew(assembly, encoded, make_data
     score_baselines(["cosine"], assembly)
     assembly.data = make_data(max_tokens=8)
     score_baselines(["cosine"], assembly)
-    assembly.data = make_data(
-        max_tokens=8,
-        source=assembly.data.source,
-        seed=0,
-        split=type(assembly.data.split)(by="request", validation=0.1, test=0.3),
-    )
+    assembly.data = make_data(max_tokens=8, split=Split(by="request", validation=0.1, test=0.3))
     score_baselines(["cosine"], assembly)
     assert len(encoded) == 3
