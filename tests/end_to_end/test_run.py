@@ -135,6 +135,23 @@ def test_predict_scores_a_table_without_labels(run, log, tmp_path):
     assert main(arguments) == 2  # the output exists
 
 
+def test_a_run_on_the_marketplace_scores_a_file_of_queries_and_titles(tmp_path, capsys):
+    folder = tmp_path / "run"
+    small = ["data.source.impressions=600", "data.source.items=100", "data.source.queries=30", "baselines=[]"]
+    words = ["train", "quickstart", "tuning=frozen", "debug=tiny", f"run_dir={folder}", f"data.cache_dir={tmp_path}"]
+    assert main([*words, *small]) == 0
+    rows = {"query": ["couch", "couch", "rug"], "title": ["Velvet Loveseat", "Desk Lamp", "Wool Rug"]}
+    pd.DataFrame(rows).to_csv(tmp_path / "new.csv", index=False)
+    arguments = ["predict", f"run={folder}", f"input={tmp_path / 'new.csv'}"]
+    assert main([*arguments, f"output={tmp_path / 'scores.csv'}"]) == 0
+    scores = pd.read_csv(tmp_path / "scores.csv")
+    assert scores.p_click_and_purchase.le(scores.p_click).all()
+    assert scores.request.tolist() == [0, 0, 1]
+    pd.DataFrame(rows).drop(columns="title").to_csv(tmp_path / "new.csv", index=False)
+    assert main([*arguments, f"output={tmp_path / 'other.csv'}"]) == 2
+    assert "column 'title' is missing" in capsys.readouterr().err
+
+
 def test_the_same_config_gives_the_same_run(run, log, tmp_path):
     arguments = ["train", "data=own", f"--config-dir={log / 'groups'}", "baselines=[bm25,popularity]", *SMALL]
     assert main([*arguments, f"run_dir={tmp_path / 'again'}"]) == 0

@@ -14,11 +14,11 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from funneltune.data.collate import Collator, Specials
 from funneltune.data.sampling import Draw, RequestPlan, Requests, evaluation_draws
-from funneltune.data.sources import Source, Table
+from funneltune.data.sources import Source
 from funneltune.data.splits import Split
 from funneltune.data.store import LogStore
 from funneltune.data.write import prepare
-from funneltune.errors import ConfigError, RunError
+from funneltune.errors import ConfigError
 from funneltune.funnel import TaskFunnel
 from funneltune.schema import Batch, Interaction
 
@@ -292,13 +292,7 @@ class LogDataModule(L.LightningDataModule):
         return self._evaluation_loader("predict")
 
     def for_file(self, path: Path) -> LogDataModule:
-        """The same reading of another table: the run's column map, tokenizer and texts; labels are not needed.
-
-        Raises:
-            RunError: if the run's own source is not a table.
-        """
-        if not isinstance(self.source, Table):
-            raise RunError("predict needs a run whose data source is a table: this one was trained on a simulated log.")
+        """The same reading of a file of rows: the source's column names, the tokenizer and the texts; no labels."""
         other = type(self)(
             source=self.source.unlabelled(path),
             tasks=self.funnel,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from funneltune.data.write import StoreWriter
 
 
@@ -17,4 +19,8 @@ class Source(Protocol):
 
     def write(self, writer: StoreWriter) -> None:
         """Hand over the entities and the impressions."""
+        ...
+
+    def unlabelled(self, path: Path) -> Source:
+        """How a file of rows without labels is read, whose columns are named as in this log."""
         ...

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from funneltune.data.sources.reading import header
+from funneltune.data.sources.table import Table
 from funneltune.data.write import StoreWriter
 from funneltune.errors import DataError
 from funneltune.marketplace import Mixture, World, simulate
 
 LABELS = ("click", "cart", "purchase")
+ITEM_TEXTS = ("brand", "category", "product_type", "domain", "seller")
+"""Texts that an item has beside its title."""
 
 
 class Simulated:
@@ -63,6 +68,21 @@ class Simulated:
         """The knobs: they decide every value of the log."""
         drawn_by = {"fitting": self.fitting, "popular": self.popular}
         return {"kind": "simulated", "impressions": self.impressions, **self.knobs, **drawn_by}
+
+    def unlabelled(self, path: Path) -> Table:
+        """A file with the marketplace's column names: `query` and `title`; `request`, `user`, `item` and further texts
+        of items where it has them.
+        """
+        found = header(path, "utf-8")
+        return Table(
+            path,
+            item="item" if "item" in found else "title",
+            item_text={name: name for name in ("title", *(name for name in ITEM_TEXTS if name in found))},
+            query_text={"query": "query"},
+            request="request" if "request" in found else None,
+            user="user" if "user" in found else None,
+            labels_required=False,
+        )
 
     def write(self, writer: StoreWriter) -> None:
         """Stream the log into a store.
