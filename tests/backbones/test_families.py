@@ -4,34 +4,12 @@ import re
 
 import pytest
 from torch import nn
-from transformers import AutoConfig, AutoModel
+from transformers import AutoConfig
 from transformers.pytorch_utils import Conv1D
 
+from architectures import TINY, build
 from funneltune.backbones.families import FAMILIES, PARTS, family_of
 from funneltune.errors import ConfigError
-
-BERT = {"num_hidden_layers": 3, "hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64, "vocab_size": 99}
-TINY = {
-    "bert": BERT,
-    "electra": BERT | {"embedding_size": 32},
-    "roberta": BERT,
-    "xlm-roberta": BERT,
-    "camembert": BERT,
-    "deberta-v2": BERT
-    | {"relative_attention": True, "position_buckets": 16, "pos_att_type": ["p2c", "c2p"], "share_att_key": True},
-    "distilbert": {"n_layers": 3, "dim": 32, "n_heads": 2, "hidden_dim": 64, "vocab_size": 99},
-    "modernbert": BERT
-    | {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2},
-    "gpt2": {"n_layer": 3, "n_embd": 32, "n_head": 2, "vocab_size": 99, "bos_token_id": 1, "eos_token_id": 2},
-    "qwen2": BERT | {"num_key_value_heads": 1},
-    "qwen3": BERT | {"num_key_value_heads": 1, "head_dim": 16},
-    "llama": BERT | {"num_key_value_heads": 1},
-    "mistral": BERT | {"num_key_value_heads": 1},
-}
-
-
-def build(model_type):
-    return AutoModel.from_config(AutoConfig.for_model(model_type, **TINY[model_type]))
 
 
 @pytest.mark.parametrize("model_type", TINY)

@@ -6,16 +6,20 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from funneltune.backbones import attention
+from funneltune.backbones.families import known_family
 from funneltune.backbones.layout import Chunk, chunks
 from funneltune.backbones.memory import VectorMemory
+from funneltune.errors import ConfigError
 from funneltune.schema import Texts
 
-Pooling = Literal["mean", "cls"]
+Pooling = Literal["mean", "cls", "last"]
+LAYERED = frozenset({"bert", "roberta", "xlm-roberta", "camembert"})
+"""Model types whose forward is embeddings, then layers of (states, mask): they can be cut between any two."""
 
 
 @dataclass(frozen=True)
@@ -30,21 +34,36 @@ class Encoder(nn.Module):
     """A pretrained transformer that encodes each unique text of a batch once.
 
     `boundary` layers (the lowest, with the embeddings) run without gradient and without dropout; the tuning method
-    sets it. BERT models are cut into layers and packed, several texts to a row behind a block mask, which is exact;
-    other architectures run padded and whole, in `upper`, with boundary 0. Where the boundary lies above all layers,
-    the vectors of up to `remember` texts are kept for the batches to come.
+    sets it. BERT-like models are cut into layers; others run whole, in `upper`. Where the architecture allows it, texts
+    are packed, several to a row behind a block mask, which is exact; elsewhere they are padded. Where the boundary lies
+    above all layers, the vectors of up to `remember` texts are kept for the batches to come.
+
+    Raises:
+        ConfigError: if a decoder is pooled at its first token, which has seen no other.
     """
 
     def __init__(
-        self, backbone: PreTrainedModel, pooling: Pooling = "mean", token_budget: int = 4096, remember: int = 0
+        self,
+        backbone: PreTrainedModel,
+        pooling: Pooling = "mean",
+        token_budget: int = 4096,
+        remember: int = 0,
+        packed: bool = True,
     ) -> None:
         super().__init__()
         self.backbone = backbone
+        self.family = known_family(backbone.config)
+        if pooling == "cls" and self.family is not None and self.family.decoder:
+            raise ConfigError(
+                f"backbone.pooling=cls reads the first token, which sees no other in {backbone.config.model_type}; "
+                "set backbone.pooling=last."
+            )
         self.pooling = pooling
         self.token_budget = token_budget
         self.width: int = backbone.config.hidden_size
         self.memory = VectorMemory(remember)
-        self.layered = backbone.config.model_type == "bert" and not backbone.config.is_decoder
+        self.layered = backbone.config.model_type in LAYERED and not getattr(backbone.config, "is_decoder", False)
+        self.packed = packed and self.family is not None and self.family.packs
         self._boundary = 0
         if self.layered:
             backbone.set_attn_implementation(attention.NAME)
@@ -69,12 +88,11 @@ class Encoder(nn.Module):
         """Training mode for what is trained; the frozen part stays in evaluation mode (no dropout)."""
         super().train(mode)
         if self._boundary > 0 and mode:
-            if self.layered:
-                self.backbone.embeddings.eval()
-                for layer in self.backbone.encoder.layer[: self._boundary]:
-                    layer.eval()
-            elif self._boundary >= self.n_layers:
-                self.backbone.eval()
+            self.backbone.eval()
+            if self._boundary < self.n_layers:
+                assert self.family is not None
+                for layer in self.backbone.get_submodule(self.family.layers)[self._boundary :]:
+                    layer.train()
         return self
 
     def forward(self, texts: Texts) -> Float[Tensor, "texts width"]:
@@ -93,7 +111,8 @@ class Encoder(nn.Module):
 
     def lower(self, texts: Texts) -> Hidden:
         """Everything below the boundary. Exact, and free of gradient where the boundary is above 0."""
-        laid_out = tuple(chunks(texts, self.token_budget, packed=self.layered))
+        causal = self.family is not None and self.family.decoder
+        laid_out = tuple(chunks(texts, self.token_budget, packed=self.packed, causal=causal))
         if not self.layered:
             return Hidden(laid_out, (None,) * len(laid_out))
         with torch.set_grad_enabled(torch.is_grad_enabled() and self._boundary == 0):
@@ -101,13 +120,23 @@ class Encoder(nn.Module):
 
     def _embed(self, chunk: Chunk) -> Float[Tensor, "rows positions width"]:
         states: Tensor = self.backbone.embeddings(
-            input_ids=chunk.input_ids, position_ids=chunk.position_ids, token_type_ids=chunk.token_type_ids
+            input_ids=chunk.input_ids, position_ids=self._positions(chunk), token_type_ids=self._segments(chunk)
         )
         return self._layers(chunk, states, slice(0, self._boundary))
 
+    def _positions(self, chunk: Chunk) -> Int[Tensor, "rows positions"]:
+        behind = self.family is not None and self.family.after_padding
+        return chunk.position_ids + (int(self.backbone.config.pad_token_id) + 1 if behind else 0)
+
+    def _segments(self, chunk: Chunk) -> Int[Tensor, "rows positions"]:
+        """Which of two texts a token belongs to; all the first where the model was trained on one segment."""
+        several = getattr(self.backbone.config, "type_vocab_size", 0) > 1
+        return chunk.token_type_ids if several else torch.zeros_like(chunk.token_type_ids)
+
     def _layers(self, chunk: Chunk, states: Tensor, which: slice) -> Float[Tensor, "rows positions width"]:
         layers = self.backbone.encoder.layer[which]
-        bias = attention.as_bias(chunk.mask, states.device, states.dtype)
+        mask = chunk.mask if chunk.mask.ndim == 4 else chunk.mask[:, None, None, :]
+        bias = attention.as_bias(mask, states.device, states.dtype)
         for layer in layers:
             states = layer(states, bias)
         return states
@@ -125,20 +154,22 @@ class Encoder(nn.Module):
     def _above(self, chunk: Chunk, states: Tensor | None) -> Float[Tensor, "rows positions width"]:
         if states is not None:
             return self._layers(chunk, states, slice(self._boundary, None))
+        arguments = {"input_ids": chunk.input_ids, "attention_mask": chunk.mask if self.packed else chunk.mask.long()}
+        if self.packed:
+            arguments["position_ids"] = self._positions(chunk)
+        if getattr(self.backbone.config, "type_vocab_size", 0) > 1:
+            arguments["token_type_ids"] = chunk.token_type_ids
         with torch.set_grad_enabled(torch.is_grad_enabled() and self._boundary < self.n_layers):
-            segments = (
-                {"token_type_ids": chunk.token_type_ids}
-                if getattr(self.backbone.config, "type_vocab_size", 0) > 1
-                else {}
-            )
-            output = self.backbone(input_ids=chunk.input_ids, attention_mask=chunk.mask.long(), **segments)
-            states_above: Tensor = output.last_hidden_state
+            states_above: Tensor = self.backbone(**arguments).last_hidden_state
             return states_above
 
     def _pool(self, chunk: Chunk, states: Float[Tensor, "rows positions width"]) -> Float[Tensor, "texts width"]:
-        """Mean over a text's tokens, or its first token's vector; in float32."""
+        """Mean over a text's tokens, or its first or last token's vector; in float32."""
         flat = states.reshape(-1, states.shape[-1]).float()
+        ends = chunk.lengths.cumsum(0)
         if self.pooling == "cls":
-            return flat[chunk.place[chunk.lengths.cumsum(0) - chunk.lengths]]
+            return flat[chunk.place[ends - chunk.lengths]]
+        if self.pooling == "last":
+            return flat[chunk.place[ends - 1]]
         summed = flat.new_zeros(len(chunk.lengths), flat.shape[1]).index_add(0, chunk.text, flat[chunk.place])
         return summed / chunk.lengths.unsqueeze(1)

@@ -41,9 +41,8 @@ class Family:
     """Attends to what came before only: a text is read off its last token."""
     packs: bool = True
     """Whether several texts may share a row behind a block mask, exactly."""
-    first_position: int = 0
-    """The position id of a text's first token, relative to the config's `pad_token_id` where `after_padding`."""
     after_padding: bool = False
+    """Position ids start behind the padding's, at `pad_token_id` + 1, and not at 0."""
 
     def matrices(self, parts: tuple[Part, ...] = PARTS) -> tuple[str, ...]:
         """Names within a layer of the matrices that hold these parts, each once."""
@@ -81,7 +80,7 @@ def _bert(name: str, model_types: tuple[str, ...], **changes: object) -> Family:
 
 FAMILIES = (
     _bert("bert", ("bert", "electra")),
-    _bert("roberta", ("roberta", "xlm-roberta", "camembert"), first_position=1, after_padding=True),
+    _bert("roberta", ("roberta", "xlm-roberta", "camembert"), after_padding=True),
     _bert(
         "deberta",
         ("deberta-v2",),
@@ -102,7 +101,6 @@ FAMILIES = (
         feed_forward_out=("ffn.lin2",),
         attention_end="attention.out_lin",
         feed_forward_end="ffn.dropout",
-        packs=False,  # takes no position ids
     ),
     Family(
         "modernbert",
@@ -151,13 +149,18 @@ FAMILIES = (
 _BY_TYPE = {model_type: family for family in FAMILIES for model_type in family.model_types}
 
 
+def known_family(config: PretrainedConfig) -> Family | None:
+    """The family of a model, or None: then it can be trained and read, but nothing is known of its insides."""
+    return _BY_TYPE.get(str(config.model_type))
+
+
 def family_of(config: PretrainedConfig) -> Family:
     """The family of a model.
 
     Raises:
         ConfigError: if its architecture is in no family.
     """
-    found = _BY_TYPE.get(str(config.model_type))
+    found = known_family(config)
     if found is None:
         raise ConfigError(
             f"backbone: architecture {config.model_type!r} is not known; there are {', '.join(sorted(_BY_TYPE))}. "

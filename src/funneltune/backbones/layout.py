@@ -34,8 +34,11 @@ class Chunk:
     lengths: Int[Tensor, " texts"]
 
 
-def chunks(texts: Texts, token_budget: int, *, packed: bool) -> Iterator[Chunk]:
-    """Cut a batch's texts into chunks of at most `token_budget` tokens each (at least one text), in their order."""
+def chunks(texts: Texts, token_budget: int, *, packed: bool, causal: bool = False) -> Iterator[Chunk]:
+    """Cut a batch's texts into chunks of at most `token_budget` tokens each (at least one text), in their order.
+
+    `causal`: in packed rows a position attends to what comes before it only, as decoders do.
+    """
     lengths = texts.lengths.tolist()
     start = begin = 0
     while start < len(lengths):
@@ -48,7 +51,7 @@ def chunks(texts: Texts, token_budget: int, *, packed: bool) -> Iterator[Chunk]:
             end += 1
         size = sum(lengths[start:end])
         flat = texts.token_ids[begin : begin + size]
-        yield _lay_out(flat, lengths[start:end], texts.first_lengths[start:end], packed=packed)
+        yield _lay_out(flat, lengths[start:end], texts.first_lengths[start:end], packed=packed, causal=causal)
         start, begin = end, begin + size
 
 
@@ -73,7 +76,12 @@ def _fit(lengths: list[int], width: int) -> tuple[list[int], int]:
 
 
 def _lay_out(
-    token_ids: Int[Tensor, " tokens"], lengths: list[int], first_lengths: Int[Tensor, " texts"], *, packed: bool
+    token_ids: Int[Tensor, " tokens"],
+    lengths: list[int],
+    first_lengths: Int[Tensor, " texts"],
+    *,
+    packed: bool,
+    causal: bool,
 ) -> Chunk:
     device = token_ids.device
     width = max(*lengths, min(PACKED_ROW, sum(lengths))) if packed else max(lengths)
@@ -89,6 +97,8 @@ def _lay_out(
     owner = spread(text, empty=-1)
     # Packed: a position attends to its own text, empty ones to one another, so that no row of the mask is empty.
     mask = (owner.unsqueeze(1) == owner.unsqueeze(2)).unsqueeze(1) if packed else owner >= 0
+    if packed and causal:
+        mask &= torch.ones(width, width, dtype=torch.bool, device=device).tril()
     return Chunk(
         input_ids=spread(token_ids),
         token_type_ids=spread((within >= first_lengths[text]).long()),

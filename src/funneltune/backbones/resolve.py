@@ -20,6 +20,12 @@ from funneltune.backbones.encoder import Encoder, Pooling
 from funneltune.errors import ConfigError
 from funneltune.schema import Interaction
 
+DROPOUTS = (
+    *("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout", "embedding_dropout"),
+    *("mlp_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop", "pooler_dropout"),
+)
+"""What models call the dropout inside their layers and embeddings."""
+
 
 @dataclass(frozen=True)
 class Backbone:
@@ -32,10 +38,11 @@ class Backbone:
         sha256: Of the fallback's model.safetensors; another file is refused.
         pretrained: False draws random weights (controls, tests): from `architecture` over the named config.
         architecture: Fields of the model's config, with `model_type` where nothing is to be looked up.
-        pooling: `mean` over tokens, or the first token's vector (`cls`).
+        pooling: `mean` over tokens, the first token's vector (`cls`), or the last token's (`last`, for decoders).
         interaction: `twin` encodes query and item apart, `cross` in one sequence.
         token_budget: Padded tokens per chunk of texts; more is faster until memory or padding costs.
         dropout: The backbone's own dropout while training; None keeps the config's.
+        packed: Lay several texts in a row where the architecture allows it; False pads them (the reference).
         remember: Texts whose vectors are kept between batches where no weight of the backbone moves; 0 keeps none.
 
     Raises:
@@ -52,12 +59,13 @@ class Backbone:
     interaction: Interaction = "twin"
     token_budget: int = 4096
     dropout: float | None = None
+    packed: bool = True
     remember: int = 100_000
 
     def __post_init__(self) -> None:
         """Refuse words that nothing knows."""
-        if self.pooling not in {"mean", "cls"}:
-            raise ConfigError(f"backbone.pooling={self.pooling!r} must be mean or cls.")
+        if self.pooling not in {"mean", "cls", "last"}:
+            raise ConfigError(f"backbone.pooling={self.pooling!r} must be mean, cls or last.")
         if self.interaction not in {"twin", "cross"}:
             raise ConfigError(f"backbone.interaction={self.interaction!r} must be twin or cross.")
         if self.token_budget < 1:
@@ -82,9 +90,11 @@ class Backbone:
                     raise ConfigError(f"backbone.architecture.{key} is no field of {type(config).__name__}.")
                 setattr(config, key, value)
         if self.dropout is not None:
-            for key in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
+            for key in DROPOUTS:
                 if hasattr(config, key):
                     setattr(config, key, self.dropout)
+        if hasattr(config, "use_cache"):
+            config.use_cache = False  # keys and values of earlier calls: for generation only
         return config
 
     def model(self) -> PreTrainedModel:
@@ -104,7 +114,11 @@ class Backbone:
     def encoder(self, pooling: Pooling | None = None) -> Encoder:
         """A fresh encoder around the backbone."""
         return Encoder(
-            self.model(), pooling=pooling or self.pooling, token_budget=self.token_budget, remember=self.remember
+            self.model(),
+            pooling=pooling or self.pooling,
+            token_budget=self.token_budget,
+            remember=self.remember,
+            packed=self.packed,
         )
 
 
