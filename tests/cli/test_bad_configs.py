@@ -31,6 +31,7 @@ TRAIN = {
     "data.rows_per_batch=0": "data.rows_per_batch=0 must be a whole number >= 1",
     "+tuning.target_rnk=4": "tuning.target_rnk is no key (nearest: tuning.target_rank)",
     "+optimizer.weight_decy=4": "optimizer.weight_decy is no key (nearest: optimizer.weight_decay)",
+    "backbone.architecture={n_layer: 2}": "names keys that backbone.architecture does not have yet; write ++backbone",
     "+data.rows_per_bach=4": "data.rows_per_bach is no key (nearest: data.rows_per_batch)",
     "head._target_=os.system": "head._target_='os.system' is not allowed",
     "head._target_=funneltune.heads.ESNM": "head._target_=funneltune.heads.ESNM cannot be imported",

@@ -74,6 +74,15 @@ class Encoder(nn.Module):
         return int(self.backbone.config.num_hidden_layers)
 
     @property
+    def max_positions(self) -> int | None:
+        """Tokens of the longest text that learned positions reach; None where positions are computed."""
+        for name, module in self.backbone.named_modules():
+            if isinstance(module, nn.Embedding) and name.endswith(("position_embeddings", "wpe")):
+                behind = self.family is not None and self.family.after_padding
+                return module.num_embeddings - (int(self.backbone.config.pad_token_id) + 1 if behind else 0)
+        return None
+
+    @property
     def boundary(self) -> int:
         """How many of the lowest layers are frozen, embeddings included; 0 where anything below is trained."""
         return self._boundary

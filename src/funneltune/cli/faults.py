@@ -124,6 +124,8 @@ def _unknown_key(fault: Fault, composed: DictConfig | None) -> str:
         here += GROUPS_WITHOUT_KEY
     near = nearest(last, here)
     prefix = f"{parent}." if parent else ""
+    if near == last and isinstance(OmegaConf.select(composed, fault.key), DictConfig):
+        return f"{fault.override}: names keys that {fault.key} does not have yet; write ++{fault.override}"
     if near is None or (near == last):
         # a wrong parent, or a key of another place: look everywhere
         everywhere = list(dotted_keys(composed))

@@ -13,7 +13,7 @@ from hydra.utils import instantiate
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
-from funneltune.backbones import Backbone, build_interaction
+from funneltune.backbones import Backbone, Encoder, build_interaction
 from funneltune.data import LogDataModule
 from funneltune.errors import ConfigError
 from funneltune.funnel import TaskFunnel
@@ -70,6 +70,7 @@ def assemble(cfg: DictConfig, data: LogDataModule | None = None) -> Assembly:
     funnel = data.funnel
     torch.manual_seed(cfg.seed)
     encoder = backbone.encoder()
+    _check_fit(encoder, data)
     interaction = build_interaction(backbone.interaction, encoder.width)
     torch.manual_seed(cfg.seed + 1)
     head = instantiate(cfg.head)(width=interaction.width, funnel=funnel)
@@ -88,6 +89,19 @@ def assemble(cfg: DictConfig, data: LogDataModule | None = None) -> Assembly:
         evaluation=OmegaConf.to_container(cfg.metrics, resolve=True),  # type: ignore[arg-type]
     )
     return Assembly(cfg, backbone, data, module)
+
+
+def _check_fit(encoder: Encoder, data: LogDataModule) -> None:
+    """Refuse texts that a backbone's tables do not reach: torch would say that an index is out of range."""
+    positions, words = encoder.max_positions, int(encoder.backbone.config.vocab_size)
+    if positions is not None and data.max_tokens > positions:
+        raise ConfigError(
+            f"data.max_tokens={data.max_tokens} must be <= {positions}, the positions that the backbone has; lower it."
+        )
+    if len(data.tokenizer) > words:
+        raise ConfigError(
+            f"backbone.architecture.vocab_size={words} must be >= {len(data.tokenizer)}, the tokenizer's; raise it."
+        )
 
 
 def make_trainer(cfg: DictConfig, run_dir: Path, callbacks: Sequence[Any], loggers: Sequence[Logger]) -> L.Trainer:

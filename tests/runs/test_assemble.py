@@ -1,0 +1,34 @@
+"""What is put together must fit together."""
+
+import pytest
+
+from funneltune.cli.compose import compose_config
+from funneltune.errors import ConfigError
+from funneltune.runs.assemble import assemble
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["data.max_tokens=40", "++backbone.architecture.max_position_embeddings=32"],
+            r"data\.max_tokens=40 must be <= 32",
+        ),
+        (["++backbone.architecture.vocab_size=100"], r"vocab_size=100 must be >= 30522"),
+    ],
+)
+def test_texts_that_the_backbones_tables_do_not_reach_are_refused(overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        assemble(compose_config(["experiment=quickstart", "backbone=tiny", *overrides]))
+
+
+@pytest.mark.parametrize(("model_type", "reach"), [("roberta", 40 - 2), ("gpt2", 40), ("qwen2", None)])
+def test_learned_positions_have_an_end_and_computed_ones_do_not(model_type, reach):
+    from transformers import AutoConfig, AutoModel
+
+    from architectures import TINY
+    from funneltune.backbones import Encoder
+
+    fields = TINY[model_type] | {"max_position_embeddings": 40}
+    model = AutoModel.from_config(AutoConfig.for_model(model_type, **fields))
+    assert Encoder(model).max_positions == reach
