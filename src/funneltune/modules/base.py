@@ -63,6 +63,10 @@ class FunnelModule(L.LightningModule):
         """Per split: the columns of the last evaluation, predictions included."""
         self.measured: dict[str, dict[str, dict[str, Any]]] = {}
         """Per split: the metrics of the last evaluation, each with its protocol."""
+        self.steps_taken = 0
+        """Optimizer steps that moved the weights."""
+        self.skipped_steps = 0
+        """Optimizer steps that a GradScaler skipped because a gradient had overflowed."""
         self.validated_at = -1
         """The optimizer step of the last validation."""
         self._saved_tuning_state: dict[str, Any] | None = None
@@ -109,15 +113,17 @@ class FunnelModule(L.LightningModule):
     ) -> None:
         """Stop at a non-finite gradient, before it reaches weights, moments or importance averages; then clip the norm.
 
-        Lightning refuses to clip for a fused optimizer under mixed precision, as if it unscaled gradients; without a
-        GradScaler (bfloat16 needs none) there is nothing to unscale, and the norm is needed here anyway.
+        Under a GradScaler such a gradient is an overflow: the scaler skips the step and lowers its scale. Lightning
+        refuses to clip for a fused optimizer under bfloat16 too, where there is nothing to unscale; it is done here.
         """
-        if gradient_clip_algorithm not in {None, "norm"} or getattr(self.trainer.precision_plugin, "scaler", None):
+        if gradient_clip_algorithm not in {None, "norm"}:
             super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
             return
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         if not torch.isfinite(norm):
+            if self._scaler() is not None:
+                return
             raise RunError(
                 f"gradient norm is {norm.item()} at step {self.global_step}: nothing was updated; "
                 "lower optimizer.lr or tuning.learning_rate, or use trainer.precision=32-true."
@@ -128,10 +134,23 @@ class FunnelModule(L.LightningModule):
         self.log_dict(self.tuning_scalars())
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
-        """The optimizer's step, then the tuning method's: gradients still exist, reduced and accumulated."""
-        step = self.global_step
+        """The optimizer's step, then the tuning method's: gradients still exist, reduced and accumulated.
+
+        A step that a GradScaler skips is none: the tuning method's schedule stands still, and its averages see no
+        gradient that is not finite.
+        """
+        scaler = self._scaler()
+        before = scaler.get_scale() if scaler is not None else 0.0
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
-        self.tuning.after_step(step)
+        if scaler is not None and scaler.get_scale() < before:
+            self.skipped_steps += 1
+            return
+        self.tuning.after_step(self.steps_taken)
+        self.steps_taken += 1
+
+    def _scaler(self) -> Any:
+        """float16's gradient scaler, where there is one."""
+        return getattr(self.trainer.precision_plugin, "scaler", None)
 
     def tuning_scalars(self) -> dict[str, float]:
         """What a variant logs of its method at each step."""
@@ -151,7 +170,9 @@ class FunnelModule(L.LightningModule):
                 if chosen:
                     name = group["name"] + ("" if decays else "_no_decay")
                     split.append(group | {"name": name, "params": chosen} | ({} if decays else {"weight_decay": 0.0}))
-        optimizer = self.make_optimizer(split)
+        # A fused optimizer unscales inside its kernel, too late for clipping: under a GradScaler the plain one is made.
+        fused = self._scaler() is not None and getattr(self.make_optimizer, "keywords", {}).get("fused")
+        optimizer = self.make_optimizer(split, fused=False) if fused else self.make_optimizer(split)
         scheduler = self.make_scheduler(optimizer, total_steps=int(self.trainer.estimated_stepping_batches))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
@@ -233,7 +254,10 @@ class FunnelModule(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the tuning method's own state (AdaLoRA's importance averages and rank pattern)."""
         checkpoint["tuning"] = self.tuning.state_dict()
+        checkpoint["steps"] = {"taken": self.steps_taken, "skipped": self.skipped_steps}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restored in `on_fit_start`, after `begin`: Lightning calls this hook before it."""
         self._saved_tuning_state = checkpoint.get("tuning")
+        steps = checkpoint.get("steps", {})
+        self.steps_taken, self.skipped_steps = int(steps.get("taken", 0)), int(steps.get("skipped", 0))

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import torch
 
+from funneltune.errors import ConfigError
+
 
 def resolve_precision(precision: str, accelerator: str) -> str:
     """`auto` becomes `bf16-mixed` where the hardware multiplies bfloat16 natively, else `32-true`; others pass.
 
     On CPUs without AVX512-BF16 or AMX, bfloat16 is emulated and slower than float32.
+
+    Raises:
+        ConfigError: for float16 on a CPU, where Lightning would quietly take bfloat16.
     """
+    if precision == "16-mixed" and accelerator == "cpu":
+        raise ConfigError("trainer.precision=16-mixed needs a GPU; on a CPU use bf16-mixed or 32-true.")
     if precision != "auto":
         return precision
     if accelerator in {"gpu", "cuda", "auto"} and torch.cuda.is_available():
