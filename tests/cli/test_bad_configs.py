@@ -28,6 +28,7 @@ TRAIN = {
     "select=first": "select='first' must be last or best",
     "monitor=test/ctcvr/auc": "the test split never selects a model",
     "optimizer.lr=-1": "optimizer.lr=-1 must be a number above 0",
+    "trainer=fsdp2": "trainer.strategy=fsdp2 shards gradients, and tuning=adalora needs them whole",
     "data.rows_per_batch=0": "data.rows_per_batch=0 must be a whole number >= 1",
     "+tuning.target_rnk=4": "tuning.target_rnk is no key (nearest: tuning.target_rank)",
     "+optimizer.weight_decy=4": "optimizer.weight_decy is no key (nearest: optimizer.weight_decay)",

@@ -13,9 +13,9 @@ import pytest
 SCRIPT = Path(__file__).with_name("two_ranks.py")
 
 
-def start(folder, method, devices, accumulate, **environment):
+def start(folder, method, devices, accumulate, strategy, **environment):
     return subprocess.Popen(
-        [sys.executable, str(SCRIPT), method, str(devices), str(accumulate), str(folder)],
+        [sys.executable, str(SCRIPT), method, str(devices), str(accumulate), str(folder), strategy],
         env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -31,14 +31,15 @@ def finish(process):
     assert process.returncode == 0, said[-3000:]
 
 
-def run(folder, method, devices, accumulate):
+def run(folder, method, devices, accumulate, strategy="auto"):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
+    where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     processes = [
-        start(folder, method, devices, accumulate, MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
-        if devices == 1
-        else start(folder, method, devices, accumulate, MASTER_ADDR="127.0.0.1", MASTER_PORT=port, LOCAL_RANK=str(rank))
+        start(
+            folder, method, devices, accumulate, strategy, **where, **({"LOCAL_RANK": str(rank)} if devices > 1 else {})
+        )
         for rank in range(devices)
     ]
     for process in processes:
@@ -46,10 +47,13 @@ def run(folder, method, devices, accumulate):
     return [json.loads((folder / f"{method}-{devices}-{rank}.json").read_text()) for rank in range(devices)]
 
 
-@pytest.mark.parametrize(("method", "accumulate"), [("full", 2), ("adalora", 1)])
-def test_two_ranks_give_the_gradients_weights_metrics_and_ranks_of_one(tmp_path, method, accumulate):
+@pytest.mark.parametrize(
+    ("method", "accumulate", "strategy"),
+    [("full", 2, "ddp"), ("adalora", 1, "ddp"), ("full", 2, "fsdp2"), ("houlsby", 1, "fsdp2")],
+)
+def test_two_ranks_give_the_gradients_weights_metrics_and_ranks_of_one(tmp_path, method, accumulate, strategy):
     (alone,) = run(tmp_path, method, 1, accumulate)
-    ranks = run(tmp_path, method, 2, accumulate)
+    ranks = run(tmp_path, method, 2, accumulate, strategy)
     assert alone["steps"] == ranks[0]["steps"] >= 5
     assert alone["rows"] % 2 == 1  # an odd test split: no row is repeated to fill it up
     for found in ranks:

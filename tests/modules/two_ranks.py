@@ -1,6 +1,6 @@
 """One short run for `test_distributed.py`: as it stands in one process, or as one of two gloo ranks.
 
-`python two_ranks.py METHOD DEVICES ACCUMULATE FOLDER`
+`python two_ranks.py METHOD DEVICES ACCUMULATE FOLDER STRATEGY`
 """
 
 import json
@@ -10,6 +10,8 @@ from functools import partial
 
 import lightning as L
 import torch
+from lightning.pytorch.strategies import ModelParallelStrategy
+from torch.distributed.tensor import DTensor
 
 from funneltune.backbones import Backbone, build_interaction
 from funneltune.data import LogDataModule, Simulated, Split
@@ -17,7 +19,12 @@ from funneltune.funnel import TaskFunnel
 from funneltune.heads import ESMM
 from funneltune.modules import constant, module_class
 from funneltune.objectives import MaskedBCE
-from funneltune.tuning import AdaLoRA, Full
+from funneltune.tuning import AdaLoRA, Full, Houlsby
+
+
+def whole(tensor):
+    """All of a tensor that ranks may hold in parts."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 class FirstGradients(L.Callback):
@@ -29,13 +36,13 @@ class FirstGradients(L.Callback):
     def on_before_optimizer_step(self, trainer, pl_module, optimizer):
         if not self.gradients:
             self.gradients = {
-                name: parameter.grad.flatten().tolist()
+                name: whole(parameter.grad).flatten().tolist()
                 for name, parameter in pl_module.named_parameters()
                 if parameter.grad is not None
             }
 
 
-def run(method, devices, accumulate, folder):
+def run(method, devices, accumulate, folder, strategy):
     """Train, test and write what was found, in float64 so that only a wrong sum can tell the ranks apart."""
     torch.set_num_threads(1)
     funnel = TaskFunnel.from_config({"click": {"rate": "ctr"}, "purchase": {"given": ["click"], "rate": "cvr"}})
@@ -69,6 +76,8 @@ def run(method, devices, accumulate, folder):
     head = ESMM(interaction.width, funnel, hidden=(8,))
     if method == "full":
         tuning = Full(learning_rate=0.05)
+    elif method == "houlsby":
+        tuning = Houlsby(bottleneck=4, learning_rate=0.05)
     else:
         tuning = AdaLoRA(target_rank=1, initial_rank=3, warmup_steps=1, final_steps=2, learning_rate=1e-2)
     tuning.apply(encoder.backbone)
@@ -86,7 +95,7 @@ def run(method, devices, accumulate, folder):
     trainer = L.Trainer(
         accelerator="cpu",
         devices=devices,
-        strategy="ddp" if devices > 1 else "auto",
+        strategy=ModelParallelStrategy(devices, 1) if strategy == "fsdp2" and devices > 1 else strategy,
         max_epochs=1,
         logger=False,
         enable_checkpointing=False,
@@ -104,7 +113,7 @@ def run(method, devices, accumulate, folder):
     trainer.test(module, datamodule=data, verbose=False)
     found = {
         "gradients": first.gradients,
-        "weights": {name: parameter.flatten().tolist() for name, parameter in module.named_parameters()},
+        "weights": {name: whole(parameter).flatten().tolist() for name, parameter in module.named_parameters()},
         "metrics": {key: entry["value"] for key, entry in module.measured["test"].items()},
         "rows": len(module.predicted["test"]["request"]),
         "pattern": pattern,
@@ -115,4 +124,4 @@ def run(method, devices, accumulate, folder):
 
 
 if __name__ == "__main__":
-    run(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])
+    run(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], sys.argv[5])

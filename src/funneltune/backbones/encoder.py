@@ -64,6 +64,8 @@ class Encoder(nn.Module):
         self.memory = VectorMemory(remember)
         self.layered = backbone.config.model_type in LAYERED and not getattr(backbone.config, "is_decoder", False)
         self.packed = packed and self.family is not None and self.family.packs
+        self.one_chunk_in_training = False
+        """Whatever the token budget: for ranks that must call each layer equally often."""
         self._boundary = 0
         if self.layered:
             backbone.set_attn_implementation(attention.NAME)
@@ -121,11 +123,15 @@ class Encoder(nn.Module):
     def lower(self, texts: Texts) -> Hidden:
         """Everything below the boundary. Exact, and free of gradient where the boundary is above 0."""
         causal = self.family is not None and self.family.decoder
-        laid_out = tuple(chunks(texts, self.token_budget, packed=self.packed, causal=causal))
+        budget = max(1, texts.token_ids.numel() * len(texts)) if self._whole_batch() else self.token_budget
+        laid_out = tuple(chunks(texts, budget, packed=self.packed, causal=causal))
         if not self.layered:
             return Hidden(laid_out, (None,) * len(laid_out))
         with torch.set_grad_enabled(torch.is_grad_enabled() and self._boundary == 0):
             return Hidden(laid_out, tuple(self._embed(chunk) for chunk in laid_out))
+
+    def _whole_batch(self) -> bool:
+        return self.one_chunk_in_training and self.training
 
     def _embed(self, chunk: Chunk) -> Float[Tensor, "rows positions width"]:
         states: Tensor = self.backbone.embeddings(

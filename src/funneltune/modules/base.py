@@ -8,8 +8,10 @@ from typing import Any, ClassVar
 import lightning as L
 import numpy as np
 import torch
+from lightning.pytorch.strategies import ModelParallelStrategy
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from funneltune.backbones import Encoder
@@ -18,6 +20,7 @@ from funneltune.errors import RunError
 from funneltune.funnel import TaskFunnel
 from funneltune.metrics import evaluate
 from funneltune.modules.meter import PredictionMeter
+from funneltune.modules.sharding import gather, release, shard_model
 from funneltune.schema import Batch, HeadOutput, LossTerms, log_probabilities
 from funneltune.tuning import TuningMethod
 
@@ -82,6 +85,15 @@ class FunnelModule(L.LightningModule):
             output: HeadOutput = self.head(dict.fromkeys(self.funnel.names, pairs))
         return output
 
+    # --- sharding ----------------------------------------------------------------------------------------------
+
+    def configure_model(self) -> None:
+        """Under `trainer=fsdp2`: shard each layer, the rest of the encoder and the head over the ranks."""
+        if not isinstance(self.trainer.strategy, ModelParallelStrategy):
+            return
+        assert self.device_mesh is not None
+        shard_model(self.encoder, (self.interaction, self.head), self.device_mesh)
+
     # --- training ----------------------------------------------------------------------------------------------
 
     def on_fit_start(self) -> None:
@@ -121,16 +133,17 @@ class FunnelModule(L.LightningModule):
             return
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-        if not torch.isfinite(norm):
+        whole = norm.full_tensor() if isinstance(norm, DTensor) else norm
+        if not torch.isfinite(whole):
             if self._scaler() is not None:
                 return
             raise RunError(
-                f"gradient norm is {norm.item()} at step {self.global_step}: nothing was updated; "
+                f"gradient norm is {whole.item()} at step {self.global_step}: nothing was updated; "
                 "lower optimizer.lr or tuning.learning_rate, or use trainer.precision=32-true."
             )
         if gradient_clip_val:
             torch.nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, norm)
-        self.log("train/gradient_norm", norm)
+        self.log("train/gradient_norm", whole)
         self.log_dict(self.tuning_scalars())
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
@@ -178,11 +191,16 @@ class FunnelModule(L.LightningModule):
 
     # --- evaluation --------------------------------------------------------------------------------------------
 
+    def _begin_evaluation(self) -> None:
+        gather(self)  # ranks evaluate unequal numbers of batches
+        self.meter.begin()
+
     def _measure(self, batch: Batch) -> None:
         self.meter.update(batch.row, log_probabilities(self(batch), self.funnel))
 
     def _conclude(self, split: str) -> dict[str, dict[str, Any]]:
         """Gather the split's predictions, keep them, compute the protocol's metrics and log their values."""
+        release(self)
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(data, LogDataModule)
         split_rows = np.sort(data.rows(split))
@@ -213,7 +231,7 @@ class FunnelModule(L.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Start afresh."""
-        self.meter.begin()
+        self._begin_evaluation()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Collect predictions."""
@@ -226,7 +244,7 @@ class FunnelModule(L.LightningModule):
 
     def on_test_epoch_start(self) -> None:
         """Start afresh."""
-        self.meter.begin()
+        self._begin_evaluation()
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Collect predictions."""
@@ -238,7 +256,7 @@ class FunnelModule(L.LightningModule):
 
     def on_predict_epoch_start(self) -> None:
         """Start afresh."""
-        self.meter.begin()
+        self._begin_evaluation()
 
     def predict_step(self, batch: Batch, batch_idx: int) -> bool:
         """Collect predictions. (Lightning takes None for an oversight and warns.)"""

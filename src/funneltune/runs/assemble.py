@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import lightning as L
 import torch
 from hydra.utils import instantiate
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.strategies import ModelParallelStrategy
 from omegaconf import DictConfig, OmegaConf
 
 from funneltune.backbones import Backbone, Encoder, build_interaction
@@ -76,6 +77,10 @@ def assemble(cfg: DictConfig, data: LogDataModule | None = None) -> Assembly:
     head = instantiate(cfg.head)(width=interaction.width, funnel=funnel)
     torch.manual_seed(cfg.seed + 2)
     tuning = instantiate(cfg.tuning)
+    if cfg.trainer.get("strategy") == "fsdp2" and not tuning.shardable:
+        raise ConfigError(
+            f"trainer.strategy=fsdp2 shards gradients, and tuning={tuning.name} needs them whole; use trainer=ddp."
+        )
     tuning.apply(encoder.backbone)
     module = module_class(tuning)(
         encoder=encoder,
@@ -113,6 +118,7 @@ def make_trainer(cfg: DictConfig, run_dir: Path, callbacks: Sequence[Any], logge
         raise ConfigError(
             "trainer.use_distributed_sampler=true would repeat rows and bias every metric; set it to false."
         )
+    arguments["strategy"] = _strategy(arguments)
     arguments["precision"] = resolve_precision(str(arguments.get("precision", "auto")), str(arguments["accelerator"]))
     return L.Trainer(
         **{
@@ -123,6 +129,19 @@ def make_trainer(cfg: DictConfig, run_dir: Path, callbacks: Sequence[Any], logge
             "use_distributed_sampler": False,
         }
     )
+
+
+def _strategy(arguments: Mapping[Any, Any]) -> Any:
+    """Lightning's own word, or `fsdp2`: its ModelParallelStrategy with all ranks sharding the data and the model."""
+    if arguments.get("strategy") != "fsdp2":
+        return arguments.get("strategy", "auto")
+    devices = arguments.get("devices")
+    if not isinstance(devices, int) or devices < 1:
+        raise ConfigError(
+            f"trainer.devices={devices!r} must be a number with strategy=fsdp2; say how many ranks share."
+        )
+    ranks = devices * int(arguments.get("num_nodes", 1))
+    return ModelParallelStrategy(data_parallel_size=ranks, tensor_parallel_size=1, save_distributed_checkpoint=False)
 
 
 def parameter_counts(module: FunnelModule) -> tuple[int, int]:

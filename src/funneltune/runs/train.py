@@ -118,6 +118,7 @@ def _fit_and_measure(assembly: Assembly, run_dir: Path, record: RunRecord, logge
     if cfg.select == "best" or module.validated_at != trainer.global_step:
         trainer.validate(module, datamodule=data, verbose=False)
     trainer.test(module, datamodule=data, verbose=False)
+    saved = save_weights(module, run_dir / "weights", write=trainer.is_global_zero)
     if not trainer.is_global_zero:
         return
     _, trainable_end = parameter_counts(module)
@@ -133,7 +134,6 @@ def _fit_and_measure(assembly: Assembly, run_dir: Path, record: RunRecord, logge
     write_statistics(run_dir / STATISTICS_NAME, statistics)
     compared = [key for key in metric_keys(statistics) if key.endswith(("/auc", *(f"/ndcg@{k}" for k in ks)))]
     record.comparisons = [c.to_json() for c in against_baselines(statistics, record.name, compared)]
-    saved = save_weights(module, run_dir / "weights")
     efficiency = next((c.summary() for c in callbacks if isinstance(c, Efficiency)), {})
     record.cost = efficiency | {"wall_seconds": time.perf_counter() - begun, "saved_bytes": saved}
     write_predictions(run_dir / "predictions.parquet", columns | {f"score_{k}": v for k, v in scores.items()})

@@ -9,7 +9,8 @@ from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from funneltune.errors import RunError
 from funneltune.modules import FunnelModule
@@ -21,13 +22,22 @@ def _above(module: FunnelModule) -> dict[str, nn.Module]:
     return {"head": module.head, "interaction": module.interaction}
 
 
-def save_weights(module: FunnelModule, folder: Path) -> int:
-    """Write what training changed in backbone, head and interaction. Returns the bytes written."""
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = {f"backbone.{name}": t for name, t in module.tuning.export(module.encoder.backbone).items()}
+def save_weights(module: FunnelModule, folder: Path, *, write: bool = True) -> int:
+    """Write what training changed in backbone, head and interaction. Returns the bytes written.
+
+    All ranks call it, because sharded tensors are gathered; only the one with `write` writes.
+    """
+    named = {f"backbone.{name}": t for name, t in module.tuning.export(module.encoder.backbone).items()}
     for prefix, part in _above(module).items():
-        tensors |= {f"{prefix}.{name}": t for name, t in part.state_dict().items()}
-    save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, folder / TENSORS)
+        named |= {f"{prefix}.{name}": t for name, t in part.state_dict().items()}
+    tensors = {
+        name: (t.full_tensor() if isinstance(t, DTensor) else t).detach().cpu().contiguous()
+        for name, t in named.items()
+    }
+    if not write:
+        return 0
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, folder / TENSORS)
     manifest = {
         "tuning": module.tuning.name,
         "rank_pattern": module.tuning.rank_pattern(),
@@ -35,6 +45,10 @@ def save_weights(module: FunnelModule, folder: Path) -> int:
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
     return sum(path.stat().st_size for path in folder.iterdir())
+
+
+def _whole(tensor: Tensor) -> Tensor:
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def load_weights(module: FunnelModule, folder: Path) -> None:

@@ -86,6 +86,7 @@ class AdaLoRA(WeightTuning):
 
     name = "adalora"
     label = "AdaLoRA"
+    shardable = False  # importance is a mean over whole rows of p * grad
 
     def __init__(
         self,

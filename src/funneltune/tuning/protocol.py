@@ -21,6 +21,9 @@ class TuningMethod(Protocol):
     label: str
     """What tables call it."""
 
+    shardable: bool
+    """Whether the method works where each rank holds a part of every gradient only (FSDP)."""
+
     @property
     def lowest_trained_layer(self) -> int:
         """How many of the lowest layers, embeddings included, hold nothing that is trained."""
@@ -80,6 +83,7 @@ class WeightTuning:
 
     name = ""
     label = ""
+    shardable = True
 
     def __init__(self, learning_rate: float) -> None:
         if not learning_rate > 0:
