@@ -11,7 +11,7 @@ TRAIN = {
     "target_rank=3": "target_rank is no key (nearest: tuning.target_rank)",
     "model.rows_per_batch=3": "model.rows_per_batch is no key (nearest: data.rows_per_batch)",
     "~tuning.target_rnk": "tuning.target_rnk is no key (nearest: tuning.target_rank)",
-    "tuning=adalor": "tuning=adalor is no choice, nearest: adalora; tuning is one of adalora, frozen, full, houlsby",
+    "tuning=adalor": "tuning=adalor is no choice, nearest: adalora; tuning is one of adalora, bitfit",
     "quickstrt": "experiment=quickstrt is no choice, nearest: quickstart",
     "trainer=3": "trainer=3: trainer is a group; write trainer=CHOICE",
     "trainer=null": "trainer=null: trainer is a group; write trainer=CHOICE",

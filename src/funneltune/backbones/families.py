@@ -37,12 +37,21 @@ class Family:
     """The module after which the attention block's result meets the residual (its dropout, where it has one)."""
     feed_forward_end: str
     """Likewise for the feed-forward block."""
+    feed_forward_norm: str = ""
+    """The LayerNorm over the feed-forward block's residual sum; empty where norms come before blocks."""
+    above: tuple[str, ...] = ()
+    """What the backbone has behind its last layer."""
     decoder: bool = False
     """Attends to what came before only: a text is read off its last token."""
     packs: bool = True
     """Whether several texts may share a row behind a block mask, exactly."""
     after_padding: bool = False
     """Position ids start behind the padding's, at `pad_token_id` + 1, and not at 0."""
+
+    @property
+    def attention(self) -> str:
+        """The module that holds the attention's projections and calls its kernel."""
+        return self.query[0].rpartition(".")[0]
 
     def matrices(self, parts: tuple[Part, ...] = PARTS) -> tuple[str, ...]:
         """Names within a layer of the matrices that hold these parts, each once."""
@@ -74,6 +83,7 @@ def _bert(name: str, model_types: tuple[str, ...], **changes: object) -> Family:
         "feed_forward_out": ("output.dense",),
         "attention_end": "attention.output.dropout",
         "feed_forward_end": "output.dropout",
+        "feed_forward_norm": "output.LayerNorm",
     }
     return Family(name=name, model_types=model_types, **(fields | changes))  # type: ignore[arg-type]
 
@@ -101,6 +111,7 @@ FAMILIES = (
         feed_forward_out=("ffn.lin2",),
         attention_end="attention.out_lin",
         feed_forward_end="ffn.dropout",
+        feed_forward_norm="output_layer_norm",
     ),
     Family(
         "modernbert",
@@ -114,6 +125,7 @@ FAMILIES = (
         feed_forward_out=("mlp.Wo",),
         attention_end="attn.out_drop",
         feed_forward_end="mlp.Wo",
+        above=("final_norm",),
         packs=False,  # its local attention has a window of its own
     ),
     Family(
@@ -128,6 +140,7 @@ FAMILIES = (
         feed_forward_out=("mlp.c_proj",),
         attention_end="attn.resid_dropout",
         feed_forward_end="mlp.dropout",
+        above=("ln_f",),
         decoder=True,
     ),
     Family(
@@ -142,6 +155,7 @@ FAMILIES = (
         feed_forward_out=("mlp.down_proj",),
         attention_end="self_attn.o_proj",
         feed_forward_end="mlp.down_proj",
+        above=("norm",),
         decoder=True,
     ),
 )

@@ -3,7 +3,14 @@
 from funneltune.modules.base import FunnelModule
 from funneltune.modules.meter import PredictionMeter
 from funneltune.modules.schedule import constant, warmup_linear
-from funneltune.modules.variants import AdaLoRATuning, AdapterTuning, FrozenBackbone, FullFineTuning, module_class
+from funneltune.modules.variants import (
+    AdaLoRATuning,
+    AdapterTuning,
+    FrozenBackbone,
+    FullFineTuning,
+    UpdateTuning,
+    module_class,
+)
 
 __all__ = [
     "AdaLoRATuning",
@@ -12,6 +19,7 @@ __all__ = [
     "FullFineTuning",
     "FunnelModule",
     "PredictionMeter",
+    "UpdateTuning",
     "constant",
     "module_class",
     "warmup_linear",

@@ -6,13 +6,13 @@ from typing import ClassVar
 
 from funneltune.errors import ConfigError
 from funneltune.modules.base import FunnelModule
-from funneltune.tuning import AdaLoRA, Frozen, Full, Houlsby, TuningMethod
+from funneltune.tuning import AdaLoRA, BitFit, BottleneckTuning, Frozen, Full, PeftTuning, Prefix, TuningMethod
 
 
 class FullFineTuning(FunnelModule):
-    """Every weight of the backbone moves (Devlin et al. 2019)."""
+    """Weights of the backbone itself move: all of them (Devlin et al. 2019), the highest layers', or the biases."""
 
-    methods: ClassVar[tuple[type, ...]] = (Full,)
+    methods: ClassVar[tuple[type, ...]] = (Full, BitFit)
 
 
 class FrozenBackbone(FunnelModule):
@@ -22,14 +22,20 @@ class FrozenBackbone(FunnelModule):
 
 
 class AdapterTuning(FunnelModule):
-    """Bottleneck adapters (Houlsby et al. 2019); logs how far they have moved from the identity."""
+    """Bottleneck adapters (Houlsby et al. 2019, Pfeiffer et al. 2021); logs how far they are from the identity."""
 
-    methods: ClassVar[tuple[type, ...]] = (Houlsby,)
+    methods: ClassVar[tuple[type, ...]] = (BottleneckTuning,)
 
     def tuning_scalars(self) -> dict[str, float]:
         """Euclidean norm of the adapters' weights."""
-        assert isinstance(self.tuning, Houlsby)
+        assert isinstance(self.tuning, BottleneckTuning)
         return {"tuning/weight_norm": self.tuning.weight_norm()}
+
+
+class UpdateTuning(FunnelModule):
+    """Something small is added beside frozen weights: LoRA, DoRA, (IA)3, a prefix."""
+
+    methods: ClassVar[tuple[type, ...]] = (PeftTuning, Prefix)
 
 
 class AdaLoRATuning(FunnelModule):
@@ -44,7 +50,7 @@ class AdaLoRATuning(FunnelModule):
 
 def module_class(tuning: TuningMethod) -> type[FunnelModule]:
     """The variant that serves a tuning method."""
-    for variant in (FullFineTuning, FrozenBackbone, AdapterTuning, AdaLoRATuning):
+    for variant in (FullFineTuning, FrozenBackbone, AdapterTuning, UpdateTuning, AdaLoRATuning):
         if isinstance(tuning, variant.methods):
             return variant
     raise ConfigError(f"tuning={type(tuning).__name__} has no LightningModule; add a variant in modules/.")

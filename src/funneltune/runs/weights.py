@@ -38,13 +38,14 @@ def save_weights(module: FunnelModule, folder: Path, *, write: bool = True) -> i
         return 0
     folder.mkdir(parents=True, exist_ok=True)
     save_file(tensors, folder / TENSORS)
+    module.tuning.export_peft(folder / "peft")
     manifest = {
         "tuning": module.tuning.name,
         "rank_pattern": module.tuning.rank_pattern(),
         "files": {TENSORS: _sha256(folder / TENSORS)},
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
-    return sum(path.stat().st_size for path in folder.iterdir())
+    return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
 
 
 def _whole(tensor: Tensor) -> Tensor:

@@ -1,17 +1,30 @@
-"""Which weights move: full, frozen, Houlsby adapters, AdaLoRA. The only room that imports peft."""
+"""Which weights move, and how. The only room that imports peft."""
 
 from funneltune.tuning.adalora import AdaLoRA, orthogonality
-from funneltune.tuning.full import Frozen, Full
-from funneltune.tuning.houlsby import BottleneckAdapter, Houlsby
+from funneltune.tuning.bottleneck import BottleneckAdapter, BottleneckTuning
+from funneltune.tuning.full import BitFit, Frozen, Full
+from funneltune.tuning.houlsby import Houlsby, Pfeiffer, PfeifferHub
+from funneltune.tuning.lora import IA3, DoRA, LoRA
+from funneltune.tuning.peft_based import PeftTuning
+from funneltune.tuning.prefix import Prefix
 from funneltune.tuning.protocol import TuningMethod
 from funneltune.tuning.schedule import RankSchedule
 
 __all__ = [
+    "IA3",
     "AdaLoRA",
+    "BitFit",
     "BottleneckAdapter",
+    "BottleneckTuning",
+    "DoRA",
     "Frozen",
     "Full",
     "Houlsby",
+    "LoRA",
+    "PeftTuning",
+    "Pfeiffer",
+    "PfeifferHub",
+    "Prefix",
     "RankSchedule",
     "TuningMethod",
     "orthogonality",

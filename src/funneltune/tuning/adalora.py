@@ -9,27 +9,23 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Float
-from peft import AdaLoraConfig, get_peft_model
+from peft import AdaLoraConfig, PeftModel
 from peft.tuners.adalora import AdaLoraModel
 from peft.tuners.adalora.layer import AdaLoraLayer, SVDLinear
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from funneltune.errors import TuningError
+from funneltune.tuning.peft_based import ADAPTER, stores_transposed, wrap, write_adapter
 from funneltune.tuning.protocol import WeightTuning
 from funneltune.tuning.schedule import RankSchedule
 
-ADAPTER = "allocated"  # PEFT finds an adapter's tensors by substring: the name must occur in no module's
 AVERAGES = ("ipt", "exp_avg_ipt", "exp_avg_unc")
-BERT_LIKE = (
-    r".*encoder\.layer\.\d+\."
-    r"(attention\.self\.(query|key|value)|attention\.output\.dense|intermediate\.dense|output\.dense)"
-)
-"""All six matrices of a layer, as in the paper; anchored to the encoder, or the pooler's `dense` would match too."""
 
 
 def orthogonality(factors: list[Tensor]) -> Float[Tensor, ""]:
@@ -77,8 +73,9 @@ class AdaLoRA(WeightTuning):
         beta2: Of its uncertainty's running average.
         orthogonality: Weight of the orthogonality term, the paper's gamma.
         dropout: On the input of the update.
-        targets: A regular expression that the whole name of a module must match; None: all six of BERT's.
+        targets: A regular expression that the whole name of a module must match; None: every matrix of a layer.
         learning_rate: Of the update's factors.
+        top: Adapt only so many of the highest layers; None: all.
 
     Raises:
         TuningError: if a value is out of range or the expression matches nothing.
@@ -104,8 +101,11 @@ class AdaLoRA(WeightTuning):
         dropout: float = 0.0,
         targets: str | None = None,
         learning_rate: float = 1e-3,
+        top: int | None = None,
     ) -> None:
-        super().__init__(learning_rate)
+        super().__init__(learning_rate, top)
+        if targets is not None and top is not None:
+            raise TuningError("tuning.targets and tuning.top both say which matrices; set one of them to null.")
         if target_rank < 1:
             raise TuningError(f"tuning.target_rank={target_rank} must be >= 1.")
         if initial_rank <= target_rank:
@@ -137,12 +137,14 @@ class AdaLoRA(WeightTuning):
 
     def apply(self, backbone: PreTrainedModel) -> None:
         """Put an SVD-shaped update of rank `initial_rank` beside every matched matrix; everything else is frozen."""
+        pattern = self.targets or self.family(backbone).targets(backbone.config, top=self.top)
         config = AdaLoraConfig(
             init_r=self.initial_rank,
             target_r=self.target_rank,
             lora_alpha=self.alpha,
             lora_dropout=self.dropout,
-            target_modules=self.targets or BERT_LIKE,
+            target_modules=pattern,
+            fan_in_fan_out=stores_transposed(backbone, pattern),
             beta1=self.beta1,
             beta2=self.beta2,
             deltaT=self.interval,
@@ -151,18 +153,11 @@ class AdaLoRA(WeightTuning):
             tfinal=1,
             total_step=2**31,  # PEFT wants a number now; `begin` sets the real one
         )
-        try:
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
-                wrapped = get_peft_model(backbone, config, adapter_name=ADAPTER)
-        except ValueError as error:
-            raise TuningError(
-                f"tuning.targets={self.targets or BERT_LIKE!r} fits no module of {type(backbone).__name__} "
-                f"({str(error).splitlines()[0][:120]}); give an expression that matches whole module names."
-            ) from None
+        wrapped = wrap(backbone, config)
         for module in backbone.modules():
             if isinstance(module, SVDLinear):
                 module.__class__ = _LeanUpdate
+        self._model: PeftModel = wrapped
         self._peft: AdaLoraModel = wrapped.base_model
         self._backbone = backbone
 
@@ -308,6 +303,17 @@ class AdaLoRA(WeightTuning):
         if not self._finished:
             raise TuningError("AdaLoRA's weights can be stored once finish() has settled its ranks.")
         return {name: p.detach() for name, p in backbone.named_parameters() if f".{ADAPTER}" in name}
+
+    def export_peft(self, folder: Path) -> None:
+        """PEFT's format: factors at their final ranks, and the pattern by which PEFT makes room for them."""
+        suffix = f".{ADAPTER}"
+        tensors = {
+            f"base_model.model.{name.replace(suffix, '')}": tensor
+            for name, tensor in self.export(self._model.base_model.model).items()
+            if ".ranknum" not in name
+        }
+        pattern = {name.replace(suffix, ""): list(kept) for name, kept in self._config.rank_pattern.items()}
+        write_adapter(self._model, folder, tensors, rank_pattern=pattern)
 
     def restore(self, backbone: PreTrainedModel, tensors: Mapping[str, Tensor]) -> None:
         """Take over factors of any ranks."""

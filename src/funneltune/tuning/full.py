@@ -1,4 +1,4 @@
-"""All of the backbone, or none of it."""
+"""All of the backbone, its highest layers, its biases, or none of it."""
 
 from __future__ import annotations
 
@@ -6,21 +6,55 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
+from funneltune.errors import TuningError
 from funneltune.tuning.protocol import WeightTuning
 
 
 class Full(WeightTuning):
-    """Every weight moves (Devlin et al. 2019). `learning_rate`: of the backbone; the head has the optimizer's."""
+    """Every weight moves (Devlin et al. 2019), or every weight of the `top` layers and of what lies above them.
+
+    `learning_rate`: of the backbone; the head has the optimizer's.
+    """
 
     name = "full"
     label = "Full"
 
-    def __init__(self, learning_rate: float = 5e-5) -> None:
-        super().__init__(learning_rate)
+    def __init__(self, learning_rate: float = 5e-5, top: int | None = None) -> None:
+        super().__init__(learning_rate, top)
 
     def apply(self, backbone: PreTrainedModel) -> None:
-        """Everything is trained."""
-        self._backbone = backbone.requires_grad_(True)
+        """Everything is trained, or the top of it."""
+        self._backbone = backbone.requires_grad_(self.top is None)
+        if self.top is not None:
+            above = [backbone.get_submodule(name) for name in self.family(backbone).above]
+            for module in (*self.layers(backbone).values(), *above):
+                module.requires_grad_(True)
+
+
+class BitFit(WeightTuning):
+    """Only biases move (Ben Zaken et al. 2022): of all layers, embeddings and norms, or of the `top` layers.
+
+    Raises:
+        TuningError: if the backbone has no biases there.
+    """
+
+    name = "bitfit"
+    label = "BitFit"
+
+    def __init__(self, learning_rate: float = 1e-3, top: int | None = None) -> None:
+        super().__init__(learning_rate, top)
+
+    def apply(self, backbone: PreTrainedModel) -> None:
+        """Biases are trained."""
+        self._backbone = backbone.requires_grad_(False)
+        within = [backbone] if self.top is None else list(self.layers(backbone).values())
+        biases = [p for module in within for name, p in module.named_parameters() if name.endswith("bias")]
+        if not biases:
+            raise TuningError(
+                f"tuning=bitfit trains biases, and {type(backbone).__name__} has none; choose another method."
+            )
+        for bias in biases:
+            bias.requires_grad_(True)
 
 
 class Frozen(WeightTuning):
@@ -31,11 +65,6 @@ class Frozen(WeightTuning):
 
     def __init__(self) -> None:
         super().__init__(learning_rate=1.0)  # of no weight at all
-
-    @property
-    def lowest_trained_layer(self) -> int:
-        """Above every layer."""
-        return int(self.backbone.config.num_hidden_layers)  # type: ignore[union-attr, arg-type]
 
     def apply(self, backbone: PreTrainedModel) -> None:
         """Nothing is trained."""

@@ -1,54 +1,17 @@
-"""Bottleneck adapters after attention and after the feed-forward network (Houlsby et al. 2019)."""
+"""Bottleneck adapters in the places of Houlsby et al. (2019), Pfeiffer et al. (2021) and AdapterHub."""
 
 from __future__ import annotations
 
-import re
-
-import torch
-import torch.nn.functional as F
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 from transformers import PreTrainedModel
 
 from funneltune.errors import TuningError
-from funneltune.tuning.protocol import WeightTuning
-
-BLOCK_ENDS = re.compile(r"encoder\.layer\.\d+\.(attention\.output|output)")
-"""The two places of a BERT-like layer where a projection ends and the residual connection adds."""
+from funneltune.tuning.bottleneck import AdaptedNorm, BottleneckAdapter, BottleneckTuning
 
 
-class BottleneckAdapter(nn.Module):
-    """h + up(gelu(down(h))): 2 * width * bottleneck + bottleneck + width parameters, near the identity at its start.
-
-    Weights are drawn from a normal of `init_std` cut at two standard deviations, biases are zero, as in the authors'
-    code.
-    """
-
-    def __init__(self, width: int, bottleneck: int, init_std: float) -> None:
-        super().__init__()
-        self.down = nn.Linear(width, bottleneck)
-        self.up = nn.Linear(bottleneck, width)
-        for layer in (self.down, self.up):
-            nn.init.trunc_normal_(layer.weight, std=init_std, a=-2 * init_std, b=2 * init_std)
-            nn.init.zeros_(layer.bias)
-
-    def forward(self, states: Float[Tensor, "*positions width"]) -> Float[Tensor, "*positions width"]:
-        """Hidden states, changed a little."""
-        change: Tensor = self.up(F.gelu(self.down(states)))
-        return states + change
-
-
-class Houlsby(WeightTuning):
-    """Adapters inside each residual connection, after the projection and its dropout, with all LayerNorms trained.
-
-    Args:
-        bottleneck: Width of the bottleneck, the paper's m.
-        train_layer_norm: Train every LayerNorm as the paper does; False freezes them (a common deviation).
-        init_std: Of the adapters' weights at the start; small keeps the pretrained function.
-        learning_rate: Of adapters and LayerNorms.
-
-    Raises:
-        TuningError: if a value is out of range, or the backbone has no blocks that are known.
+class Houlsby(BottleneckTuning):
+    """Adapters after attention and after the feed-forward network, inside each residual connection, after the
+    projection and its dropout; all LayerNorms are trained (Houlsby et al. 2019).
     """
 
     name = "houlsby"
@@ -59,47 +22,70 @@ class Houlsby(WeightTuning):
         bottleneck: int = 64,
         train_layer_norm: bool = True,
         init_std: float = 1e-3,
+        activation: str = "gelu",
         learning_rate: float = 1e-3,
+        top: int | None = None,
     ) -> None:
-        super().__init__(learning_rate)
-        if bottleneck < 1:
-            raise TuningError(f"tuning.bottleneck={bottleneck} must be >= 1.")
-        if init_std < 0:
-            raise TuningError(f"tuning.init_std={init_std} must be >= 0.")
-        self.bottleneck, self.train_layer_norm, self.init_std = bottleneck, train_layer_norm, init_std
+        super().__init__(bottleneck, train_layer_norm, init_std, activation, learning_rate, top)
 
-    def apply(self, backbone: PreTrainedModel) -> None:
-        """Insert two adapters per layer and freeze the rest."""
-        backbone.requires_grad_(False)
-        ends = [
-            module
-            for name, module in backbone.named_modules()
-            if BLOCK_ENDS.fullmatch(name) and hasattr(module, "dropout") and hasattr(module, "LayerNorm")
-        ]
-        if not ends:
+    def _ends(self, backbone: PreTrainedModel) -> tuple[str, ...]:
+        family = self.family(backbone)
+        return family.attention_end, family.feed_forward_end
+
+
+class Pfeiffer(BottleneckTuning):
+    """Adapters after the feed-forward network alone, inside its residual connection: half of Houlsby's parameters.
+
+    The form that the AdaLoRA paper compares with as PAdapter (Pfeiffer et al. 2021); `pfeiffer_hub` is AdapterHub's.
+    """
+
+    name = "pfeiffer"
+    label = "Pfeiffer"
+
+    def __init__(
+        self,
+        bottleneck: int = 64,
+        train_layer_norm: bool = False,
+        init_std: float = 1e-3,
+        activation: str = "gelu",
+        learning_rate: float = 1e-3,
+        top: int | None = None,
+    ) -> None:
+        super().__init__(bottleneck, train_layer_norm, init_std, activation, learning_rate, top)
+
+    def _ends(self, backbone: PreTrainedModel) -> tuple[str, ...]:
+        return (self.family(backbone).feed_forward_end,)
+
+
+class PfeifferHub(BottleneckTuning):
+    """Pfeiffer adapters as the AdapterHub library builds them: LN(s + up(act(down(LN(s))))) over the residual sum s.
+
+    The adapter reads what the block would have put out, and its change enters before the block's own LayerNorm
+    (`original_ln_before`, `residual_before_ln`). For architectures whose norms come after the blocks.
+    """
+
+    name = "pfeiffer_hub"
+    label = "Pfeiffer (Hub)"
+
+    def __init__(
+        self,
+        bottleneck: int = 64,
+        train_layer_norm: bool = False,
+        init_std: float = 1e-3,
+        activation: str = "relu",
+        learning_rate: float = 1e-3,
+        top: int | None = None,
+    ) -> None:
+        super().__init__(bottleneck, train_layer_norm, init_std, activation, learning_rate, top)
+
+    def _ends(self, backbone: PreTrainedModel) -> tuple[str, ...]:
+        norm = self.family(backbone).feed_forward_norm
+        if not norm:
             raise TuningError(
-                f"tuning=houlsby does not know the blocks of {type(backbone).__name__}; it adapts BERT-like encoders "
-                "(encoder.layer.N.attention.output, encoder.layer.N.output)."
+                f"tuning=pfeiffer_hub needs a LayerNorm after the feed-forward block; {type(backbone).__name__} has "
+                "its norms before the blocks; use tuning=pfeiffer."
             )
-        width = backbone.config.hidden_size
-        for end in ends:
-            adapter = BottleneckAdapter(width, self.bottleneck, self.init_std)
-            # The block is LayerNorm(dropout(dense(x)) + residual): what follows the dropout is inside the residual.
-            end.dropout = nn.Sequential(end.dropout, adapter)
-        if self.train_layer_norm:
-            for module in backbone.modules():
-                if isinstance(module, nn.LayerNorm):
-                    module.requires_grad_(True)
-        self._backbone = backbone
+        return (norm,)
 
-    def adapter_parameters(self) -> int:
-        """Parameters of the adapters alone, LayerNorms apart."""
-        adapters = [m for m in self.backbone.modules() if isinstance(m, BottleneckAdapter)]
-        return sum(p.numel() for adapter in adapters for p in adapter.parameters())
-
-    @torch.no_grad()
-    def weight_norm(self) -> float:
-        """Euclidean norm of the adapters' weights: how far they are from the identity."""
-        adapters = [m for m in self.backbone.modules() if isinstance(m, BottleneckAdapter)]
-        squares = [p.float().square().sum() for adapter in adapters for p in adapter.parameters()]
-        return float(torch.stack(squares).sum().sqrt())
+    def _place(self, end: nn.Module, adapter: BottleneckAdapter) -> nn.Module:
+        return AdaptedNorm(end, adapter)

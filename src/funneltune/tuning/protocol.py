@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -10,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from funneltune.backbones.families import Family, known_family
 from funneltune.errors import TuningError
 
 
@@ -73,6 +76,10 @@ class TuningMethod(Protocol):
         """The tensors that training changed, by their names in the backbone."""
         ...
 
+    def export_peft(self, folder: Path) -> None:
+        """Write PEFT's own adapter files, where the method has that form."""
+        ...
+
     def restore(self, backbone: PreTrainedModel, tensors: Mapping[str, Tensor]) -> None:
         """Bring an applied backbone to exported tensors."""
         ...
@@ -85,10 +92,13 @@ class WeightTuning:
     label = ""
     shardable = True
 
-    def __init__(self, learning_rate: float) -> None:
+    def __init__(self, learning_rate: float, top: int | None = None) -> None:
         if not learning_rate > 0:
             raise TuningError(f"tuning.learning_rate={learning_rate} must be above 0.")
+        if top is not None and top < 1:
+            raise TuningError(f"tuning.top={top} must be >= 1, or null for all layers.")
         self.learning_rate = learning_rate
+        self.top = top
         self._backbone: nn.Module | None = None
 
     @property
@@ -100,8 +110,46 @@ class WeightTuning:
 
     @property
     def lowest_trained_layer(self) -> int:
-        """0: something at the bottom is trained."""
-        return 0
+        """The number of the lowest layer that holds a trained weight; 0 where the embeddings or their norm are."""
+        config = self.backbone.config
+        trained, family = self.trained(), known_family(config)
+        if not trained:
+            return int(config.num_hidden_layers)  # type: ignore[union-attr, arg-type]
+        if family is None:
+            return 0
+        numbers = set()
+        for name in trained:
+            inside = re.match(rf"{re.escape(family.layers)}\.(\d+)\.", name)
+            if inside:
+                numbers.add(int(inside.group(1)))
+            elif name.partition(".")[0] not in family.above:
+                return 0
+        return min(numbers, default=int(config.num_hidden_layers))  # type: ignore[union-attr, arg-type]
+
+    def family(self, backbone: PreTrainedModel) -> Family:
+        """Where things are in this backbone.
+
+        Raises:
+            TuningError: if its architecture is unknown, or has fewer layers than `top`.
+        """
+        found = known_family(backbone.config)
+        if found is None:
+            raise TuningError(
+                f"tuning={self.name} does not know the blocks of {type(backbone).__name__}; "
+                "it needs an architecture of backbones/families.py."
+            )
+        layers = int(backbone.config.num_hidden_layers)
+        if self.top is not None and self.top > layers:
+            raise TuningError(f"tuning.top={self.top} must be <= {layers}, the backbone's layers; lower it.")
+        return found
+
+    def layers(self, backbone: PreTrainedModel) -> dict[str, nn.Module]:
+        """The layers that are tuned, by name: all of them, or the `top` ones."""
+        family = self.family(backbone)
+        return {
+            f"{family.layers}.{number}": backbone.get_submodule(f"{family.layers}.{number}")
+            for number in family.numbers(backbone.config, self.top)
+        }
 
     def begin(self, total_steps: int) -> None:
         """Nothing to schedule."""
@@ -142,6 +190,9 @@ class WeightTuning:
     def export(self, backbone: PreTrainedModel) -> dict[str, Tensor]:
         """The trained parameters."""
         return {name: p.detach() for name, p in backbone.named_parameters() if p.requires_grad}
+
+    def export_peft(self, folder: Path) -> None:
+        """None: these weights have no such form."""
 
     def restore(self, backbone: PreTrainedModel, tensors: Mapping[str, Tensor]) -> None:
         """Copy exported parameters back.

@@ -1,0 +1,102 @@
+"""LoRA, DoRA and (IA)3, by PEFT."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from peft import IA3Config, LoraConfig, PeftConfig
+from transformers import PreTrainedModel
+
+from funneltune.backbones.families import Part
+from funneltune.errors import TuningError
+from funneltune.tuning.peft_based import PeftTuning, stores_transposed
+
+
+class LoRA(PeftTuning):
+    """W + (alpha / rank) B A beside each adapted matrix, B zero at the start (Hu et al. 2022, eq. 3).
+
+    Args:
+        rank: Inner width of the update.
+        alpha: The update is scaled by alpha / rank.
+        dropout: On the update's input.
+        parts: See `PeftTuning`; the paper adapts query and value.
+        adapter: See `PeftTuning`.
+        learning_rate: Of A and B.
+        top: See `PeftTuning`.
+    """
+
+    name = "lora"
+    label = "LoRA"
+    shape_fields = "tuning.rank, tuning.parts and tuning.top"
+    direction_and_magnitude = False
+
+    def __init__(
+        self,
+        rank: int = 8,
+        alpha: float = 16.0,
+        dropout: float = 0.0,
+        parts: Sequence[Part] = ("query", "value"),
+        adapter: str | None = None,
+        learning_rate: float = 5e-4,
+        top: int | None = None,
+    ) -> None:
+        super().__init__(list(parts), adapter, learning_rate, top)
+        if rank < 1:
+            raise TuningError(f"tuning.rank={rank} must be >= 1.")
+        if not alpha > 0:
+            raise TuningError(f"tuning.alpha={alpha} must be above 0.")
+        if not 0 <= dropout < 1:
+            raise TuningError(f"tuning.dropout={dropout} must lie in [0, 1).")
+        self.rank, self.alpha, self.dropout = rank, alpha, dropout
+
+    def config(self, backbone: PreTrainedModel) -> PeftConfig:
+        """PEFT's LoraConfig."""
+        pattern = self.family(backbone).targets(backbone.config, self.parts, self.top)
+        return LoraConfig(
+            r=self.rank,
+            lora_alpha=self.alpha,
+            lora_dropout=self.dropout,
+            target_modules=pattern,
+            use_dora=self.direction_and_magnitude,
+            fan_in_fan_out=stores_transposed(backbone, pattern),
+        )
+
+    def rank_pattern(self) -> dict[str, int]:
+        """The same rank everywhere."""
+        return {n.partition(".lora_A.")[0]: len(p) for n, p in self.trained().items() if ".lora_A." in n}
+
+
+class DoRA(LoRA):
+    """LoRA on the direction of each column of W, its length trained apart (Liu et al. 2024, eq. 5)."""
+
+    name = "dora"
+    label = "DoRA"
+    direction_and_magnitude = True
+
+
+class IA3(PeftTuning):
+    """One factor per output of keys and values, and per input of the feed-forward's last matrix, all 1 at the start.
+
+    Liu et al. (2022), section 3.3. Where an architecture fuses query, key and value, queries are scaled with them.
+
+    Args:
+        adapter: See `PeftTuning`.
+        learning_rate: Of the factors.
+        top: See `PeftTuning`.
+    """
+
+    name = "ia3"
+    label = "(IA)3"
+
+    def __init__(self, adapter: str | None = None, learning_rate: float = 3e-3, top: int | None = None) -> None:
+        super().__init__(["key", "value", "feed_forward_out"], adapter, learning_rate, top)
+
+    def config(self, backbone: PreTrainedModel) -> PeftConfig:
+        """PEFT's IA3Config."""
+        family = self.family(backbone)
+        pattern = family.targets(backbone.config, self.parts, self.top)
+        return IA3Config(
+            target_modules=pattern,
+            feedforward_modules=family.targets(backbone.config, ("feed_forward_out",), self.top),
+            fan_in_fan_out=stores_transposed(backbone, pattern),
+        )
