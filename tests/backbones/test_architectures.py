@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from architectures import TINY, build
 
+from architectures import TINY, build
 from funneltune.backbones import Encoder
 from funneltune.errors import ConfigError
 from funneltune.schema import Texts
