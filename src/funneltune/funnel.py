@@ -10,11 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from funneltune.errors import ConfigError
+
+Kind = Literal["binary", "ordinal", "multiclass", "regression"]
 
 
 @dataclass(frozen=True)
@@ -36,26 +39,69 @@ class Edge:
 
 @dataclass(frozen=True)
 class Task:
-    """One binary label to predict, conditional on `given`.
+    """One label to predict, conditional on `given`.
 
+    `kind`: `binary` (0 or 1), `ordinal` (one of `levels`, lowest first: stars), `multiclass` (one of `levels`, in any
+    order: the category needed next), `regression` (a number: money spent). Only binary tasks can be edges of others.
     `rate` is what tables call p(task | given), `joint_rate` what they call p(task and all its edges): for a purchase
-    given a click, `cvr` and `ctcvr`. Left empty, both are spelt out from the names.
+    given a click, `cvr` and `ctcvr`. Left empty, both are spelt out from the names; a task that is not binary has no
+    joint event.
     """
 
     name: str
     given: tuple[str, ...] = ()
     rate: str = ""
     joint_rate: str = ""
+    kind: Kind = "binary"
+    levels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Normalise what a config hands over (lists, None) and fill the names."""
         object.__setattr__(self, "given", tuple(self.given or ()))
+        object.__setattr__(self, "levels", tuple(str(level) for level in self.levels or ()))
+        self._check_kind()
         if not self.name.isidentifier():
             raise ConfigError(
                 f"tasks: name={self.name!r} is not a plain word; use letters, digits and _, as in a column name."
             )
         object.__setattr__(self, "rate", self.rate or self.conditional)
         object.__setattr__(self, "joint_rate", self.joint_rate or self.joint)
+
+    def _check_kind(self) -> None:
+        where = f"tasks.{self.name}"
+        if self.kind not in get_args(Kind):
+            raise ConfigError(f"{where}.kind={self.kind!r} must be one of {', '.join(get_args(Kind))}.")
+        if not self.has_levels and self.levels:
+            raise ConfigError(f"{where}.levels is for ordinal and multiclass tasks; remove it from kind={self.kind}.")
+        if self.has_levels and (len(self.levels) < 2 or len(set(self.levels)) < len(self.levels)):
+            raise ConfigError(
+                f"{where}.levels={list(self.levels)} must list the label's values, at least two and each once"
+                f"{', lowest first' if self.kind == 'ordinal' else ''}."
+            )
+
+    @property
+    def has_levels(self) -> bool:
+        """Whether the label is one of several named values."""
+        return self.kind in ("ordinal", "multiclass")
+
+    @property
+    def binary(self) -> bool:
+        """Whether the label is 0 or 1."""
+        return self.kind == "binary"
+
+    @property
+    def outputs(self) -> int:
+        """Numbers that a head gives for it: a logit, K - 1 thresholds, K classes, a mean."""
+        return {"ordinal": len(self.levels) - 1, "multiclass": len(self.levels)}.get(self.kind, 1)
+
+    @property
+    def predicted(self) -> tuple[str, ...]:
+        """Columns of its predictions: `p_...` are probabilities, `mean_...` an expected value."""
+        if self.has_levels:
+            return tuple(f"p_{self.conditional}[{level}]" for level in self.levels)
+        if self.kind == "regression":
+            return (f"mean_{self.conditional}",)
+        return tuple(dict.fromkeys((f"p_{self.conditional}", f"p_{self.joint}")))
 
     @property
     def edges(self) -> tuple[Edge, ...]:
@@ -98,6 +144,11 @@ class TaskFunnel:
                         f"tasks.{task.name}.given={str(edge)!r} names no earlier task "
                         f"(earlier: {', '.join(sorted(seen)) or 'none'}); list tasks in funnel order."
                     )
+                if not self[edge.name].binary:
+                    raise ConfigError(
+                        f"tasks.{task.name}.given={str(edge)!r}: an edge must be a binary task, {edge.name!r} is "
+                        f"{self[edge.name].kind}; derive a binary task from it (at_least, equals)."
+                    )
             seen.add(task.name)
 
     @classmethod
@@ -105,22 +156,38 @@ class TaskFunnel:
         """From a config mapping of task name to its fields: `{click: {}, purchase: {given: [click], rate: cvr}}`."""
         built = []
         for name, fields in tasks.items():
-            unknown = set(fields or {}) - {"given", "rate", "joint_rate"}
+            unknown = set(fields or {}) - {"given", "rate", "joint_rate", "kind", "levels"}
             if unknown:
                 raise ConfigError(
-                    f"tasks.{name}: unknown field {sorted(unknown)[0]!r}; a task takes given, rate, joint_rate."
+                    f"tasks.{name}: unknown field {sorted(unknown)[0]!r}; a task takes given, rate, joint_rate, kind, "
+                    "levels."
                 )
             built.append(Task(name=name, **(fields or {})))  # type: ignore[arg-type]
         return cls(tuple(built))
 
     def to_config(self) -> dict[str, dict[str, object]]:
         """The inverse of `from_config`, for records."""
-        return {t.name: {"given": list(t.given), "rate": t.rate, "joint_rate": t.joint_rate} for t in self.tasks}
+        found: dict[str, dict[str, object]] = {}
+        for task in self.tasks:
+            found[task.name] = {"given": list(task.given), "rate": task.rate, "joint_rate": task.joint_rate}
+            if not task.binary:
+                found[task.name] |= {"kind": task.kind, "levels": list(task.levels)}
+        return found
 
     @cached_property
     def names(self) -> tuple[str, ...]:
         """Task names in funnel order."""
         return tuple(task.name for task in self.tasks)
+
+    @cached_property
+    def binary(self) -> tuple[Task, ...]:
+        """The tasks whose label is 0 or 1, in funnel order."""
+        return tuple(task for task in self.tasks if task.binary)
+
+    @cached_property
+    def predicted(self) -> tuple[str, ...]:
+        """Columns of all predictions, task by task."""
+        return tuple(name for task in self.tasks for name in task.predicted)
 
     def __getitem__(self, name: str) -> Task:
         """The task called `name`."""

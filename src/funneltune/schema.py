@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from funneltune.funnel import TaskFunnel
+from funneltune.funnel import Task, TaskFunnel
 
 Space = Literal["conditional", "marginal"]
 Interaction = Literal["twin", "cross"]
@@ -62,7 +62,7 @@ class Batch(_OnDevice):
     text_of_row: Mapping[str, Int[Tensor, " rows"]]
     """Index into `texts` per row: keys `query` and `item` where they are encoded apart (twin), `pair` (cross)."""
     labels: Mapping[str, Float[Tensor, " rows"]]
-    """0 or 1 per task, keyed by task name. Outside a task's space the label is 0 and says nothing."""
+    """Per task, by name: 0 or 1, the number of a level, or a value. Outside a task's space it says nothing."""
     observed: Mapping[str, Float[Tensor, " rows"]]
     """1 where the task is observed (every edge on the way to it holds), else 0."""
     request: Int[Tensor, " rows"]
@@ -90,13 +90,14 @@ class Batch(_OnDevice):
 
 @dataclass(frozen=True)
 class HeadOutput:
-    """One logit per task and row, each tagged with its space.
+    """One logit per binary task and row, each tagged with its space.
 
     `conditional`: logit of p(task | its edges), over the entire space (ESMM). `marginal`: logit of p(task and its
-    edges) (AITM).
+    edges) (AITM). An ordinal task of K levels has K - 1 logits of p(level > k), a multiclass one K logits, a regression
+    its mean; these are conditional.
     """
 
-    logits: Mapping[str, Float[Tensor, " rows"]]
+    logits: Mapping[str, Float[Tensor, rows * outputs]]
     spaces: Mapping[str, Space]
 
 
@@ -116,7 +117,7 @@ class LossTerms:
 
 @dataclass(frozen=True)
 class LogProbabilities:
-    """Per task: log p(task | edges) and log p(task and all edges on the way)."""
+    """Per binary task: log p(task | edges) and log p(task and all edges on the way)."""
 
     conditional: Mapping[str, Float[Tensor, " rows"]]
     joint: Mapping[str, Float[Tensor, " rows"]]
@@ -131,7 +132,7 @@ def log_probabilities(output: HeadOutput, funnel: TaskFunnel) -> LogProbabilitie
     """
     conditional: dict[str, Tensor] = {}
     joint: dict[str, Tensor] = {}
-    for task in funnel.tasks:
+    for task in funnel.binary:
         logit = output.logits[task.name].float()
         way = torch.zeros_like(logit)
         for edge in funnel.way_to(task.name):
@@ -146,7 +147,38 @@ def log_probabilities(output: HeadOutput, funnel: TaskFunnel) -> LogProbabilitie
     return LogProbabilities(conditional, joint)
 
 
-def log1mexp(log_p: Float[Tensor, " rows"]) -> Float[Tensor, " rows"]:
+def level_log_probabilities(logits: Float[Tensor, "rows outputs"], task: Task) -> Float[Tensor, "rows levels"]:
+    """Log p(level | edges) of an ordinal or multiclass task.
+
+    Ordinal: p(level = k) = p(level > k - 1) - p(level > k) from cumulative logits that fall in k (proportional odds,
+    McCullagh 1980), the difference taken in log space. Multiclass: softmax.
+    """
+    logits = logits.float()
+    if task.kind == "multiclass":
+        return F.log_softmax(logits, dim=-1)
+    above = F.logsigmoid(logits)
+    between = above[:, :-1] + log1mexp((above[:, 1:] - above[:, :-1]).clamp(max=0.0))
+    return torch.cat([F.logsigmoid(-logits[:, :1]), between, above[:, -1:]], dim=-1)
+
+
+def predictions(output: HeadOutput, funnel: TaskFunnel) -> dict[str, Float[Tensor, " rows"]]:
+    """What is kept of a row, by `TaskFunnel.predicted`: the *logarithm* of each `p_...`, each `mean_...` as it is."""
+    binary = log_probabilities(output, funnel)
+    found: dict[str, Tensor] = {}
+    for task in funnel.tasks:
+        if task.binary:
+            found[f"p_{task.conditional}"] = binary.conditional[task.name]
+            found[f"p_{task.joint}"] = binary.joint[task.name]
+        elif task.has_levels:
+            found |= dict(
+                zip(task.predicted, level_log_probabilities(output.logits[task.name], task).unbind(-1), strict=True)
+            )
+        else:
+            found[task.predicted[0]] = output.logits[task.name].float()
+    return found
+
+
+def log1mexp(log_p: Float[Tensor, rows * levels]) -> Float[Tensor, rows * levels]:
     """log(1 - exp(log_p)) for log_p <= 0, stable at both ends (Maechler 2012); finite gradient at log_p = 0.
 
     At log_p > -1e-7 the complement is below float32's resolution; it is cut there.

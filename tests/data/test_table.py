@@ -3,40 +3,12 @@
 import gzip
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from funneltune.data import Table, prepare, validate
 from funneltune.errors import ConfigError, DataError
 from funneltune.funnel import TaskFunnel
-
-GOOD = pd.DataFrame(
-    {
-        "session": ["s1", "s1", "s2", "s2", "s2"],
-        "shopper": ["u1", "u1", "u2", "u2", "u2"],
-        "q": ["red couch", "red couch", "lamp", "lamp", "lamp"],
-        "sku": ["a", "b", "c", "a", "d"],
-        "name": ["Sofa", "Chair", "Lamp", "Sofa", "Shade"],
-        "rank": [0, 1, 0, 1, 2],
-        "at": ["2025-01-01T10:00:00", "2025-01-01T10:00:00", "2025-01-02", "2025-01-02", "2025-01-02"],
-        "price": [10.5, 20, 5, 10.5, 2],
-        "colour": ["red", "blue", "red", "red", "blue"],
-        "clicked": [1, 0, 1, 1, 0],
-        "bought": [1, 0, 0, 1, 0],
-    }
-)
-ROLES = {
-    "request": "session",
-    "user": "shopper",
-    "query_text": {"query": "q"},
-    "item": "sku",
-    "item_text": {"title": "name"},
-    "position": "rank",
-    "time": "at",
-    "price": "price",
-    "categorical": ["colour"],
-    "labels": {"click": "clicked", "purchase": {"column": "bought"}},
-}
+from tables import GOOD, ROLES
 
 
 def write(tmp_path, frame=GOOD, name="log.csv"):
@@ -159,8 +131,10 @@ def test_files_that_cannot_be_read_are_named(tmp_path, funnel, name, content, me
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"item_text": {}}, "item_text is empty"),
-        ({"query_text": {}}, "name a query column"),
+        ({"one_row_requests": True}, "exclude one another"),
+        ({"labels": {"click": {"column": "x", "transform": "exp"}}}, "must be log1p"),
+        ({"strict": 3}, "or a mapping of tasks"),
+        ({"strict": {"purchase": {"click": "maybe"}}}, r"strict\.purchase\.click='maybe' must be"),
         ({"labels": {"click": "colour"}}, "column 'colour' is also an input"),
         ({"labels": {"click": {"colum": "x"}}}, "must be a column name, or"),
         ({"strict": "maybe"}, "strict='maybe' must be"),

@@ -6,12 +6,11 @@ import torch
 
 from funneltune.errors import RunError
 from funneltune.modules import PredictionMeter
-from funneltune.schema import LogProbabilities
 
 
 def predicted(*p):
     log = torch.log(torch.tensor(p))
-    return LogProbabilities({"click": log, "purchase": log - 1.0}, {"click": log, "purchase": 2 * log - 1.0})
+    return {"p_click": log, "p_purchase_given_click": log - 1.0, "p_click_and_purchase": 2 * log - 1.0}
 
 
 def test_rows_come_back_in_store_order_as_probabilities(funnel):

@@ -5,7 +5,7 @@ from funneltune.callbacks.history import History
 from funneltune.callbacks.progress import Progress
 from funneltune.callbacks.rank_map import RankMap
 from funneltune.callbacks.selection import BestCheckpoint, StopEarly
-from funneltune.callbacks.tracking import csv_logger, log_record, tracking, wandb_logger
+from funneltune.callbacks.tracking import csv_logger, log_record, tensorboard_logger, tracking, wandb_logger
 
 __all__ = [
     "BestCheckpoint",
@@ -16,6 +16,7 @@ __all__ = [
     "StopEarly",
     "csv_logger",
     "log_record",
+    "tensorboard_logger",
     "tracking",
     "wandb_logger",
 ]

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import wandb
-from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from funneltune.errors import ConfigError
-from funneltune.records import RunRecord, number
+from funneltune.records import RunRecord, as_json, number
 
 MODES = ("offline", "online", "disabled")
 SECRET = re.compile(r"(^|_)(key|secret|password|passwd|token|credentials?)$", re.IGNORECASE)
@@ -79,6 +80,16 @@ def csv_logger(save_dir: str, config: Mapping[str, Any], flush_every_n_steps: in
     return CSVLogger(save_dir=save_dir, name="csv", version="", flush_logs_every_n_steps=flush_every_n_steps)
 
 
+def tensorboard_logger(save_dir: str, config: Mapping[str, Any]) -> TensorBoardLogger:  # noqa: ARG001
+    """Event files in `tensorboard/` of the run folder; needs the extra `tensorboard`."""
+    try:
+        return TensorBoardLogger(save_dir=save_dir, name="tensorboard", version="", default_hp_metric=False)
+    except ModuleNotFoundError:
+        raise ConfigError(
+            "logger=tensorboard needs a package that is not installed: pip install 'funneltune[tensorboard]'."
+        ) from None
+
+
 def without_secrets(value: Any, name: str = "") -> Any:
     """Plain values with texts under names such as `api_key` or `password` blanked, and logins cut out of URLs."""
     if isinstance(value, Mapping):
@@ -137,4 +148,8 @@ def log_record(loggers: Sequence[Logger], record: RunRecord) -> None:
             logger.experiment.config.update({key: value for key, value in facts.items() if value})
         elif isinstance(logger, CSVLogger):
             logger.log_metrics(dict(final))
+            logger.save()
+        elif isinstance(logger, TensorBoardLogger):
+            logger.log_metrics(final)
+            logger.experiment.add_text("facts", json.dumps(as_json(facts), indent=1))
             logger.save()

@@ -5,13 +5,14 @@ from funneltune.data.collate import Collator
 from funneltune.data.datamodule import LogDataModule
 from funneltune.data.describe import describe, validate
 from funneltune.data.sampling import RequestPlan
-from funneltune.data.sources import Simulated, Source, Table
+from funneltune.data.sources import Judged, Simulated, Source, Table
 from funneltune.data.splits import Split
 from funneltune.data.store import LogStore
 from funneltune.data.write import prepare
 
 __all__ = [
     "Collator",
+    "Judged",
     "LogDataModule",
     "LogStore",
     "RequestPlan",

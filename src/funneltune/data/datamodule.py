@@ -206,6 +206,12 @@ class LogDataModule(L.LightningDataModule):
         """Row numbers of a split, ascending."""
         return self.store.rows_of(np.sort(self.requests(split)))
 
+    def training_labels(self, task: str) -> NDArray[Any]:
+        """A task's labels on the training rows where it is observed."""
+        rows = self.rows("train")
+        labels = {name: self.store.column(name)[rows] for name in self.funnel.names}
+        return np.asarray(labels[task][self.funnel.observed(labels, task)])
+
     def columns(self, split: str) -> dict[str, NDArray[Any]]:
         """What is known of a split's rows: identifiers, labels, oracle, grades, slices. In the order of `rows`."""
         store, rows = self.store, self.rows(split)

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from funneltune.data.datamodule import LogDataModule
 from funneltune.data.sources import Source
 from funneltune.data.write import prepare
-from funneltune.funnel import TaskFunnel
+from funneltune.funnel import Task, TaskFunnel
 
 
 def describe(data: LogDataModule) -> dict[str, Any]:
@@ -21,6 +22,9 @@ def describe(data: LogDataModule) -> dict[str, Any]:
     rates = {}
     for task in store.funnel.tasks:
         seen = store.funnel.observed(labels, task.name)
+        if not task.binary:
+            rates[task.rate] = _spread(task, labels[task.name][seen])
+            continue
         rates[task.rate] = {
             "rows": int(seen.sum()),
             "positives": int(labels[task.name][seen].sum()),
@@ -43,6 +47,15 @@ def describe(data: LogDataModule) -> dict[str, Any]:
         "notes": {k: v for k, v in store.manifest["notes"].items() if k != "categories"},
         "fingerprint": store.fingerprint,
     }
+
+
+def _spread(task: Task, label: NDArray[Any]) -> dict[str, Any]:
+    """How a label that is not binary is distributed."""
+    if task.has_levels:
+        counts = np.bincount(label, minlength=len(task.levels))
+        return {"rows": len(label), "levels": dict(zip(task.levels, counts.tolist(), strict=True))}
+    quartiles = np.quantile(label, (0.25, 0.5, 0.75)).tolist() if len(label) else []
+    return {"rows": len(label), "mean": float(label.mean()) if len(label) else None, "quartiles": quartiles}
 
 
 def validate(source: Source, tasks: TaskFunnel) -> dict[str, int]:

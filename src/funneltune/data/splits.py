@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from funneltune.data.store import LogStore
 from funneltune.errors import ConfigError, DataError
 
-By = Literal["time", "request", "user", "query", "item_cold"]
+By = Literal["time", "request", "user", "query", "item_cold", "column"]
 SPLITS = ("train", "validation", "test")
 Requests = NDArray[np.int64]
 
@@ -23,13 +23,15 @@ class Split:
     `time`: the last requests test, those before them validate. `request`, `user`, `query`: drawn at random; no user or
     query lies in two splits. `item_cold`: a share of the items is held back, so that the test's items are unseen: a
     request that shows a held-back test item tests, one that shows a held-back validation item validates, and only
-    requests without either train (on pages of many items that leaves few; lower the shares).
+    requests without either train (on pages of many items that leaves few; lower the shares). `column`: a categorical
+    column of the log says `train`, `validation` or `test`, the same for all rows of a request.
 
     Args:
         by: The rule.
         validation: Share of requests (users, queries, items).
         test: Likewise.
-        seed: Of the drawing; time needs none.
+        seed: Of the drawing; time and column need none.
+        column: The column, where `by` is column.
 
     Raises:
         ConfigError: if the shares leave nothing to train on.
@@ -39,11 +41,14 @@ class Split:
     validation: float = 0.07
     test: float = 0.15
     seed: int = 0
+    column: str | None = None
 
     def __post_init__(self) -> None:
         """Check the rule and the shares."""
         if self.by not in get_args(By):
             raise ConfigError(f"data.split.by={self.by!r} must be one of {', '.join(get_args(By))}.")
+        if (self.by == "column") != (self.column is not None):
+            raise ConfigError(f"data.split.by={self.by} and column={self.column!r} do not fit; give both or neither.")
         if not (0 < self.validation < 1 and 0 < self.test < 1 and self.validation + self.test < 1):
             raise ConfigError(
                 f"data.split: validation={self.validation} and test={self.test} must each lie in (0, 1) and leave a "
@@ -61,6 +66,8 @@ class Split:
             found = self._by_time(store, first_row)
         elif self.by == "item_cold":
             found = self._by_item(store)
+        elif self.by == "column":
+            found = self._by_column(store)
         else:
             members = np.arange(store.n_requests) if self.by == "request" else store.column(self.by)[first_row]
             found = self._by_group(np.asarray(members))
@@ -97,6 +104,23 @@ class Split:
         groups, index = np.unique(member, return_inverse=True)
         kind = self._drawn(len(groups))[index]
         return {name: np.flatnonzero(kind == code) for code, name in enumerate(SPLITS)}
+
+    def _by_column(self, store: LogStore) -> dict[str, Requests]:
+        name = str(self.column)
+        words = store.manifest["notes"].get("categories", {}).get(name)
+        if words is None:
+            raise DataError(f"data.split.column={name!r} is no categorical column of the log; list it there.")
+        odd = sorted(set(words) - set(SPLITS))
+        if odd:
+            raise DataError(f"data.split.column={name!r} holds {odd[0]!r}; it must be one of {', '.join(SPLITS)}.")
+        code = store.column(name)
+        starts = store.request_offsets[:-1]
+        if (np.minimum.reduceat(code, starts) != np.maximum.reduceat(code, starts)).any():
+            raise DataError(f"data.split.column={name!r} changes within a request; whole requests stay together.")
+        return {
+            split: np.flatnonzero(code[starts] == words.index(split)) if split in words else np.zeros(0, np.int64)
+            for split in SPLITS
+        }
 
     def _by_item(self, store: LogStore) -> dict[str, Requests]:
         items, index = np.unique(store.column("item"), return_inverse=True)

@@ -22,7 +22,7 @@ from funneltune.funnel import TaskFunnel
 
 Side = Literal["queries", "items", "users"]
 MANIFEST = "store.json"
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,20 @@ class LogStore:
         if chunked.num_chunks == 1:
             return chunked.chunk(0).to_numpy(zero_copy_only=True)  # type: ignore[no-any-return]
         return chunked.to_numpy()  # type: ignore[no-any-return]
+
+    def vectors(self, name: str) -> NDArray[np.float32]:
+        """(items, width): a fixed vector of each item, memory-mapped.
+
+        Raises:
+            ConfigError: if the log has no such vectors.
+        """
+        path = self.folder / f"vectors-{name}.npy"
+        if not path.is_file():
+            there = sorted(p.stem.removeprefix("vectors-") for p in self.folder.glob("vectors-*.npy"))
+            raise ConfigError(
+                f"features.vectors: the log has no vectors {name!r}; it has {', '.join(there) or 'none'}."
+            )
+        return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]
 
     def rows_of(self, requests: NDArray[np.int64]) -> NDArray[np.int64]:
         """All rows of some requests, in their order."""

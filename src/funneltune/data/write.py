@@ -15,7 +15,7 @@ from funneltune.data.folders import built_folder
 from funneltune.data.sources.protocol import Source
 from funneltune.data.store import MANIFEST, VERSION, LogStore, Side, stores
 from funneltune.errors import DataError
-from funneltune.funnel import TaskFunnel
+from funneltune.funnel import Task, TaskFunnel
 
 IDENTIFIERS = {"request": np.int64, "user": np.int32, "query": np.int32, "item": np.int32}
 
@@ -50,6 +50,10 @@ class StoreWriter:
             writer.write_table(table)
         self.counts[side] = table.num_rows
 
+    def vectors(self, name: str, values: NDArray[np.float32]) -> None:
+        """Write a fixed vector for each item: (items, width)."""
+        np.save(self.folder / f"vectors-{name}.npy", values.astype(np.float32))
+
     def impressions(self, columns: Mapping[str, NDArray[Any]]) -> None:
         """Append rows. Requests are numbered 0, 1, 2, ... over all calls.
 
@@ -65,10 +69,7 @@ class StoreWriter:
         self._last_request = int(request[-1])
         typed = {name: np.asarray(columns[name], dtype=kind) for name, kind in IDENTIFIERS.items()}
         for task in self.tasks.names:
-            label = np.asarray(columns[task])
-            if not np.isin(label, (0, 1)).all():
-                raise DataError(f"label {task!r} holds {label[~np.isin(label, (0, 1))][0]!r}; a label is 0 or 1.")
-            typed[task] = label.astype(np.int8)
+            typed[task] = _checked_label(np.asarray(columns[task]), self.tasks[task])
         for name, values in columns.items():
             if name not in typed:
                 array = np.asarray(values)
@@ -95,6 +96,20 @@ class StoreWriter:
                 for batch in table.to_batches():
                     writer.write_batch(batch)
         parts.unlink()
+
+
+def _checked_label(label: NDArray[Any], task: Task) -> NDArray[Any]:
+    """Labels in the store's types: 0 or 1, the number of a level, a finite number."""
+    if task.kind == "regression":
+        if not np.isfinite(label).all():
+            raise DataError(f"label {task.name!r} holds {label[~np.isfinite(label)][0]!r}; it must be a finite number.")
+        return label.astype(np.float32)
+    highest = len(task.levels) - 1 if task.has_levels else 1
+    wrong = ~np.isin(label, np.arange(highest + 1))
+    if wrong.any():
+        rule = f"the number of a level, 0 to {highest}" if task.has_levels else "0 or 1"
+        raise DataError(f"label {task.name!r} holds {label[wrong][0]!r}; a label is {rule}.")
+    return label.astype(np.int16 if task.has_levels else np.int8)
 
 
 def prepare(source: Source, tasks: TaskFunnel, cache_dir: Path) -> LogStore:

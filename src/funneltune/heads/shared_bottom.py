@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from funneltune.funnel import TaskFunnel
-from funneltune.heads.towers import mlp, tower
+from funneltune.heads.towers import logits_of, mlp, tower
 from funneltune.schema import HeadOutput
 
 
@@ -25,13 +25,16 @@ class SharedBottom(nn.Module):
     ) -> None:
         super().__init__()
         self.bottom, shared = mlp(width, bottom, dropout)
-        self.towers = nn.ModuleDict({name: tower(shared, hidden, dropout) for name in funnel.names})
+        self.funnel = funnel
+        self.towers = nn.ModuleDict({task.name: tower(shared, hidden, dropout, task) for task in funnel.tasks})
 
     def forward(self, inputs: Mapping[str, Float[Tensor, "rows width"]]) -> HeadOutput:
-        """One conditional logit per task; a representation that tasks share goes through the bottom once."""
+        """The conditional logits of each task; a representation that tasks share goes through the bottom once."""
         passed: dict[int, Tensor] = {}
         for vectors in inputs.values():
             if id(vectors) not in passed:
                 passed[id(vectors)] = self.bottom(vectors)
-        logits = {name: network(passed[id(inputs[name])]).squeeze(-1) for name, network in self.towers.items()}
+        logits = {
+            name: logits_of(net(passed[id(inputs[name])]), self.funnel[name]) for name, net in self.towers.items()
+        }
         return HeadOutput(logits, dict.fromkeys(logits, "conditional"))

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from funneltune.funnel import TaskFunnel
-from funneltune.heads.towers import tower
+from funneltune.heads.towers import logits_of, tower
 from funneltune.schema import HeadOutput
 
 
@@ -17,9 +17,10 @@ class Single(nn.Module):
 
     def __init__(self, width: int, funnel: TaskFunnel, hidden: Sequence[int] = (128,), dropout: float = 0.0) -> None:
         super().__init__()
-        self.towers = nn.ModuleDict({name: tower(width, hidden, dropout) for name in funnel.names})
+        self.funnel = funnel
+        self.towers = nn.ModuleDict({task.name: tower(width, hidden, dropout, task) for task in funnel.tasks})
 
     def forward(self, inputs: Mapping[str, Float[Tensor, "rows width"]]) -> HeadOutput:
-        """One conditional logit per task."""
-        logits = {name: network(inputs[name]).squeeze(-1) for name, network in self.towers.items()}
+        """The conditional logits of each task."""
+        logits = {name: logits_of(net(inputs[name]), self.funnel[name]) for name, net in self.towers.items()}
         return HeadOutput(logits, dict.fromkeys(logits, "conditional"))

@@ -1,12 +1,16 @@
-"""The multilayer perceptron that every head is built from."""
+"""The multilayer perceptron that every head is built from, and what it ends in."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import nn
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from funneltune.errors import ConfigError
+from funneltune.funnel import Task
 
 
 def mlp(width: int, hidden: Sequence[int], dropout: float) -> tuple[nn.Sequential, int]:
@@ -22,10 +26,42 @@ def mlp(width: int, hidden: Sequence[int], dropout: float) -> tuple[nn.Sequentia
     return nn.Sequential(*layers), width
 
 
-def tower(width: int, hidden: Sequence[int], dropout: float) -> nn.Sequential:
-    """An MLP that ends in one logit; the last layer starts small, so that a head starts near p = 1/2."""
+class Cutpoints(nn.Module):
+    """One score to the K - 1 logits of p(level > k): score - cut_k with rising cuts.
+
+    Proportional odds (McCullagh 1980). The cuts start so that a score of 0 makes all K levels equally likely.
+    """
+
+    def __init__(self, levels: int) -> None:
+        super().__init__()
+        share = torch.arange(1, levels) / levels
+        cuts = torch.logit(share)
+        self.first = nn.Parameter(cuts[:1])
+        self.log_steps = nn.Parameter(torch.log(torch.expm1(cuts.diff())))  # softplus of these are the steps
+
+    def forward(self, score: Float[Tensor, "rows 1"]) -> Float[Tensor, "rows cuts"]:
+        """The logits, falling from left to right."""
+        steps = F.softplus(self.log_steps).cumsum(0)
+        return score - torch.cat([self.first, self.first + steps])
+
+
+def tower(width: int, hidden: Sequence[int], dropout: float, task: Task | None = None) -> nn.Sequential:
+    """An MLP that ends in what a task predicts (one logit by default).
+
+    The last layer starts small, so that a head starts near p = 1/2, all levels alike, or the mean.
+    """
     network, top = mlp(width, hidden, dropout)
-    last = nn.Linear(top, 1)
+    ordinal = task is not None and task.kind == "ordinal"
+    last = nn.Linear(top, task.outputs if task is not None and not ordinal else 1)
     nn.init.normal_(last.weight, std=0.01)
     nn.init.zeros_(last.bias)
-    return nn.Sequential(network, last)
+    if not ordinal:
+        return nn.Sequential(network, last)
+    assert task is not None
+    last.register_parameter("bias", None)  # the cuts are its bias
+    return nn.Sequential(network, last, Cutpoints(len(task.levels)))
+
+
+def logits_of(raw: Float[Tensor, "rows outputs"], task: Task) -> Float[Tensor, rows * outputs]:
+    """A tower's output as `HeadOutput` has it: one axis where there is one number."""
+    return raw if task.has_levels else raw.squeeze(-1)

@@ -23,7 +23,7 @@ from funneltune.metrics.statistics import AUC_PARTS, MEAN_PARTS, Arrays
 
 Verdict = Literal["better", "worse", "no claim"]
 
-LOWER_IS_BETTER = ("log_loss", "normalised_entropy", "ece")
+LOWER_IS_BETTER = ("log_loss", "normalised_entropy", "ece", "rps", "rmse", "mae")
 
 
 @dataclass(frozen=True)

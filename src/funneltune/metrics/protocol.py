@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from funneltune.errors import DataError
-from funneltune.funnel import TaskFunnel
-from funneltune.metrics import calibration, discrimination, lists
+from funneltune.funnel import Task, TaskFunnel
+from funneltune.metrics import calibration, discrimination, levels, lists, regression
 from funneltune.metrics.classification import classification_report
 from funneltune.metrics.spaces import (
     Columns,
@@ -20,6 +20,7 @@ from funneltune.metrics.spaces import (
     conditional,
     has_oracle,
     joint,
+    observed_rows,
     probability,
     ranking_score,
     spaces,
@@ -43,7 +44,8 @@ def evaluate(
 ) -> Metrics:
     """All metrics of predictions on a split: `{rate}/{metric}` to {"value", "protocol"}.
 
-    Each conditional rate (`cvr`) is measured where it is observed, each joint one (`ctcvr`) on all rows. Where the log
+    Each conditional rate (`cvr`) is measured where it is observed, each joint one (`ctcvr`) on all rows; a task that is
+    not binary where it is observed, by metrics of its own kind (`rating/qwk`, `spend/rmse`). Where the log
     has an oracle, `expected_auc` is measured on every row: `cvr_entire/expected_auc`. A value that is undefined is
     None, and its protocol says why. With a `grade` column, `grade/ndcg@k` ranks by the expected number of events.
 
@@ -69,8 +71,11 @@ def evaluate(
         _slices(found, columns, space, p, slices)
         if space.joint:
             _ranking(found, columns, funnel, space, lists.RankedLists(request, p), ks)
+    for task in funnel.tasks:
+        if not task.binary:
+            (_levels if task.has_levels else _regression)(found, columns, funnel, task)
     if "grade" in columns:
-        ranked_by = " + ".join(f"p_{task.joint}" for task in funnel.tasks)
+        ranked_by = " + ".join(f"p_{task.joint}" for task in funnel.binary) or f"expected {funnel.tasks[0].name}"
         _graded(found, columns, lists.RankedLists(request, ranking_score(columns, funnel)), ks, ranked_by)
     return found
 
@@ -84,7 +89,7 @@ def ceiling(
     bins: int = 15,
 ) -> Metrics:
     """The same metrics of the oracle as predictor: what no model beats but by luck. Empty where there is no oracle."""
-    if not all(has_oracle(columns, funnel, task) for task in funnel.tasks):
+    if not all(task.binary and has_oracle(columns, funnel, task) for task in funnel.tasks):
         return {}
     truth = {name: values for name, values in columns.items() if not name.startswith("p_")}
     for task in funnel.tasks:
@@ -213,9 +218,45 @@ def _ranking(
     for k in ks:
         put(f"ndcg@{k}", lists.ndcg(ranked, space.label, k), gain="label", groups_indifferent=flat)
         put(f"recall@{k}", lists.recall(ranked, space.label, k))
-        if space.task is funnel.tasks[-1] and has_oracle(columns, funnel, space.task):
+        if space.task is funnel.binary[-1] and has_oracle(columns, funnel, space.task):
             p_true = joint(columns, funnel, space.task, "oracle_p_")
             put(f"expected_{space.task.name}s@{k}", lists.expected_count(ranked, p_true, k), "no rows")
+
+
+def _levels(found: Metrics, columns: Columns, funnel: TaskFunnel, task: Task) -> None:
+    """Of an ordinal or multiclass task, on the rows where it is observed."""
+    rows, words = observed_rows(columns, funnel, task)
+    label = levels.checked_levels(column(columns, task.name)[rows], task)
+    p = levels.probabilities(columns, task, rows)
+    shared = {"rows": words, "n": len(rows), "levels": len(task.levels)}
+    likeliest = levels.likeliest(p)
+
+    def put(name: str, value: float, averaging: str) -> None:
+        found[f"{task.rate}/{name}"] = entry(value, "no rows" if not len(rows) else "", **shared, averaging=averaging)
+
+    def mean(values: Floats) -> float:
+        return float(values.mean()) if len(values) else math.nan
+
+    put("accuracy", mean((likeliest == label).astype(np.float64)), "share of rows whose likeliest level came")
+    put("macro_f1", levels.macro_f1(label, likeliest), "mean over levels")
+    put("log_loss", mean(levels.row_level_losses(label, p)), "mean over rows, nats")
+    if task.kind == "ordinal":
+        median = levels.median_level(p)
+        put("mae", mean(np.abs(label - median).astype(np.float64)), "mean over rows of |level - predicted median|")
+        put("qwk", levels.quadratic_weighted_kappa(label, median, len(task.levels)), "of the predicted median")
+        put("rps", mean(levels.ranked_probability_scores(label, p)), "mean over rows, 0 is perfect")
+
+
+def _regression(found: Metrics, columns: Columns, funnel: TaskFunnel, task: Task) -> None:
+    """Of a number, on the rows where it is observed, in its own unit."""
+    rows, words = observed_rows(columns, funnel, task)
+    value = checked_scores(column(columns, task.name)[rows], task.name)
+    mean = checked_scores(column(columns, task.predicted[0])[rows], task.predicted[0])
+    for name in ("rmse", "mae", "r2", "spearman"):
+        why = "no rows" if not len(rows) else "label or prediction is constant"
+        found[f"{task.rate}/{name}"] = entry(
+            getattr(regression, name)(value, mean), why, rows=words, n=len(rows), averaging="over rows"
+        )
 
 
 def _graded(found: Metrics, columns: Columns, ranked: lists.RankedLists, ks: Sequence[int], ranked_by: str) -> None:

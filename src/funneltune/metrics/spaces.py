@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from funneltune.errors import DataError
-from funneltune.funnel import Task, TaskFunnel
+from funneltune.funnel import Edge, Task, TaskFunnel
 from funneltune.metrics.ties import Floats, Indices, checked_labels, checked_probabilities
 
 Columns = Mapping[str, NDArray]
@@ -47,22 +47,38 @@ def column(columns: Columns, name: str) -> NDArray:
 
 
 def labels_of(columns: Columns, funnel: TaskFunnel) -> dict[str, Floats]:
-    """Every task's label column, checked."""
-    return {name: checked_labels(column(columns, name), name) for name in funnel.names}
+    """Every binary task's label column, checked."""
+    return {task.name: checked_labels(column(columns, task.name), task.name) for task in funnel.binary}
+
+
+def observed_rows(columns: Columns, funnel: TaskFunnel, task: Task) -> tuple[Indices, str]:
+    """The rows where a task is observed, and what they are in words."""
+    labels = {edge.name: checked_labels(column(columns, edge.name), edge.name) for edge in funnel.way_to(task.name)}
+    labels[task.name] = column(columns, task.name)
+    rows = np.flatnonzero(funnel.observed(labels, task.name)).astype(np.int64)
+    return rows, _in_words(funnel.way_to(task.name))
+
+
+def _in_words(way: tuple[Edge, ...]) -> str:
+    spelt = " and ".join(("" if edge.holds else "no ") + edge.name for edge in way)
+    return f"rows where {spelt}" if way else "all impressions"
 
 
 def spaces(columns: Columns, funnel: TaskFunnel) -> list[Space]:
-    """Every rate of a funnel: p(task | edges) on observed rows, and p(task and edges) on all rows where they differ."""
+    """Every rate of a funnel's binary tasks: p(task | edges) on observed rows, and p(task and edges) on all rows where
+    they differ.
+    """
     labels = labels_of(columns, funnel)
+    if not labels:
+        return []
     lengths = {name: len(label) for name, label in labels.items()}
     if len(set(lengths.values())) > 1:
         raise DataError(f"metrics: label columns differ in length ({lengths}); they must describe the same rows.")
     everything = np.arange(next(iter(lengths.values())), dtype=np.int64)
     found = []
-    for task in funnel.tasks:
+    for task in funnel.binary:
         observed = np.flatnonzero(funnel.observed(labels, task.name)).astype(np.int64)
         way = funnel.way_to(task.name)
-        where = "rows where " + " and ".join(("" if e.holds else "no ") + e.name for e in way)
         found.append(
             Space(
                 rate=task.rate,
@@ -71,7 +87,7 @@ def spaces(columns: Columns, funnel: TaskFunnel) -> list[Space]:
                 label=labels[task.name][observed] if way else labels[task.name],
                 stem=task.conditional,
                 joint=not way,
-                name=where if way else "all impressions",
+                name=_in_words(way),
             )
         )
         if way:
@@ -113,6 +129,12 @@ def has_oracle(columns: Columns, funnel: TaskFunnel, task: Task) -> bool:
 def ranking_score(columns: Columns, funnel: TaskFunnel) -> Floats:
     """The number of the funnel's events expected of a row: the sum of all joint probabilities.
 
-    With tasks that are rungs of one graded judgment this is the expected grade, up to its scale.
+    With tasks that are rungs of one graded judgment this is the expected grade, up to its scale. A funnel without a
+    binary task ranks by its first task's expected level or value.
     """
-    return np.asarray(sum(joint(columns, funnel, task) for task in funnel.tasks), dtype=np.float64)
+    if funnel.binary:
+        return np.asarray(sum(joint(columns, funnel, task) for task in funnel.binary), dtype=np.float64)
+    parts = [np.asarray(column(columns, name), dtype=np.float64) for name in funnel.tasks[0].predicted]
+    if not funnel.tasks[0].has_levels:
+        return parts[0]
+    return np.asarray(sum(level * part for level, part in enumerate(parts)), dtype=np.float64)

@@ -17,11 +17,21 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from funneltune.errors import RunError
-from funneltune.funnel import TaskFunnel
-from funneltune.metrics import lists
+from funneltune.funnel import Task, TaskFunnel
+from funneltune.metrics import levels, lists
 from funneltune.metrics.calibration import row_log_losses
 from funneltune.metrics.discrimination import placements
-from funneltune.metrics.spaces import Columns, Space, column, has_oracle, joint, probability, ranking_score, spaces
+from funneltune.metrics.spaces import (
+    Columns,
+    Space,
+    column,
+    has_oracle,
+    joint,
+    observed_rows,
+    probability,
+    ranking_score,
+    spaces,
+)
 from funneltune.metrics.ties import Floats, Indices, checked_scores, dense_groups, sum_by
 
 Arrays = dict[str, NDArray]
@@ -59,6 +69,9 @@ def compact(
         own = index[space.rows]
         found[f"{space.rate}/log_loss:sum"] = sum_by(own, losses, n_clusters)
         found[f"{space.rate}/log_loss:weight"] = np.bincount(own, minlength=n_clusters)
+    for task in funnel.tasks:
+        if not task.binary:
+            _row_means(found, columns, funnel, task, index, n_clusters)
     if clusters == "request":
         _tops(found, "", columns, funnel, None, ks)
     for name, score in (scores or {}).items():
@@ -88,6 +101,27 @@ def _areas(
             found[f"{who}{key}:{part}"] = sum_by(own, values, n)
 
 
+def _row_means(found: Arrays, columns: Columns, funnel: TaskFunnel, task: Task, index: Indices, n: int) -> None:
+    """What is a mean over rows, of a task that is not binary: losses and hits, where it is observed."""
+    rows, _ = observed_rows(columns, funnel, task)
+    if task.has_levels:
+        label = levels.checked_levels(column(columns, task.name)[rows], task)
+        p = levels.probabilities(columns, task, rows)
+        means = {
+            "accuracy": (levels.likeliest(p) == label).astype(np.float64),
+            "log_loss": levels.row_level_losses(label, p),
+        }
+        if task.kind == "ordinal":
+            means["mae"] = np.abs(label - levels.median_level(p)).astype(np.float64)
+            means["rps"] = levels.ranked_probability_scores(label, p)
+    else:
+        value = checked_scores(column(columns, task.name)[rows], task.name)
+        means = {"mae": np.abs(value - checked_scores(column(columns, task.predicted[0])[rows], task.predicted[0]))}
+    for name, values in means.items():
+        found[f"{task.rate}/{name}:sum"] = sum_by(index[rows], values, n)
+        found[f"{task.rate}/{name}:weight"] = np.bincount(index[rows], minlength=n)
+
+
 def _tops(
     found: Arrays, who: str, columns: Columns, funnel: TaskFunnel, score: Floats | None, ks: Sequence[int]
 ) -> None:
@@ -105,7 +139,7 @@ def _tops(
         put(f"{space.rate}/mrr", lists.reciprocal_rank(ranked, space.label))
         for k in ks:
             put(f"{space.rate}/ndcg@{k}", lists.ndcg(ranked, space.label, k))
-            if space.task is funnel.tasks[-1] and has_oracle(columns, funnel, space.task):
+            if space.task is funnel.binary[-1] and has_oracle(columns, funnel, space.task):
                 p_true = joint(columns, funnel, space.task, "oracle_p_")
                 put(f"{space.rate}/expected_{space.task.name}s@{k}", lists.expected_count(ranked, p_true, k))
     if "grade" in columns:

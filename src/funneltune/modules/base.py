@@ -20,8 +20,9 @@ from funneltune.errors import RunError
 from funneltune.funnel import TaskFunnel
 from funneltune.metrics import evaluate
 from funneltune.modules.meter import PredictionMeter
+from funneltune.modules.scales import LabelScales
 from funneltune.modules.sharding import gather, release, shard_model
-from funneltune.schema import Batch, HeadOutput, LossTerms, log_probabilities
+from funneltune.schema import Batch, HeadOutput, LossTerms, predictions
 from funneltune.tuning import TuningMethod
 
 Objective = Callable[[Batch, HeadOutput], LossTerms]
@@ -62,6 +63,7 @@ class FunnelModule(L.LightningModule):
         self.make_scheduler = scheduler
         self.evaluation = dict(evaluation or {})
         self.meter = PredictionMeter(funnel)
+        self.scales = LabelScales(funnel)
         self.predicted: dict[str, dict[str, NDArray[Any]]] = {}
         """Per split: the columns of the last evaluation, predictions included."""
         self.measured: dict[str, dict[str, dict[str, Any]]] = {}
@@ -97,15 +99,23 @@ class FunnelModule(L.LightningModule):
     # --- training ----------------------------------------------------------------------------------------------
 
     def on_fit_start(self) -> None:
-        """Tell the tuning method how many optimizer steps it has, then restore what a checkpoint kept of it."""
+        """Measure what is learnt from the training rows alone; tell the tuning method how many optimizer steps it has,
+        then restore what a checkpoint kept of it.
+        """
+        self._measure_training_rows()
         self.tuning.begin(int(self.trainer.estimated_stepping_batches))
         if self._saved_tuning_state is not None:
             self.tuning.load_state_dict(self._saved_tuning_state)
             self._saved_tuning_state = None
 
+    def _measure_training_rows(self) -> None:
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        if isinstance(data, LogDataModule):
+            self.scales.fit({name: data.training_labels(name) for name in self.scales.tasks})
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The step's loss as this batch sees it, plus the tuning method's penalty (once per step)."""
-        terms = self.objective(batch, self(batch))
+        terms = self.objective(self.scales.standardise(batch), self(batch))
         share = self.trainer.world_size * self.trainer.accumulate_grad_batches
         loss = terms.total() * share
         penalty = self.tuning.penalty().to(loss.device)
@@ -196,7 +206,7 @@ class FunnelModule(L.LightningModule):
         self.meter.begin()
 
     def _measure(self, batch: Batch) -> None:
-        self.meter.update(batch.row, log_probabilities(self(batch), self.funnel))
+        self.meter.update(batch.row, self.scales.restore(predictions(self(batch), self.funnel)))
 
     def _conclude(self, split: str) -> dict[str, dict[str, Any]]:
         """Gather the split's predictions, keep them, compute the protocol's metrics and log their values."""

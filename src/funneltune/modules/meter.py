@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 from torchmetrics import Metric
@@ -12,11 +14,10 @@ from torchmetrics.utilities import dim_zero_cat
 
 from funneltune.errors import RunError
 from funneltune.funnel import TaskFunnel
-from funneltune.schema import LogProbabilities
 
 
 class PredictionMeter(Metric):
-    """Collects p(task | edges) and p(task and edges) per row, so that metrics/ computes one exact number from all.
+    """Collects the funnel's predictions per row, so that metrics/ computes one exact number from all.
 
     The states are concatenated over ranks, uneven shares included; rows are sorted afterwards, so the result does not
     depend on the number of processes. Batch metrics are never averaged: an AUC of parts is not the whole's.
@@ -24,47 +25,46 @@ class PredictionMeter(Metric):
 
     full_state_update = False
     rows: list[Tensor]
-    log_p: list[Tensor]
+    values: list[Tensor]
 
     def __init__(self, funnel: TaskFunnel) -> None:
         super().__init__()
         self.funnel = funnel
         self.add_state("rows", default=[], dist_reduce_fx="cat")
-        self.add_state("log_p", default=[], dist_reduce_fx="cat")
+        self.add_state("values", default=[], dist_reduce_fx="cat")
 
-    def update(self, row: Int[Tensor, " rows"], predicted: LogProbabilities) -> None:
-        """Add a batch."""
-        names = self.funnel.names
-        stacked = [predicted.conditional[n] for n in names] + [predicted.joint[n] for n in names]
+    def update(self, row: Int[Tensor, " rows"], predicted: Mapping[str, Float[Tensor, " rows"]]) -> None:
+        """Add a batch of `schema.predictions`."""
         self.rows.append(row.detach())
-        self.log_p.append(torch.stack(stacked, dim=1).detach().float())
+        stacked = [predicted[name] for name in self.funnel.predicted]
+        self.values.append(torch.stack(stacked, dim=1).detach().float())
 
     def begin(self) -> None:
         """Forget what was gathered; an empty batch makes a rank without rows take part in the gathering."""
         self.reset()
         device = self.device
         self.rows.append(torch.zeros(0, dtype=torch.long, device=device))
-        self.log_p.append(torch.zeros(0, 2 * len(self.funnel.names), device=device))
+        self.values.append(torch.zeros(0, len(self.funnel.predicted), device=device))
         self._update_count = 1
         self._computed = None
 
     def compute(self) -> tuple[Tensor, Tensor]:
-        """Row numbers, ascending, and their log-probabilities: (rows,) and (rows, 2 x tasks)."""
-        rows, log_p = dim_zero_cat(self.rows), dim_zero_cat(self.log_p)
+        """Row numbers, ascending, and what was predicted of them: (rows,) and (rows, columns)."""
+        rows, values = dim_zero_cat(self.rows), dim_zero_cat(self.values)
         order = torch.argsort(rows, stable=True)
-        return rows[order], log_p[order]
+        return rows[order], values[order]
 
     def columns(
         self, expected_rows: NDArray[np.int64], *, partial: bool = False
     ) -> tuple[NDArray[np.int64], dict[str, NDArray[np.float64]]]:
-        """The store rows that were evaluated, ascending, and their columns `p_<task>` as float64 probabilities.
+        """The store rows that were evaluated, ascending, and their columns `p_...` and `mean_...` as float64.
 
         `expected_rows` are the split's, ascending; with `partial` (a trainer that limits batches) some may be missing.
 
         Raises:
             RunError: if a row is repeated, foreign or missing: then no metric may be computed.
         """
-        gathered, log_p = self.compute()
+        gathered, stacked = self.compute()
         rows = gathered.cpu().numpy().reshape(-1)  # torchmetrics makes a scalar of a single row
         complete = np.isin(rows, expected_rows).all() if partial else len(rows) == len(expected_rows)
         if not complete or len(np.unique(rows)) != len(rows) or not np.isin(rows, expected_rows).all():
@@ -73,9 +73,8 @@ class PredictionMeter(Metric):
                 f"{len(expected_rows)} (repeated or missing rows bias every metric); use the datamodule's loaders and "
                 "trainer.use_distributed_sampler=false."
             )
-        values = np.exp(log_p.double().cpu().numpy())
-        columns: dict[str, NDArray[np.float64]] = {}
-        for index, task in enumerate(self.funnel.tasks):
-            columns[f"p_{task.conditional}"] = values[:, index]
-            columns[f"p_{task.joint}"] = values[:, len(self.funnel.tasks) + index]
-        return rows, columns
+        values = stacked.double().cpu().numpy()
+        return rows, {
+            name: np.exp(values[:, index]) if name.startswith("p_") else values[:, index]
+            for index, name in enumerate(self.funnel.predicted)
+        }

@@ -1,21 +1,19 @@
-"""Binary cross-entropies of a funnel: each task in its own space, or every joint event over the entire space."""
+"""Binary cross-entropies of a funnel: each task in its own space, or every joint event over the entire space.
+
+A task that is not binary has its own likelihood, always in the space where it is observed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from funneltune.errors import ConfigError
 from funneltune.funnel import TaskFunnel
-from funneltune.schema import Batch, HeadOutput, LossTerms, log1mexp, log_probabilities
-
-
-def bernoulli_nll(log_p: Float[Tensor, " rows"], label: Float[Tensor, " rows"]) -> Float[Tensor, " rows"]:
-    """-[y log p + (1 - y) log(1 - p)] from log p, stable where p is tiny or near 1."""
-    return -torch.where(label > 0.5, log_p, log1mexp(log_p))
+from funneltune.objectives.likelihoods import bernoulli_nll, graded_nll
+from funneltune.schema import Batch, HeadOutput, LossTerms, log_probabilities
 
 
 class _WeightedTerms:
@@ -27,6 +25,19 @@ class _WeightedTerms:
                 raise ConfigError(f"objective.weights.{name} names no task; tasks are {', '.join(funnel.names)}.")
             if not weight >= 0:
                 raise ConfigError(f"objective.weights.{name}={weight} must be >= 0.")
+
+    def _masked(self, batch: Batch, task: str, loss: Tensor) -> Tensor:
+        """The mean over the rows of the optimizer step where a task is observed, as this batch's share of it."""
+        return torch.where(batch.observed[task] > 0, loss, 0.0).sum() / batch.count(task)
+
+    def _graded(self, batch: Batch, output: HeadOutput) -> dict[str, Tensor]:
+        return {
+            task.name: self._masked(
+                batch, task.name, graded_nll(output.logits[task.name], batch.labels[task.name], task)
+            )
+            for task in self.funnel.tasks
+            if not task.binary
+        }
 
     def _weigh(self, terms: dict[str, Tensor]) -> LossTerms:
         return LossTerms({name: term * self.weights.get(name, 1.0) for name, term in terms.items()})
@@ -42,11 +53,13 @@ class MaskedBCE(_WeightedTerms):
     def __call__(self, batch: Batch, output: HeadOutput) -> LossTerms:
         """One term per task."""
         predicted = log_probabilities(output, self.funnel)
-        terms: dict[str, Tensor] = {}
-        for name in self.funnel.names:
-            loss = bernoulli_nll(predicted.conditional[name], batch.labels[name])
-            terms[name] = torch.where(batch.observed[name] > 0, loss, 0.0).sum() / batch.count(name)
-        return self._weigh(terms)
+        terms = {
+            task.name: self._masked(
+                batch, task.name, bernoulli_nll(predicted.conditional[task.name], batch.labels[task.name])
+            )
+            for task in self.funnel.binary
+        }
+        return self._weigh(terms | self._graded(batch, output))
 
 
 class EntireSpaceBCE(_WeightedTerms):
@@ -56,7 +69,7 @@ class EntireSpaceBCE(_WeightedTerms):
         """One term per task."""
         predicted = log_probabilities(output, self.funnel)
         terms: dict[str, Tensor] = {}
-        for name in self.funnel.names:
-            happened = batch.labels[name] * batch.observed[name]
-            terms[name] = bernoulli_nll(predicted.joint[name], happened).sum() / batch.count()
-        return self._weigh(terms)
+        for task in self.funnel.binary:
+            happened = batch.labels[task.name] * batch.observed[task.name]
+            terms[task.name] = bernoulli_nll(predicted.joint[task.name], happened).sum() / batch.count()
+        return self._weigh(terms | self._graded(batch, output))

@@ -16,6 +16,13 @@ PREFERRED_DEPTH = 10
 ACRONYMS = frozenset({"ctr", "cvr", "ctcvr", "atcr"})
 """Rates that the field writes in capitals; others are shown as the config spells them."""
 
+BY_KIND: dict[str, tuple[tuple[str, str], ...]] = {
+    "ordinal": (("qwk", "kappa"), ("mae", "MAE"), ("log_loss", "log loss")),
+    "multiclass": (("accuracy", "accuracy"), ("macro_f1", "macro F1"), ("log_loss", "log loss")),
+    "regression": (("r2", "R2"), ("rmse", "RMSE"), ("spearman", "Spearman")),
+}
+"""Metric and its heading, for tasks that are not binary."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -87,13 +94,16 @@ def columns_of(records: Iterable[RunRecord]) -> tuple[Column, ...]:
 
 
 def quality_columns(funnel: TaskFunnel, depth: int = PREFERRED_DEPTH) -> list[Column]:
-    """AUC of every rate in each of its spaces, then NDCG, log loss and calibration."""
+    """AUC of every rate in each of its spaces, NDCG, log loss and calibration; other kinds by their own metrics."""
 
     def score(key: str, first: str, second: str = "") -> Column:
         return Column(key, (first, second), "score", "quality")
 
     found = []
     for task in funnel.tasks:
+        if not task.binary:
+            found += [score(f"{task.rate}/{name}", task.rate, heading) for name, heading in BY_KIND[task.kind]]
+            continue
         rate = shown(task.rate)
         if not task.given:
             found.append(score(f"{task.rate}/auc", f"{rate} AUC"))
@@ -102,10 +112,12 @@ def quality_columns(funnel: TaskFunnel, depth: int = PREFERRED_DEPTH) -> list[Co
         found.append(score(f"{task.rate}/auc", f"{rate} AUC", observed))
         found.append(score(f"{task.rate}_entire/expected_auc", f"{rate} AUC", "entire"))
         found.append(score(f"{task.joint_rate}/auc", f"{shown(task.joint_rate)} AUC"))
-    first, last = funnel.tasks[0], funnel.tasks[-1]
-    last_rate = last.joint_rate if last.given else last.rate
-    found.append(score(f"{last_rate}/ndcg@{depth}", shown(last_rate), f"NDCG@{depth}"))
     found.append(score(f"grade/ndcg@{depth}", "grade", f"NDCG@{depth}"))
+    if not funnel.binary:
+        return found
+    first, last = funnel.binary[0], funnel.binary[-1]
+    last_rate = last.joint_rate if last.given else last.rate
+    found.insert(-1, score(f"{last_rate}/ndcg@{depth}", shown(last_rate), f"NDCG@{depth}"))
     found.append(score(f"{first.rate}/log_loss", shown(first.rate), "log loss"))
     found.append(score(f"{first.rate}/ece", shown(first.rate), "ECE"))
     return found

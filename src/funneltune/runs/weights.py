@@ -19,7 +19,7 @@ TENSORS, MANIFEST = "trained.safetensors", "manifest.json"
 
 
 def _above(module: FunnelModule) -> dict[str, nn.Module]:
-    return {"head": module.head, "interaction": module.interaction}
+    return {"head": module.head, "interaction": module.interaction, "scales": module.scales}
 
 
 def save_weights(module: FunnelModule, folder: Path, *, write: bool = True) -> int:

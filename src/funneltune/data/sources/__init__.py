@@ -1,7 +1,8 @@
 """Where logs come from."""
 
+from funneltune.data.sources.judged import Judged
 from funneltune.data.sources.protocol import Source
 from funneltune.data.sources.simulated import Simulated
 from funneltune.data.sources.table import Table
 
-__all__ = ["Simulated", "Source", "Table"]
+__all__ = ["Judged", "Simulated", "Source", "Table"]

@@ -1,10 +1,15 @@
-"""Tables as a stream of text columns: CSV (gzip too) and Parquet, with one clear line for what cannot be read."""
+"""Tables as a stream of text columns: CSV, Parquet, Arrow, Hugging Face datasets; one file or many shards."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,68 +17,209 @@ import pyarrow.parquet as pq
 from funneltune.errors import DataError
 
 CHUNK = 200_000
-CSV, PARQUET = (".csv", ".csv.gz", ".tsv", ".tsv.gz"), (".parquet",)
+CSV, PARQUET, ARROW = (".csv", ".csv.gz", ".tsv", ".tsv.gz"), (".parquet",), (".arrow", ".feather")
+HUB = "hub:"
+SAVED_DATASET = ("state.json", "dataset_dict.json")
+"""What `datasets.save_to_disk` leaves in a folder, of one split or of several."""
+MISSING = ["", "NA", "NaN", "nan", "NULL", "null"]
 
 
-def kind_of(path: Path) -> str:
-    """`csv` or `parquet`, from the name.
+@dataclass(frozen=True)
+class TableFiles:
+    """The table behind `data.path`.
 
-    Raises:
-        DataError: if the file is missing, empty, or of another kind.
+    Args:
+        path: A .csv, .tsv (.gz), .parquet, .arrow or .feather file; a folder or pattern (`day-*.parquet`) of shards of
+            one kind, read in the order of their names; a folder that `datasets.save_to_disk` wrote; or a data set of
+            the Hugging Face hub, as `hub:OWNER/NAME` (its train split) or `hub:OWNER/NAME/SPLIT`.
+        encoding: Of delimited text.
+        separator: Of delimited text; None: a tab in .tsv, else a comma. Given, files of any ending are read as text.
+        names: Column names of delimited text without a header.
     """
-    if not path.is_file():
-        raise DataError(f"data.path={path} is not there; name the file, or see the config's head for where to get it.")
-    if path.stat().st_size == 0:
-        raise DataError(f"data.path={path} is empty; a log needs a header and at least one row.")
-    if path.name.endswith(CSV):
-        return "csv"
-    if path.name.endswith(PARQUET):
-        return "parquet"
-    raise DataError(f"data.path={path} ends in {path.suffix!r}; it must be one of {', '.join((*CSV, *PARQUET))}.")
 
+    path: Path
+    encoding: str = "utf-8"
+    separator: str | None = None
+    names: tuple[str, ...] | None = None
 
-def header(path: Path, encoding: str) -> list[str]:
-    """The column names."""
-    try:
-        if kind_of(path) == "parquet":
-            return list(pq.read_schema(path).names)
-        return list(pd.read_csv(path, nrows=0, encoding=encoding, sep=_separator(path)).columns)
-    except (pa.ArrowInvalid, UnicodeDecodeError, LookupError, pd.errors.ParserError, OSError, EOFError) as error:
-        raise DataError(_unreadable(path, encoding, error)) from None
-    except pd.errors.EmptyDataError:
-        raise DataError(f"data.path={path} has no header; a log needs one and at least one row.") from None
+    @cached_property
+    def parts(self) -> tuple[Path, ...]:
+        """The files, in the order in which they are read.
 
+        Raises:
+            DataError: if there is none, or one is empty.
+        """
+        if any(letter in str(self.path) for letter in "*?["):
+            found = sorted(self.path.parent.glob(self.path.name))
+        elif self.path.is_dir():
+            found = sorted(p for p in self.path.iterdir() if p.name.endswith((*CSV, *PARQUET, *ARROW)))
+        else:
+            found = [self.path] if self.path.is_file() else []
+        if not found:
+            raise DataError(
+                f"data.path={self.path} is not there; name the file, or see the config's head for where to get it."
+            )
+        for part in found:
+            if part.stat().st_size == 0:
+                raise DataError(f"data.path={part} is empty; a log needs a header and at least one row.")
+        return tuple(found)
 
-def read(path: Path, columns: Sequence[str], encoding: str) -> Iterator[pd.DataFrame]:
-    """Chunks of the named columns, every value as text (missing ones as NA), in file order."""
-    try:
-        if kind_of(path) == "parquet":
-            with pq.ParquetFile(path, page_checksum_verification=True) as file:
-                for batch in file.iter_batches(CHUNK, columns=list(columns)):
-                    frame = batch.to_pandas()
-                    yield frame.astype(dict.fromkeys(frame.columns, "string"))
+    @cached_property
+    def dataset(self) -> Any:
+        """The Hugging Face data set, or None where the path is none.
+
+        Raises:
+            DataError: if the package is missing, the data set is not there, or it has several splits.
+        """
+        text = str(self.path)
+        if not text.startswith(HUB) and not any((self.path / name).is_file() for name in SAVED_DATASET):
+            return None
+        try:
+            import datasets
+        except ModuleNotFoundError:
+            raise DataError(
+                f"data.path={text} is a Hugging Face data set; reading it needs pip install 'funneltune[datasets]'."
+            ) from None
+        try:
+            if not text.startswith(HUB):
+                found = datasets.load_from_disk(text)
+            else:
+                owner, name, *split = text.removeprefix(HUB).split("/")
+                found = datasets.load_dataset(f"{owner}/{name}", split=split[0] if split else "train")
+        except Exception as error:  # whatever the hub, the cache or a loading script raises
+            raise DataError(_unreadable(self.path, self.encoding, error)) from None
+        if isinstance(found, datasets.DatasetDict):
+            raise DataError(
+                f"data.path={text} holds several splits; name one of them: "
+                f"{', '.join(f'{text}/{split}' for split in found)}."
+            )
+        return found
+
+    def digest(self) -> str:
+        """sha256 of the content: a file that changes is another log, one that moves is not."""
+        if self.dataset is not None:
+            return str(self.dataset._fingerprint)
+        digests = []
+        for part in self.parts:
+            with part.open("rb") as file:
+                digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+        return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+
+    def header(self) -> list[str]:
+        """The column names; shards must agree on them."""
+        if self.dataset is not None:
+            return list(self.dataset.column_names)
+        first: list[str] = self._guarded(self.parts[0], self._header)
+        for part in self.parts[1:]:
+            other = self._guarded(part, self._header)
+            if other != first:
+                odd = sorted(set(first) ^ set(other)) or ["their order"]
+                raise DataError(
+                    f"data.path={part} has not the columns of {self.parts[0].name} ({odd[0]!r} differs); shards of one "
+                    "log have the same columns."
+                )
+        return first
+
+    def chunks(self, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
+        """The named columns, every value as text (missing ones as NA, lists as numbers between spaces), in order."""
+        if self.dataset is not None:
+            for batch in self.dataset.select_columns(list(columns)).with_format("arrow").iter(CHUNK):
+                yield _as_text(batch.to_pandas())
             return
-        with pd.read_csv(
-            path,
-            usecols=list(columns),
-            dtype="string",
-            encoding=encoding,
-            sep=_separator(path),
-            chunksize=CHUNK,
-            keep_default_na=False,
-            na_values=["", "NA", "NaN", "nan", "NULL", "null"],
-        ) as reader:
-            yield from reader
-    except (pa.ArrowInvalid, UnicodeDecodeError, LookupError, pd.errors.ParserError, OSError, EOFError) as error:
-        raise DataError(_unreadable(path, encoding, error)) from None
+        for part in self.parts:
+            reader = self._guarded(part, lambda p: self._chunks(p, columns))
+            while (frame := self._guarded(part, lambda _, r=reader: next(r, None))) is not None:  # type: ignore[misc]
+                yield frame
+
+    # --- one file ----------------------------------------------------------------------------------------------
+
+    def _kind(self, part: Path) -> str:
+        if self.separator is not None or self.names is not None or part.name.endswith(CSV):
+            return "text"
+        if part.name.endswith(PARQUET):
+            return "parquet"
+        if part.name.endswith(ARROW):
+            return "arrow"
+        raise DataError(
+            f"data.path={part} ends in {part.suffix!r}; it must be one of {', '.join((*CSV, *PARQUET, *ARROW))}, or "
+            "set data.source.separator for delimited text of another name."
+        )
+
+    def _header(self, part: Path) -> list[str]:
+        kind = self._kind(part)
+        if kind == "parquet":
+            return list(pq.read_schema(part).names)
+        if kind == "arrow":
+            with pa.memory_map(str(part)) as source:
+                return list(_opened(source).schema.names)
+        found = list(pd.read_csv(part, nrows=1 if self.names else 0, **self._dialect(part)).columns)
+        if self.names is not None and len(found) != len(self.names):
+            raise DataError(
+                f"data.source.columns names {len(self.names)} columns, {part.name} has {len(found)}; name each once."
+            )
+        return list(self.names or found)
+
+    def _chunks(self, part: Path, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
+        kind = self._kind(part)
+        if kind == "parquet":
+            with pq.ParquetFile(part, page_checksum_verification=True) as file:
+                for batch in file.iter_batches(CHUNK, columns=list(columns)):
+                    yield _as_text(batch.to_pandas())
+        elif kind == "arrow":
+            with pa.memory_map(str(part)) as source:
+                table = _opened(source).read_all().select(list(columns))
+                for batch in table.to_batches(CHUNK):
+                    yield _as_text(batch.to_pandas())
+        else:
+            names = {"names": list(self.names)} if self.names else {}
+            with pd.read_csv(
+                part,
+                usecols=list(columns),
+                dtype="string",
+                chunksize=CHUNK,
+                keep_default_na=False,
+                na_values=MISSING,
+                **(self._dialect(part) | names),
+            ) as reader:
+                yield from reader
+
+    def _dialect(self, part: Path) -> dict[str, Any]:
+        return {
+            "encoding": self.encoding,
+            "sep": self.separator or ("\t" if ".tsv" in part.name else ","),
+            "skipinitialspace": True,
+            "header": None if self.names else "infer",
+        }
+
+    def _guarded(self, part: Path, read: Callable[[Path], Any]) -> Any:
+        """Whatever a broken file raises, in one line."""
+        try:
+            return read(part)
+        except pd.errors.EmptyDataError:
+            raise DataError(f"data.path={part} has no header; a log needs one and at least one row.") from None
+        except (pa.ArrowInvalid, UnicodeDecodeError, LookupError, pd.errors.ParserError, OSError, EOFError) as error:
+            raise DataError(_unreadable(part, self.encoding, error)) from None
 
 
-def _separator(path: Path) -> str:
-    return "\t" if ".tsv" in path.name else ","
+def _opened(source: Any) -> Any:
+    """An Arrow file in either of its formats: random access (Feather 2), or a stream as `datasets` writes it."""
+    try:
+        return pa.ipc.open_file(source)
+    except pa.ArrowInvalid:
+        source.seek(0)
+        return pa.ipc.open_stream(source)
+
+
+def _as_text(frame: pd.DataFrame) -> pd.DataFrame:
+    for name in frame.columns:
+        values = frame[name]
+        if values.dtype == object and len(values) and isinstance(values.iloc[0], (list, tuple, np.ndarray)):
+            frame[name] = [None if v is None else " ".join(map(str, v)) for v in values]
+    return frame.astype(dict.fromkeys(frame.columns, "string"))
 
 
 def _unreadable(path: Path, encoding: str, error: Exception) -> str:
-    reason = " ".join(str(error).split())[:200]
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
     if isinstance(error, (UnicodeDecodeError, LookupError)):
         return f"data.path={path} is not {encoding} ({reason}); set data.source.encoding, for example latin-1."
     return f"data.path={path} cannot be read ({reason}); mend or export the file again."

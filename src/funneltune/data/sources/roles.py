@@ -2,32 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
 from funneltune.errors import ConfigError, DataError
-from funneltune.funnel import TaskFunnel
+from funneltune.funnel import Task, TaskFunnel
+
+TRUE_FALSE = {"True": "1", "False": "0", "true": "1", "false": "0"}
 
 
 @dataclass(frozen=True)
 class Label:
-    """A task's label: a 0/1 column, or a number that must reach `at_least`."""
+    """A task's label: a column as it is, or what is made of it.
+
+    Binary: a 0/1 column; a number that must reach `at_least`; a value that must be one of `equals`. Ordinal and
+    multiclass: one of the task's levels. Regression: a number, or its `transform` log1p.
+    """
 
     column: str
     at_least: float | None = None
+    equals: tuple[str, ...] | None = None
+    transform: str | None = None
 
     @classmethod
     def parse(cls, task: str, node: Any) -> Label:
-        """`purchase: bought` or `relevant: {column: relevance, at_least: 2.33}`."""
+        """`purchase: bought`, `relevant: {column: relevance, at_least: 2.33}`, `paid: {column: state, equals: yes}`."""
         if isinstance(node, str):
             return cls(node)
-        if not isinstance(node, Mapping) or set(node) - {"column", "at_least"} or "column" not in node:
+        known = {"column", "at_least", "equals", "transform"}
+        if not isinstance(node, Mapping) or set(node) - known or "column" not in node:
             raise ConfigError(
-                f"data.source.labels.{task}={node!r} must be a column name, or {{column: ..., at_least: ...}}."
+                f"data.source.labels.{task}={node!r} must be a column name, or {{column: ...}} with at_least, equals "
+                "or transform."
             )
-        return cls(str(node["column"]), None if node.get("at_least") is None else float(node["at_least"]))
+        equals = node.get("equals")
+        if node.get("transform") not in (None, "log1p"):
+            raise ConfigError(f"data.source.labels.{task}.transform={node['transform']!r} must be log1p or null.")
+        return cls(
+            str(node["column"]),
+            None if node.get("at_least") is None else float(node["at_least"]),
+            None if equals is None else _texts(equals),
+            node.get("transform"),
+        )
+
+    def rule(self, task: Task) -> str:
+        """What a value must be, in words."""
+        if task.has_levels:
+            return f"one of {', '.join(task.levels)}"
+        if task.kind == "regression" or self.at_least is not None:
+            return "a finite number" + (" above -1" if self.transform else "")
+        return "a value" if self.equals is not None else "0 or 1 (or set at_least, or equals)"
+
+    def values(self, raw: pd.Series[Any], task: Task) -> tuple[NDArray[Any], NDArray[Any]]:
+        """The label of each row as a number, and which rows break the rule."""
+        if self.equals is not None and not task.has_levels:
+            return raw.isin(self.equals).to_numpy(np.float64), raw.isna().to_numpy(bool)
+        if task.has_levels:
+            number = {level: float(i) for i, level in enumerate(task.levels)}
+            found = raw.map(number)
+            rest = pd.to_numeric(raw.where(found.isna()), errors="coerce").map(lambda v: number.get(f"{v:g}"))
+            codes = found.fillna(rest).to_numpy(np.float64, na_value=np.nan)
+            return np.nan_to_num(codes), np.isnan(codes)
+        numbers = pd.to_numeric(raw.replace(TRUE_FALSE), errors="coerce").to_numpy(np.float64, na_value=np.nan)
+        if task.kind == "regression":
+            wrong = ~np.isfinite(numbers) | (numbers <= -1 if self.transform else False)
+            return (np.log1p(np.where(wrong, 0.0, numbers)) if self.transform else numbers), wrong
+        if self.at_least is not None:
+            return (numbers >= self.at_least).astype(np.float64), ~np.isfinite(numbers)
+        return numbers, ~np.isin(numbers, (0.0, 1.0))
 
 
 @dataclass(frozen=True)
@@ -44,41 +92,68 @@ class Roles:
     categorical: Sequence[str]
     numeric: Sequence[str]
     single: Mapping[str, str]
-    """Role -> column of the numbers that have a name of their own: position, time, price, grade."""
+    """Role -> column of the numbers that have a name of their own: position, time, price, grade, propensity."""
+    vectors: Mapping[str, str] = field(default_factory=dict)
+    where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Column -> the values of rows that belong to the log."""
+    fill: Mapping[str, str] = field(default_factory=dict)
+    after: Mapping[str, str] = field(default_factory=dict)
+    """Column -> the outcome after which it is written."""
+    one_row_requests: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a map that cannot make a log."""
-        if not self.query_text and not self.query:
-            raise ConfigError("data.source: name a query column (query) or a query text (query_text).")
-        if not self.item_text:
-            raise ConfigError("data.source.item_text is empty; name at least one text column, as {title: column}.")
-        inputs = {*self.query_text.values(), *self.item_text.values(), *self.categorical, *self.numeric}
+        if self.one_row_requests and self.request:
+            raise ConfigError("data.source: request and one_row_requests exclude one another; remove one.")
         for task, label in self.labels.items():
-            if label.column in inputs:
+            if label.column in self.inputs():
                 raise ConfigError(
                     f"data.source.labels.{task}: column {label.column!r} is also an input; a model that sees its label "
                     "learns nothing, remove one."
                 )
 
+    def inputs(self) -> set[str]:
+        """Columns that a model may see."""
+        texts = (*self.query_text.values(), *self.item_text.values())
+        return {*texts, *self.categorical, *self.numeric, *self.vectors.values()}
+
     def columns(self, *, labels: bool) -> list[str]:
         """Every column that is read, each once."""
         named = [self.request, self.user, self.query, self.item, *self.query_text.values(), *self.item_text.values()]
-        named += [*self.categorical, *self.numeric, *self.single.values()]
+        named += [*self.categorical, *self.numeric, *self.single.values(), *self.vectors.values()]
         if labels:
-            named += [label.column for label in self.labels.values()]
+            named += [*(label.column for label in self.labels.values()), *self.where]
         return list(dict.fromkeys(name for name in named if name is not None))
 
     def check(self, found: Sequence[str], tasks: TaskFunnel, *, labels: bool) -> None:
-        """Refuse tasks without a label column, and columns that the file does not have, all in one line."""
+        """Refuse tasks without a label column, columns that the file does not have, and inputs that are written after
+        an outcome that is to be predicted; all in one line.
+        """
         faults = []
         if labels:
             for task in tasks.names:
                 if task not in self.labels:
                     faults.append(f"task {task!r} has no label; add data.source.labels.{task}")
-        for column in self.columns(labels=labels):
+            for column, outcome in self.after.items():
+                if column in self.inputs() and outcome in tasks.names:
+                    faults.append(
+                        f"column {column!r} is written after {outcome!r} (data.source.after) and would tell it; remove "
+                        "the column or the task"
+                    )
+        for column in (*self.columns(labels=labels), *self.fill):
             if column not in found:
                 near = get_close_matches(column, list(found), 1)
                 hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(found)}"
                 faults.append(f"column {column!r} is missing; {hint}")
         if faults:
-            raise DataError("; ".join(faults))
+            raise DataError("; ".join(dict.fromkeys(faults)))
+
+
+def parse_where(node: Mapping[str, Any] | None) -> dict[str, tuple[str, ...]]:
+    """`{view: 1}`, `{country: [DE, AT]}`."""
+    return {str(column): _texts(values) for column, values in (node or {}).items()}
+
+
+def _texts(values: Any) -> tuple[str, ...]:
+    several = values if isinstance(values, Iterable) and not isinstance(values, str) else [values]
+    return tuple(str(value) for value in several)

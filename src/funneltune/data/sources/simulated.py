@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from funneltune.data.sources.reading import header
+from funneltune.data.sources.reading import TableFiles
 from funneltune.data.sources.table import Table
 from funneltune.data.write import StoreWriter
 from funneltune.errors import DataError
@@ -73,7 +73,7 @@ class Simulated:
         """A file with the marketplace's column names: `query` and `title`; `request`, `user`, `item` and further texts
         of items where it has them.
         """
-        found = header(path, "utf-8")
+        found = TableFiles(path).header()
         return Table(
             path,
             item="item" if "item" in found else "title",
@@ -97,5 +97,6 @@ class Simulated:
         writer.entities("queries", {k: v.tolist() for k, v in world.queries.items()})
         writer.entities("items", {k: v.tolist() for k, v in world.items.items()})
         writer.entities("users", {k: v.tolist() for k, v in world.users.items()})
+        writer.vectors("image", world.vectors)
         for chunk in simulate(world, Mixture(fitting=self.fitting, popular=self.popular), self.impressions):
             writer.impressions(chunk)
