@@ -10,7 +10,16 @@ os.environ.setdefault("WANDB_SILENT", "true")
 from jaxtyping import install_import_hook
 
 # Annotated shapes are checked while tests run, and only then, in the rooms where tensors flow.
-ROOMS = ("schema", "backbones.encoder", "backbones.layout", "backbones.interaction", "heads", "objectives", "tuning")
+ROOMS = (
+    "schema",
+    "backbones.encoder",
+    "backbones.layout",
+    "backbones.interaction",
+    "features",
+    "heads",
+    "objectives",
+    "tuning",
+)
 for room in ROOMS:
     install_import_hook(f"funneltune.{room}", "beartype.beartype")
 

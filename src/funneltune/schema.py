@@ -17,7 +17,7 @@ from torch import Tensor
 from funneltune.funnel import Task, TaskFunnel
 
 Space = Literal["conditional", "marginal"]
-Interaction = Literal["twin", "cross"]
+Interaction = Literal["twin", "cross", "none"]
 
 
 Moved = TypeVar("Moved", bound="_OnDevice")
@@ -55,12 +55,33 @@ class Texts(_OnDevice):
 
 
 @dataclass(frozen=True)
+class FeatureNeeds:
+    """What a batch must hold beside its texts, by the names of the log's columns."""
+
+    ids: tuple[str, ...] = ()
+    buckets: int = 1
+    """Ids are hashed into as many."""
+    numbers: tuple[str, ...] = ()
+    vectors: tuple[str, ...] = ()
+    history: int = 0
+    """Events of the shopper's past; 0: none."""
+    history_ids: bool = False
+    """Whether past items are told by their hashed ids, for want of texts."""
+
+    def __bool__(self) -> bool:
+        """Whether anything is needed."""
+        return bool(self.ids or self.numbers or self.vectors or self.history)
+
+
+@dataclass(frozen=True)
 class Batch(_OnDevice):
     """Whole requests, as tensors only. Impressions point into the unique texts by index."""
 
     texts: Texts
     text_of_row: Mapping[str, Int[Tensor, " rows"]]
-    """Index into `texts` per row: keys `query` and `item` where they are encoded apart (twin), `pair` (cross)."""
+    """Index into `texts` per row: keys `query` and `item` where they are encoded apart (twin), `pair` (cross), neither
+    where there are no texts.
+    """
     labels: Mapping[str, Float[Tensor, " rows"]]
     """Per task, by name: 0 or 1, the number of a level, or a value. Outside a task's space it says nothing."""
     observed: Mapping[str, Float[Tensor, " rows"]]
@@ -72,6 +93,15 @@ class Batch(_OnDevice):
     """Rows of the whole optimizer step: over all ranks and all accumulated batches. None: this batch is the step."""
     step_observed: Mapping[str, float] = field(default_factory=dict)
     """Observed rows per task of the whole optimizer step, likewise."""
+    ids: Int[Tensor, "rows ids"] | None = None
+    """Buckets of hashed ids, in the order of `FeatureNeeds.ids`."""
+    numbers: Float[Tensor, "rows numbers"] | None = None
+    vectors: Float[Tensor, "rows vector_width"] | None = None
+    """Fixed vectors of the row's item, side by side."""
+    history: Int[Tensor, "rows events"] | None = None
+    """Past items, the latest first, -1 behind the last: an index into `texts`, or buckets (`history_ids`)."""
+    candidate: Int[Tensor, " rows"] | None = None
+    """The bucket of the row's own item, with `history_ids`."""
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -151,14 +181,14 @@ def level_log_probabilities(logits: Float[Tensor, "rows outputs"], task: Task) -
     """Log p(level | edges) of an ordinal or multiclass task.
 
     Ordinal: p(level = k) = p(level > k - 1) - p(level > k) from cumulative logits that fall in k (proportional odds,
-    McCullagh 1980), the difference taken in log space. Multiclass: softmax.
+    McCullagh 1980), as s(a) - s(b) = s(a) s(-b) (1 - exp(b - a)), which is exact in both tails. Multiclass: softmax.
     """
     logits = logits.float()
     if task.kind == "multiclass":
         return F.log_softmax(logits, dim=-1)
-    above = F.logsigmoid(logits)
-    between = above[:, :-1] + log1mexp((above[:, 1:] - above[:, :-1]).clamp(max=0.0))
-    return torch.cat([F.logsigmoid(-logits[:, :1]), between, above[:, -1:]], dim=-1)
+    above, below = F.logsigmoid(logits), F.logsigmoid(-logits)
+    between = above[:, :-1] + below[:, 1:] + log1mexp((logits[:, 1:] - logits[:, :-1]).clamp(max=0.0))
+    return torch.cat([below[:, :1], between, above[:, -1:]], dim=-1)
 
 
 def predictions(output: HeadOutput, funnel: TaskFunnel) -> dict[str, Float[Tensor, " rows"]]:

@@ -31,7 +31,7 @@ def test_every_choice_composes_to_a_config_that_passes_every_check(group, choice
 def test_every_study_has_a_grid_with_its_baseline_in_it(study):
     cfg = compose_config([f"study={study}"])
     grid = Study.from_config(cfg.name, {str(key): cfg.study[key] for key in ("baseline", "metric")} | lists(cfg.study))
-    grid.check_baseline()
+    grid.check_baseline(list(cfg.baselines))
     for cell in grid.cells():
         alone = compose_config([f"study={study}", *cell.overrides])
         alone.study = None

@@ -55,6 +55,24 @@ def test_a_baseline_that_is_no_cell_names_the_nearest():
         study.check_baseline()
 
 
+def test_a_baseline_that_every_run_is_scored_beside_will_do():
+    Study("s", {"tuning": ("frozen",)}, baseline="bm25").check_baseline(["bm25"])
+    with pytest.raises(ConfigError, match="is no cell"):
+        Study("s", {"tuning": ("frozen",)}, baseline="bm25").check_baseline()
+
+
+def test_a_label_stands_for_several_overrides():
+    node = {"axes": {"input": {"ids": ["backbone=none", "tuning=frozen"], "both": []}}, "seeds": [3]}
+    study = Study.from_config("s", node)
+    assert study.cells() == [
+        Cell("input=ids", 3, ("backbone=none", "tuning=frozen", "seed=3")),
+        Cell("input=both", 3, ("seed=3",)),
+    ]
+    assert Study.from_config("s", study.to_json()) == study
+    with pytest.raises(ConfigError, match=r"study.axes.input.ids='backbone=none' must be a list of overrides"):
+        Study.from_config("s", {"axes": {"input": {"ids": "backbone=none"}}, "seeds": [0]})
+
+
 def test_comma_lists_of_the_command_line_replace_axes_and_seeds():
     node = {"axes": {"tuning": ["frozen"], "head": ["esmm"]}, "seeds": [0], "metric": "ctr/auc"}
     study = Study.from_config("s", node, {"tuning": ["full", "adalora"], "seed": ["3", "4"]})

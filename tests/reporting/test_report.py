@@ -7,11 +7,12 @@ import json
 import pytest
 from rich.console import Console
 
-from funneltune.errors import RunError
+from funneltune.errors import ConfigError, RunError
 from funneltune.funnel import TaskFunnel
-from funneltune.records import RunRecord
+from funneltune.records import RunRecord, read_records
 from funneltune.reporting import report
 from funneltune.reporting.columns import columns_of
+from funneltune.reporting.comparisons import compare
 
 
 def test_the_printed_table_names_cells_ceiling_and_verdicts(study):
@@ -59,3 +60,16 @@ def test_headings_spell_words_as_the_config_does_and_abbreviations_in_capitals()
         metrics={"test": {k: {"value": 0.5} for k in ("relevant/auc", "exact/auc")}},
     )
     assert [c.title for c in columns_of([record]) if c.group == "quality"] == ["relevant AUC", "exact AUC"]
+
+
+def test_every_cell_can_be_held_against_a_baseline_of_its_own_rows(study):
+    found = compare(read_records(study), baseline="popularity", metrics=["ctr/auc"])
+    assert {c.cell for c in found} == {"tuning=frozen", "tuning=full", "tuning=adalora"}
+    assert {c.baseline for c in found} == {"popularity"}
+    record = RunRecord.read(study / "cells/tuning=full/seed=0/record.json")
+    full = next(c for c in found if c.cell == "tuning=full")
+    assert full.seeds == 3
+    assert full.verdict == "better"
+    assert full.baseline_value == pytest.approx(record.baselines["popularity"]["ctr/auc"]["value"], abs=1e-4)
+    with pytest.raises(ConfigError, match="baseline=bm52 is no cell here"):
+        compare(read_records(study), baseline="bm52")

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from funneltune.backbones.none import NoInteraction
 from funneltune.schema import Batch, Interaction
 
 
@@ -40,6 +41,8 @@ class CrossInteraction(nn.Module):
         return text_vectors[batch.text_of_row["pair"]]
 
 
-def build_interaction(interaction: Interaction, text_width: int) -> TwinInteraction | CrossInteraction:
+def build_interaction(interaction: Interaction, text_width: int) -> TwinInteraction | CrossInteraction | NoInteraction:
     """The interaction by its config word."""
+    if interaction == "none":
+        return NoInteraction()
     return TwinInteraction(text_width) if interaction == "twin" else CrossInteraction(text_width)

@@ -39,12 +39,12 @@ def check_axes(cfg: DictConfig, overrides: Sequence[str], config_dir: Path | Non
     for key, values in study.axes.items():
         for value in values:
             try:
-                compose_config([*shared, f"{key}={value}"], config_dir)
+                compose_config([*shared, *study.overrides(key, value)], config_dir)
             except ConfigError as error:
                 faults[str(error)] = None
     if faults:
         raise ConfigError("; ".join(faults))
-    study.check_baseline()
+    study.check_baseline(list(cfg.baselines or []))
 
 
 def launch(

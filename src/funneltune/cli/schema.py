@@ -17,10 +17,12 @@ class StudyConfig:
     """The grid of a study: every combination of the axes, times the seeds."""
 
     axes: dict[str, Any] = field(default_factory=dict)
-    """Override key -> its values: `tuning: [frozen, adalora]`, `head.dropout: [0.0, 0.1]`."""
+    """Override key -> its values: `tuning: [frozen, adalora]`, `head.dropout: [0.0, 0.1]`; or a name of your own ->
+    label -> overrides: `input: {text: [features=none], ids: [backbone=none, tuning=frozen]}`.
+    """
     seeds: list[int] = field(default_factory=lambda: [0])
     baseline: str | None = None
-    """The cell that the others are compared with, by its name (`tuning=frozen`); null: no comparison."""
+    """The cell that the others are compared with, by its name (`tuning=frozen`), or one of `baselines`; null: none."""
     metric: str = "ctcvr/auc"
     """The metric that says which cell leads."""
     metrics: list[str] = field(default_factory=list)
@@ -39,6 +41,7 @@ class TrainConfig:
     baselines: list[str] = MISSING
     data: Any = MISSING
     backbone: Any = MISSING
+    features: Any = MISSING
     tuning: Any = MISSING
     head: Any = MISSING
     objective: Any = MISSING

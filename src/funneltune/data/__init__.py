@@ -1,9 +1,10 @@
 """Logs to batches: sources, the store, splits, sampling, collation."""
 
-from funneltune.data.baselines import bm25, popularity
+from funneltune.data.baselines import bm25, boosted_trees, popularity
 from funneltune.data.collate import Collator
 from funneltune.data.datamodule import LogDataModule
 from funneltune.data.describe import describe, validate
+from funneltune.data.features import FeatureColumns
 from funneltune.data.sampling import RequestPlan
 from funneltune.data.sources import Judged, Simulated, Source, Table
 from funneltune.data.splits import Split
@@ -12,6 +13,7 @@ from funneltune.data.write import prepare
 
 __all__ = [
     "Collator",
+    "FeatureColumns",
     "Judged",
     "LogDataModule",
     "LogStore",
@@ -21,6 +23,7 @@ __all__ = [
     "Split",
     "Table",
     "bm25",
+    "boosted_trees",
     "describe",
     "popularity",
     "prepare",

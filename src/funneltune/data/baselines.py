@@ -1,4 +1,4 @@
-"""Scores that need no training: BM25 between query and item text, and item popularity."""
+"""Scores to hold a run against: BM25 between query and item text, item popularity, boosted trees over the features."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import bm25s
 import numpy as np
 from numpy.typing import NDArray
 
+from funneltune.data.features import FeatureColumns
 from funneltune.data.store import LogStore
+from funneltune.errors import ConfigError
+from funneltune.funnel import TaskFunnel
 
 
 def bm25(store: LogStore, rows: NDArray[np.int64], texts: Mapping[str, str]) -> NDArray[np.float64]:
@@ -29,6 +32,60 @@ def bm25(store: LogStore, rows: NDArray[np.int64], texts: Mapping[str, str]) -> 
         if known:
             scores[group] = index.get_scores(known)[item[group]]
     return scores
+
+
+def boosted_trees(
+    columns: FeatureColumns, funnel: TaskFunnel, rows: Mapping[str, NDArray[np.int64]], seed: int = 0
+) -> dict[str, NDArray[np.float64]]:
+    """LightGBM (Ke et al. 2017) over ids as categories and numbers: p(task | edges) and p(task and edges) of each test
+    row, by their column stems.
+
+    One model per binary task on the training rows where it is observed, stopped early on the validation rows' log loss.
+
+    Args:
+        columns: What the trees read.
+        funnel: The tasks.
+        rows: Row numbers of `train`, `validation` and `test`.
+        seed: LightGBM's.
+
+    Raises:
+        ConfigError: if LightGBM is not installed, or there is nothing to read.
+    """
+    try:
+        import lightgbm
+    except ModuleNotFoundError:
+        raise ConfigError(
+            "baselines: trees needs a package that is not installed: pip install 'funneltune[trees]'."
+        ) from None
+    if not columns.needs:
+        raise ConfigError("baselines: trees reads data.features.ids and data.features.numbers; both are empty.")
+    labels = {name: columns.store.column(name) for name in funnel.names}
+    tables = {split: columns.raw(rows[split]) for split in rows}
+    found: dict[str, NDArray[np.float64]] = {}
+    for task in funnel.binary:
+        seen = {split: funnel.observed({k: v[rows[split]] for k, v in labels.items()}, task.name) for split in rows}
+        target = {split: labels[task.name][rows[split]][seen[split]] for split in rows}
+        if len(np.unique(target["train"])) < 2 or len(np.unique(target["validation"])) < 2:
+            found[task.conditional] = np.full(len(rows["test"]), float(target["train"].mean()))
+        else:
+            model = lightgbm.LGBMClassifier(
+                n_estimators=2000, learning_rate=0.03, num_leaves=31, random_state=seed, n_jobs=2, verbose=-1
+            )
+            model.fit(
+                tables["train"][seen["train"]],
+                target["train"],
+                eval_X=tables["validation"][seen["validation"]],
+                eval_y=target["validation"],
+                eval_metric="binary_logloss",
+                callbacks=[lightgbm.early_stopping(50, verbose=False)],
+            )
+            found[task.conditional] = np.asarray(model.predict_proba(tables["test"])[:, 1], dtype=np.float64)
+        joint = found[task.conditional]
+        for edge in funnel.way_to(task.name):
+            p = found[funnel[edge.name].conditional]
+            joint = joint * (p if edge.holds else 1.0 - p)
+        found[task.joint] = joint
+    return found
 
 
 def popularity(

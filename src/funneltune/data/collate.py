@@ -10,12 +10,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from funneltune.data.features import FeatureColumns
 from funneltune.data.sampling import Draw
 from funneltune.data.store import LogStore, TokenTable, ragged_arange
 from funneltune.errors import ConfigError
 from funneltune.schema import Batch, Interaction, Texts
 
 Integers = NDArray[np.int64]
+
+NO_TEXTS = Texts(*(torch.zeros(0, dtype=torch.long) for _ in range(3)))
 
 
 @dataclass(frozen=True)
@@ -42,9 +45,11 @@ class Collator:
         queries: Tokens of every query text.
         items: Tokens of every item text.
         specials: Tokens around texts.
-        interaction: `twin` puts the batch's unique queries and items into one list of texts; `cross` its unique pairs.
+        interaction: `twin` puts the batch's unique queries and items into one list of texts; `cross` its unique pairs;
+            `none` no text at all.
         max_tokens: Longest text (pair) with its special tokens; a pair gives up tokens of its longer text first.
         unique: False gives every row its own copies: the reference, and what per-example methods need.
+        features: What else a batch holds; None: texts only.
     """
 
     store: LogStore
@@ -54,9 +59,14 @@ class Collator:
     interaction: Interaction
     max_tokens: int
     unique: bool = True
+    features: FeatureColumns | None = None
 
     def __post_init__(self) -> None:
         """A pair needs room for its special tokens and one token of each text."""
+        if self.interaction != "twin" and self.features and self.features.needs.history and self.interaction != "none":
+            raise ConfigError(
+                "features.history reads items by themselves; set backbone.interaction=twin, or history=0."
+            )
         least = 5 if self.interaction == "cross" else 3
         if self.max_tokens < least:
             raise ConfigError(
@@ -70,14 +80,17 @@ class Collator:
     def rows(self, rows: Integers, draw: Draw | None = None) -> Batch:
         """Any rows of the log as a batch."""
         query, item = self.store.column("query")[rows], self.store.column("item")[rows]
+        past = self.features.history(rows) if self.features and self.features.needs.history else None
+        pointers: Mapping[str, Integers] = {}
+        texts = NO_TEXTS
         if self.interaction == "twin":
-            texts, pointers = self._twin(query, item)
-        else:
+            texts, pointers = self._twin(query, item, past)
+        elif self.interaction == "cross":
             texts, pointers = self._cross(query, item)
         labels = {name: self.store.column(name)[rows] for name in self.store.funnel.names}
         return Batch(
             texts=texts,
-            text_of_row={name: torch.from_numpy(index) for name, index in pointers.items()},
+            text_of_row={name: torch.from_numpy(index) for name, index in pointers.items() if name != "history"},
             labels={name: torch.from_numpy(values.astype(np.float32)) for name, values in labels.items()},
             observed={
                 name: torch.from_numpy(self.store.funnel.observed(labels, name).astype(np.float32))
@@ -87,7 +100,30 @@ class Collator:
             row=torch.from_numpy(rows),
             step_rows=draw.step_rows if draw else None,
             step_observed=draw.step_observed if draw else {},
+            **self._features(rows, item, past, pointers.get("history")),
         )
+
+    def _features(
+        self, rows: Integers, item: Integers, past: Integers | None, texts_of_past: Integers | None
+    ) -> dict[str, torch.Tensor]:
+        """The fields of a batch beside its texts, those that are needed."""
+        if self.features is None:
+            return {}
+        needs = self.features.needs
+        found: dict[str, NDArray[Any]] = {}
+        if needs.ids:
+            found["ids"] = self.features.ids(rows)
+        if needs.numbers:
+            found["numbers"] = self.features.numbers(rows)
+        if needs.vectors:
+            found["vectors"] = self.features.vectors(rows)
+        if past is not None and needs.history_ids:
+            found["history"] = self.features.history_buckets(past)
+            found["candidate"] = self.features.history_buckets(item.astype(np.int64))
+        elif past is not None and texts_of_past is not None:
+            found["history"] = np.full(past.shape, -1, dtype=np.int64)
+            found["history"][past >= 0] = texts_of_past
+        return {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in found.items()}
 
     def _distinct(self, keys: Integers) -> tuple[Integers, Integers]:
         if self.unique:
@@ -95,10 +131,13 @@ class Collator:
             return distinct, index.astype(np.int64)
         return keys, np.arange(len(keys))
 
-    def _twin(self, query: Integers, item: Integers) -> tuple[Texts, Mapping[str, Integers]]:
+    def _twin(self, query: Integers, item: Integers, past: Integers | None) -> tuple[Texts, Mapping[str, Integers]]:
+        """Unique queries, then unique items: the rows' own and those of their shoppers' past."""
         room = self.max_tokens - _present(self.specials.before) - _present(self.specials.after)
         queries, query_index = self._distinct(query)
-        items, item_index = self._distinct(item)
+        before = past[past >= 0] if past is not None else item[:0]
+        items, index = self._distinct(np.concatenate([item, before]))
+        item_index = index[: len(item)]
         starts = [table.offsets[which] for table, which in ((self.queries, queries), (self.items, items))]
         sizes = [
             np.minimum(table.offsets[which + 1] - table.offsets[which], room)
@@ -112,7 +151,10 @@ class Collator:
         )
         lengths = np.concatenate(sizes)
         flat, full = self._wrap([(ids, lengths)])
-        return _sorted(flat, full, full, {"query": query_index, "item": item_index + len(queries)})
+        pointers = {"query": query_index, "item": item_index + len(queries)}
+        if past is not None:
+            pointers["history"] = index[len(item) :] + len(queries)
+        return _sorted(flat, full, full, pointers)
 
     def _cross(self, query: Integers, item: Integers) -> tuple[Texts, Mapping[str, Integers]]:
         room = self.max_tokens - _present(self.specials.before) - 2 * _present(self.specials.after)

@@ -13,16 +13,18 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from funneltune.data.collate import Collator, Specials
+from funneltune.data.features import FeatureColumns, training_numbers
 from funneltune.data.sampling import Draw, RequestPlan, Requests, evaluation_draws
 from funneltune.data.sources import Source
 from funneltune.data.splits import Split
-from funneltune.data.store import LogStore
+from funneltune.data.store import LogStore, TokenTable
 from funneltune.data.write import prepare
 from funneltune.errors import ConfigError
 from funneltune.funnel import TaskFunnel
-from funneltune.schema import Batch, Interaction
+from funneltune.schema import Batch, FeatureNeeds, Interaction
 
 SIDES = ("query", "item")
+NO_TOKENS = TokenTable(np.zeros(0, np.int32), np.zeros(1, np.int64))
 
 
 class _Draws(Dataset[Draw]):
@@ -95,9 +97,10 @@ class LogDataModule(L.LightningDataModule):
         source: Where the log comes from.
         tasks: The labels to predict.
         split: How it is cut.
-        texts: Templates over the fields of queries and items: `{query: "{query}", item: "{title}"}`.
+        texts: Templates over the fields of queries and items: `{query: "{query}", item: "{title}"}`; None where the log
+            has no texts.
         tokenizer: The backbone's.
-        interaction: `twin` or `cross`.
+        interaction: `twin`, `cross`, or `none` (no text is read).
         rows_per_batch: Rows of a training batch over all ranks, made of whole requests.
         eval_rows_per_batch: Likewise for evaluation, per rank.
         max_tokens: Longest text with its special tokens.
@@ -108,6 +111,7 @@ class LogDataModule(L.LightningDataModule):
         cache_dir: Where log stores are kept.
         slices: Columns of the log, beside `item_cold`, that evaluations are cut by.
         train_share: Share of the training requests that is used (data-size studies); drawn by `seed`.
+        features: What batches hold beside texts.
     """
 
     def __init__(
@@ -116,7 +120,7 @@ class LogDataModule(L.LightningDataModule):
         source: Source,
         tasks: TaskFunnel,
         split: Split,
-        texts: Mapping[str, str],
+        texts: Mapping[str, str] | None,
         tokenizer: Any,
         interaction: Interaction,
         rows_per_batch: int = 128,
@@ -129,18 +133,25 @@ class LogDataModule(L.LightningDataModule):
         cache_dir: str | Path = "cache",
         slices: Sequence[str] = (),
         train_share: float = 1.0,
+        features: FeatureNeeds | None = None,
     ) -> None:
         super().__init__()
-        unknown = sorted(set(texts) ^ set(SIDES))
+        if not texts and interaction != "none":
+            raise ConfigError(
+                "data.texts=null: this log has no texts; set backbone=none tuning=frozen with features, or name texts."
+            )
+        unknown = sorted(set(texts) ^ set(SIDES)) if texts else []
         if unknown:
             raise ConfigError(f"data.texts needs exactly the keys query and item; {unknown[0]!r} is wrong or missing.")
         if not 0 < train_share <= 1:
             raise ConfigError(f"data.train_share={train_share} must lie in (0, 1].")
-        self.source, self.funnel, self.split, self.texts = source, tasks, split, dict(texts)
+        self.source, self.funnel, self.split = source, tasks, split
+        self.texts = dict(texts or {})
         self.tokenizer, self.interaction = tokenizer, interaction
         self.rows_per_batch, self.eval_rows_per_batch, self.max_tokens = rows_per_batch, eval_rows_per_batch, max_tokens
         self.seed, self.workers, self.accumulate, self.unique = seed, workers, accumulate, unique
         self.cache_dir, self.slices, self.train_share = Path(cache_dir), tuple(slices), train_share
+        self.features = features or FeatureNeeds()
         self._store: LogStore | None = None
         self._requests: dict[str, Requests] = {}
 
@@ -164,21 +175,7 @@ class LogDataModule(L.LightningDataModule):
                 : max(1, round(len(train) * self.train_share))
             ]
             self._requests["train"] = np.sort(kept)
-        tables = {
-            side: self._store.tokens(
-                "queries" if side == "query" else "items", template, self.tokenizer, self.max_tokens
-            )
-            for side, template in self.texts.items()
-        }
-        self._collator = Collator(
-            store=self._store,
-            queries=tables["query"],
-            items=tables["item"],
-            specials=Specials.of(self.tokenizer),
-            interaction=self.interaction,
-            max_tokens=self.max_tokens,
-            unique=self.unique,
-        )
+        self._collator = self._make_collator(self._store)
         lengths = np.diff(self._store.request_offsets)
         labels = {name: self._store.column(name) for name in self.funnel.names}
         self._lengths = lengths
@@ -186,6 +183,32 @@ class LogDataModule(L.LightningDataModule):
             name: np.add.reduceat(self.funnel.observed(labels, name).astype(np.int64), self._store.request_offsets[:-1])
             for name in self.funnel.names
         }
+
+    def _make_collator(self, store: LogStore) -> Collator:
+        reads = self.interaction != "none"
+        tables = {
+            side: store.tokens("queries" if side == "query" else "items", template, self.tokenizer, self.max_tokens)
+            for side, template in self.texts.items()
+            if reads
+        }
+        return Collator(
+            store=store,
+            queries=tables.get("query", NO_TOKENS),
+            items=tables.get("item", NO_TOKENS),
+            specials=Specials.of(self.tokenizer) if reads else Specials(None, None),
+            interaction=self.interaction,
+            max_tokens=self.max_tokens,
+            unique=self.unique,
+            features=FeatureColumns(store, self.features, self._may_be_remembered(store)) if self.features else None,
+        )
+
+    def _may_be_remembered(self, store: LogStore) -> NDArray[np.bool_]:
+        """Rows that may appear in histories: all where time cuts the log, else those of the training split alone."""
+        known = np.ones(store.n_rows, dtype=bool)
+        if self._requests and self.split.by != "time":
+            known[:] = False
+            known[store.rows_of(np.sort(self._requests["train"]))] = True
+        return known
 
     @property
     def store(self) -> LogStore:
@@ -211,6 +234,14 @@ class LogDataModule(L.LightningDataModule):
         rows = self.rows("train")
         labels = {name: self.store.column(name)[rows] for name in self.funnel.names}
         return np.asarray(labels[task][self.funnel.observed(labels, task)])
+
+    def training_numbers(self) -> Mapping[str, NDArray[np.float32]]:
+        """Each number that is a feature, on the training rows."""
+        return training_numbers(self.collator().features, self.rows("train"))
+
+    def vector_widths(self) -> dict[str, int]:
+        """Width of each fixed vector that is a feature."""
+        return {name: int(self.store.vectors(name).shape[1]) for name in self.features.vectors}
 
     def columns(self, split: str) -> dict[str, NDArray[Any]]:
         """What is known of a split's rows: identifiers, labels, oracle, grades, slices. In the order of `rows`."""
@@ -309,6 +340,7 @@ class LogDataModule(L.LightningDataModule):
             eval_rows_per_batch=self.eval_rows_per_batch,
             max_tokens=self.max_tokens,
             cache_dir=self.cache_dir,
+            features=self.features,
         )
         return other
 

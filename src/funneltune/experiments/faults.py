@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from funneltune.errors import ConfigError, FunnelError
 
-DATA_NODES = ("path", "source", "tasks", "split")
+DATA_NODES = ("path", "source", "tasks", "split", "features")
 """Keys of the data group beside the datamodule's arguments."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,7 +34,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Study:
-    """What is varied and what is compared. `axes` maps an override key to its values, as override texts."""
+    """What is varied and what is compared. `axes` maps an override key to its values, as override texts.
+
+    An axis may also be a name of its own whose values are labels, each for several overrides (`bundles`).
+    """
 
     name: str
     axes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -42,6 +45,8 @@ class Study:
     baseline: str | None = None
     metric: str = "ctcvr/auc"
     metrics: tuple[str, ...] = ()
+    bundles: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
+    """Axis -> label -> overrides: `input: {text: [features=none], ids: [backbone=none, tuning=frozen]}`."""
 
     def __post_init__(self) -> None:
         """Refuse a grid that cannot be run or compared. All faults together.
@@ -66,14 +71,14 @@ class Study:
         if faults:
             raise ConfigError("; ".join(faults) + ".")
 
-    def check_baseline(self) -> None:
-        """Refuse a baseline that is no cell.
+    def check_baseline(self, scorers: Sequence[str] = ()) -> None:
+        """Refuse a baseline that is no cell, nor one of the `scorers` that every run is scored beside.
 
         Raises:
             ConfigError: naming the nearest cell.
         """
         names = list(dict.fromkeys(cell.name for cell in self.cells()))
-        if self.baseline is None or self.baseline in names:
+        if self.baseline is None or self.baseline in (*names, *scorers):
             return
         near = [f", nearest: {name}" for name in difflib.get_close_matches(self.baseline, names, n=1)]
         listed = ", ".join(names[:LISTED]) + (", ..." if len(names) > LISTED else "")
@@ -86,7 +91,12 @@ class Study:
     def from_config(cls, name: str, node: Mapping[str, Any], swept: Mapping[str, Iterable[str]] | None = None) -> Study:
         """From the config's `study` node, and the command line's comma lists (`tuning=frozen,full`, `seed=0,1`)."""
         axes: dict[str, tuple[str, ...]] = {}
+        bundles: dict[str, dict[str, tuple[str, ...]]] = {}
         for key, values in (node.get("axes") or {}).items():
+            if isinstance(values, Mapping):
+                bundles[str(key)] = {str(label): _bundle(key, label, several) for label, several in values.items()}
+                axes[str(key)] = tuple(bundles[str(key)])
+                continue
             if not isinstance(values, (list, tuple)):
                 raise ConfigError(f"study.axes.{key}={values!r} is no list; write [{values}].")
             axes[str(key)] = tuple(override_text(value) for value in values)
@@ -106,6 +116,7 @@ class Study:
             baseline=node.get("baseline"),
             metric=str(node.get("metric")),
             metrics=tuple(node.get("metrics") or ()),
+            bundles=bundles,
         )
 
     def cells(self) -> list[Cell]:
@@ -114,19 +125,38 @@ class Study:
         for values in itertools.product(*self.axes.values()):
             chosen = tuple(f"{key}={value}" for key, value in zip(self.axes, values, strict=True))
             name = IN_A_FOLDER_NAME.sub("_", ",".join(chosen)) or "all"
-            found += [Cell(name, seed, (*chosen, f"seed={seed}")) for seed in self.seeds]
+            pairs = zip(self.axes, values, strict=True)
+            overrides = tuple(itertools.chain.from_iterable(self.overrides(key, value) for key, value in pairs))
+            found += [Cell(name, seed, (*overrides, f"seed={seed}")) for seed in self.seeds]
         return found
+
+    def overrides(self, axis: str, value: str) -> tuple[str, ...]:
+        """What an axis's value stands for."""
+        return self.bundles[axis][value] if axis in self.bundles else (f"{axis}={value}",)
 
     def to_json(self) -> dict[str, Any]:
         """For study.json."""
         return {
             "name": self.name,
-            "axes": {key: list(values) for key, values in self.axes.items()},
+            "axes": {
+                key: {label: list(several) for label, several in self.bundles[key].items()}
+                if key in self.bundles
+                else list(values)
+                for key, values in self.axes.items()
+            },
             "seeds": list(self.seeds),
             "baseline": self.baseline,
             "metric": self.metric,
             "metrics": list(self.metrics),
         }
+
+
+def _bundle(axis: str, label: str, overrides: Any) -> tuple[str, ...]:
+    if not isinstance(overrides, (list, tuple)) or not all("=" in str(one) for one in overrides):
+        raise ConfigError(
+            f"study.axes.{axis}.{label}={overrides!r} must be a list of overrides, [key=value, ...], or []."
+        )
+    return tuple(str(one) for one in overrides)
 
 
 def override_text(value: Any) -> str:

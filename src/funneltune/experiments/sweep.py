@@ -74,7 +74,7 @@ def sweep(
         RunError: if a finished cell was made from another config, or another process is at this study.
     """
     study, shared = plan(config, arguments)
-    study.check_baseline()
+    study.check_baseline(list(config.baselines or []))
     state = StudyState(task.folder)
     composed = [_compose(cell, shared, config, context, state) for cell in study.cells()]
     for cell, _, cfg in composed:

@@ -28,6 +28,7 @@ from funneltune.metrics.intervals import (
     seed_difference,
 )
 from funneltune.metrics.protocol import ceiling, evaluate, score_metrics
+from funneltune.metrics.spaces import Scorer
 from funneltune.metrics.statistics import compact, read_statistics, write_statistics
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "ClusterSums",
     "Comparison",
     "Interval",
+    "Scorer",
     "against_baselines",
     "auc",
     "auc_difference",

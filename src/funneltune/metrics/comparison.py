@@ -88,7 +88,8 @@ def paired_interval(
                 f"compare: metric {key!r} is not in the statistics; there are: {', '.join(metric_keys(statistics))}."
             )
     for a, b in zip(first, second, strict=False):
-        if "request" in a and "request" in b and not np.array_equal(a["request"], b["request"]):
+        shared = [unit for unit in ("request", "user") if unit in a and unit in b]  # a baseline's have neither
+        if any(not np.array_equal(a[unit], b[unit]) for unit in shared):
             raise DataError(
                 "compare: a pair was tested on different rows; test both on the same split of the same log."
             )

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from funneltune.errors import DataError
 from funneltune.funnel import Task, TaskFunnel
@@ -15,14 +14,18 @@ from funneltune.metrics import calibration, discrimination, levels, lists, regre
 from funneltune.metrics.classification import classification_report
 from funneltune.metrics.spaces import (
     Columns,
+    Scorer,
     Space,
     column,
     conditional,
+    has_lists,
     has_oracle,
     joint,
     observed_rows,
+    overall_score,
     probability,
     ranking_score,
+    score_of,
     spaces,
 )
 from funneltune.metrics.ties import Floats, checked_scores
@@ -47,7 +50,8 @@ def evaluate(
     Each conditional rate (`cvr`) is measured where it is observed, each joint one (`ctcvr`) on all rows; a task that is
     not binary where it is observed, by metrics of its own kind (`rating/qwk`, `spend/rmse`). Where the log
     has an oracle, `expected_auc` is measured on every row: `cvr_entire/expected_auc`. A value that is undefined is
-    None, and its protocol says why. With a `grade` column, `grade/ndcg@k` ranks by the expected number of events.
+    None, and its protocol says why. With a `grade` column, `grade/ndcg@k` ranks by the expected number of events. Where
+    every request is a single row there is nothing to rank, and no list metric.
 
     Args:
         columns: `request`, labels by task name, `p_*` per task; optional `user`, `grade`, `oracle_p_*`, slice columns.
@@ -62,19 +66,19 @@ def evaluate(
     """
     found: Metrics = {}
     every = spaces(columns, funnel)
-    request = column(columns, "request")
+    request, ranks = column(columns, "request"), has_lists(columns)
     for space in every:
         p = probability(columns, funnel, space)
         _separation(found, columns, funnel, space, p)
         _calibration(found, space, p[space.rows], bins)
         _classification(found, space, p[space.rows], threshold)
         _slices(found, columns, space, p, slices)
-        if space.joint:
+        if space.joint and ranks:
             _ranking(found, columns, funnel, space, lists.RankedLists(request, p), ks)
     for task in funnel.tasks:
         if not task.binary:
             (_levels if task.has_levels else _regression)(found, columns, funnel, task)
-    if "grade" in columns:
+    if "grade" in columns and ranks:
         ranked_by = " + ".join(f"p_{task.joint}" for task in funnel.binary) or f"expected {funnel.tasks[0].name}"
         _graded(found, columns, lists.RankedLists(request, ranking_score(columns, funnel)), ks, ranked_by)
     return found
@@ -98,20 +102,21 @@ def ceiling(
     return evaluate(truth, funnel, ks, threshold, slices, bins)
 
 
-def score_metrics(columns: Columns, funnel: TaskFunnel, score: ArrayLike, ks: Sequence[int] = (10,)) -> Metrics:
-    """The metrics that need no probability, of one score that ranks for every task: a baseline's row."""
-    s = checked_scores(score)
-    request = column(columns, "request")
-    if len(s) != len(request):
-        raise DataError(f"metrics: score has {len(s)} rows but the log has {len(request)}; score every row, in order.")
+def score_metrics(columns: Columns, funnel: TaskFunnel, score: Scorer, ks: Sequence[int] = (10,)) -> Metrics:
+    """The metrics that need no probability, of one score for every task or of one per rate: a baseline's row."""
+    request, ranks = column(columns, "request"), has_lists(columns)
     found: Metrics = {}
-    ranked = lists.RankedLists(request, s)
     for space in spaces(columns, funnel):
+        s = score_of(score, space)
+        if len(s) != len(request):
+            raise DataError(
+                f"metrics: score has {len(s)} rows but the log has {len(request)}; score every row, in order."
+            )
         _separation(found, columns, funnel, space, s)
-        if space.joint:
-            _ranking(found, columns, funnel, space, ranked, ks)
-    if "grade" in columns:
-        _graded(found, columns, ranked, ks, "score")
+        if space.joint and ranks:
+            _ranking(found, columns, funnel, space, lists.RankedLists(request, s), ks)
+    if "grade" in columns and ranks:
+        _graded(found, columns, lists.RankedLists(request, overall_score(score, funnel)), ks, "score")
     return found
 
 

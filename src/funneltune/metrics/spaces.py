@@ -12,11 +12,15 @@ from numpy.typing import NDArray
 
 from funneltune.errors import DataError
 from funneltune.funnel import Edge, Task, TaskFunnel
-from funneltune.metrics.ties import Floats, Indices, checked_labels, checked_probabilities
+from funneltune.metrics.ties import Floats, Indices, checked_labels, checked_probabilities, checked_scores
 
 Columns = Mapping[str, NDArray]
 """A split of a log: one array per column, all of the same rows."""
 Prefix = Literal["p_", "oracle_p_"]
+
+
+Scorer = Floats | Mapping[str, Floats]
+"""A baseline's score of each row: one for all rates, or one per rate by its column stem."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,29 @@ def joint(columns: Columns, funnel: TaskFunnel, task: Task, prefix: Prefix = "p_
 def probability(columns: Columns, funnel: TaskFunnel, space: Space, prefix: Prefix = "p_") -> Floats:
     """The probability that a space's label is about, on every row of the log."""
     return joint(columns, funnel, space.task, prefix) if space.joint else conditional(columns, space.task, prefix)
+
+
+def has_lists(columns: Columns) -> bool:
+    """Whether any request shows several items: else there is nothing to rank."""
+    request = column(columns, "request")
+    return len(np.unique(request)) < len(request)
+
+
+def clusters_of(columns: Columns) -> str:
+    """The column whose rows depend on one another: requests, or shoppers where each request is a single row."""
+    return "request" if has_lists(columns) or len(np.unique(columns.get("user", np.zeros(1)))) < 2 else "user"
+
+
+def score_of(scorer: Scorer, space: Space, name: str = "score") -> Floats:
+    """A baseline's score for one rate, checked; `name` is what a message calls it."""
+    return checked_scores(scorer[space.stem] if isinstance(scorer, Mapping) else scorer, name)
+
+
+def overall_score(scorer: Scorer, funnel: TaskFunnel) -> Floats:
+    """What a baseline ranks graded lists by: its score, or the sum of its joint probabilities."""
+    if isinstance(scorer, Mapping):
+        return np.asarray(sum(scorer[task.joint] for task in funnel.binary), dtype=np.float64)
+    return checked_scores(scorer)
 
 
 def has_oracle(columns: Columns, funnel: TaskFunnel, task: Task) -> bool:

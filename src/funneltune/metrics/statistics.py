@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from funneltune.errors import RunError
 from funneltune.funnel import Task, TaskFunnel
@@ -23,13 +23,18 @@ from funneltune.metrics.calibration import row_log_losses
 from funneltune.metrics.discrimination import placements
 from funneltune.metrics.spaces import (
     Columns,
+    Scorer,
     Space,
+    clusters_of,
     column,
+    has_lists,
     has_oracle,
     joint,
     observed_rows,
+    overall_score,
     probability,
     ranking_score,
+    score_of,
     spaces,
 )
 from funneltune.metrics.ties import Floats, Indices, checked_scores, dense_groups, sum_by
@@ -44,8 +49,8 @@ def compact(
     columns: Columns,
     funnel: TaskFunnel,
     ks: Sequence[int] = (10,),
-    scores: Mapping[str, ArrayLike] | None = None,
-    clusters: str = "request",
+    scores: Mapping[str, Scorer] | None = None,
+    clusters: str | None = None,
 ) -> Arrays:
     """Per-cluster statistics of the predictions, and of any baselines' `scores` on the same rows.
 
@@ -54,12 +59,13 @@ def compact(
         funnel: The tasks.
         ks: Depths of the list metrics.
         scores: One array of scores per baseline name, one score per row.
-        clusters: The column whose rows depend on one another. List metrics are per request, so they are left out
-            where clusters are something else.
+        clusters: The column whose rows depend on one another: requests, or users where each request is a single row.
+            List metrics are per request, so they are left out where clusters are something else.
 
     Raises:
         DataError: As `evaluate`.
     """
+    clusters = clusters or clusters_of(columns)
     index, n_clusters = dense_groups(column(columns, clusters))
     found: Arrays = {clusters: np.unique(column(columns, clusters))}
     for space in spaces(columns, funnel):
@@ -72,14 +78,13 @@ def compact(
     for task in funnel.tasks:
         if not task.binary:
             _row_means(found, columns, funnel, task, index, n_clusters)
-    if clusters == "request":
+    if clusters == "request" and has_lists(columns):
         _tops(found, "", columns, funnel, None, ks)
     for name, score in (scores or {}).items():
-        s = checked_scores(score, name)
         for space in spaces(columns, funnel):
-            _areas(found, f"{name}|", columns, funnel, space, s, index, n_clusters)
-        if clusters == "request":
-            _tops(found, f"{name}|", columns, funnel, s, ks)
+            _areas(found, f"{name}|", columns, funnel, space, score_of(score, space, name), index, n_clusters)
+        if clusters == "request" and has_lists(columns):
+            _tops(found, f"{name}|", columns, funnel, score, ks)
     return {key: values.astype(np.float32) if values.dtype == np.float64 else values for key, values in found.items()}
 
 
@@ -123,7 +128,7 @@ def _row_means(found: Arrays, columns: Columns, funnel: TaskFunnel, task: Task, 
 
 
 def _tops(
-    found: Arrays, who: str, columns: Columns, funnel: TaskFunnel, score: Floats | None, ks: Sequence[int]
+    found: Arrays, who: str, columns: Columns, funnel: TaskFunnel, score: Scorer | None, ks: Sequence[int]
 ) -> None:
     """Per-request list metrics; `score` ranks for every task, or each task's own joint probability where None."""
     request = column(columns, "request")
@@ -135,7 +140,9 @@ def _tops(
     for space in spaces(columns, funnel):
         if not space.joint:
             continue
-        ranked = lists.RankedLists(request, probability(columns, funnel, space) if score is None else score)
+        ranked = lists.RankedLists(
+            request, probability(columns, funnel, space) if score is None else score_of(score, space)
+        )
         put(f"{space.rate}/mrr", lists.reciprocal_rank(ranked, space.label))
         for k in ks:
             put(f"{space.rate}/ndcg@{k}", lists.ndcg(ranked, space.label, k))
@@ -143,7 +150,9 @@ def _tops(
                 p_true = joint(columns, funnel, space.task, "oracle_p_")
                 put(f"{space.rate}/expected_{space.task.name}s@{k}", lists.expected_count(ranked, p_true, k))
     if "grade" in columns:
-        ranked = lists.RankedLists(request, ranking_score(columns, funnel) if score is None else score)
+        ranked = lists.RankedLists(
+            request, ranking_score(columns, funnel) if score is None else overall_score(score, funnel)
+        )
         gain = lists.exponential_gain(column(columns, "grade"))
         flat = lists.indifferent(ranked, gain)
         for k in ks:

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
-from funneltune.backbones import Encoder
+from funneltune.backbones import Encoder, NoEncoder
 from funneltune.data import LogDataModule
 from funneltune.errors import RunError
+from funneltune.features import Features
 from funneltune.funnel import TaskFunnel
 from funneltune.metrics import evaluate
 from funneltune.modules.meter import PredictionMeter
@@ -29,7 +30,7 @@ Objective = Callable[[Batch, HeadOutput], LossTerms]
 
 
 class FunnelModule(L.LightningModule):
-    """Texts -> encoder -> interaction -> head -> objective, tuned by a `TuningMethod`.
+    """Texts -> encoder -> interaction (and features) -> head -> objective, tuned by a `TuningMethod`.
 
     The loss of an optimizer step is the same for any number of ranks and accumulated batches: each batch carries the
     step's denominators, its terms add up over ranks and micro-batches, and what Lightning divides by (ranks, through
@@ -42,9 +43,10 @@ class FunnelModule(L.LightningModule):
     def __init__(
         self,
         *,
-        encoder: Encoder,
+        encoder: Encoder | NoEncoder,
         interaction: nn.Module,
         head: nn.Module,
+        features: Features | None = None,
         objective: Objective,
         tuning: TuningMethod,
         funnel: TaskFunnel,
@@ -56,6 +58,7 @@ class FunnelModule(L.LightningModule):
         self.encoder = encoder
         self.interaction = interaction
         self.head = head
+        self.features = features
         self.objective = objective
         self.tuning = tuning
         self.funnel = funnel
@@ -83,7 +86,10 @@ class FunnelModule(L.LightningModule):
         """Logits per task and row. The encoder runs in the trainer's precision, what follows in the weights' own."""
         vectors = self.encoder(batch.texts)
         with torch.autocast(device_type=vectors.device.type, enabled=False):
-            pairs = self.interaction(batch, vectors.to(self.dtype))
+            vectors = vectors.to(self.dtype)
+            pairs = self.interaction(batch, vectors)
+            if self.features is not None:
+                pairs = torch.cat([pairs, self.features(batch, vectors)], dim=-1)
             output: HeadOutput = self.head(dict.fromkeys(self.funnel.names, pairs))
         return output
 
@@ -94,7 +100,9 @@ class FunnelModule(L.LightningModule):
         if not isinstance(self.trainer.strategy, ModelParallelStrategy):
             return
         assert self.device_mesh is not None
-        shard_model(self.encoder, (self.interaction, self.head), self.device_mesh)
+        assert isinstance(self.encoder, Encoder)
+        others = [part for part in (self.interaction, self.features, self.head) if part is not None]
+        shard_model(self.encoder, others, self.device_mesh)
 
     # --- training ----------------------------------------------------------------------------------------------
 
@@ -112,6 +120,8 @@ class FunnelModule(L.LightningModule):
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         if isinstance(data, LogDataModule):
             self.scales.fit({name: data.training_labels(name) for name in self.scales.tasks})
+            if self.features is not None:
+                self.features.fit(data.training_numbers())
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The step's loss as this batch sees it, plus the tuning method's penalty (once per step)."""
@@ -184,7 +194,8 @@ class FunnelModule(L.LightningModule):
 
         Vectors (biases, LayerNorm) take no weight decay, as in BERT.
         """
-        above = [p for part in (self.interaction, self.head) for p in part.parameters() if p.requires_grad]
+        parts = [part for part in (self.interaction, self.features, self.head) if part is not None]
+        above = [p for part in parts for p in part.parameters() if p.requires_grad]
         groups: list[dict[str, Any]] = [{"name": "head", "params": above}, *self.tuning.parameter_groups()]
         split = []
         for group in groups:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from numpy.typing import NDArray
 
 from funneltune.errors import ConfigError, DataError, RunError
-from funneltune.metrics import Comparison, judge, metric_keys, pair, read_statistics, seed_difference
-from funneltune.records import RecordFolder, StoredRun
+from funneltune.metrics import Comparison, judge, metric_keys, of_scorer, pair, read_statistics, seed_difference
+from funneltune.records import RecordFolder, StoredRun, number
 from funneltune.reporting.columns import columns_of
 
 NO_STATISTICS = "no statistics"
@@ -33,26 +33,36 @@ def compare(
 
     Args:
         study: Records with the study they belong to.
-        baseline: The cell to compare with; the study's own by default. Without any there is nothing to compare.
+        baseline: The cell to compare with, or a baseline that every run was scored beside (`trees`, `bm25`); the
+            study's own by default. Without any there is nothing to compare.
         metrics: Metric keys; the study's own by default, or else the quality columns of the table.
         alpha: Level of the family of pairs.
 
     Raises:
-        ConfigError: The baseline is no cell of the study.
+        ConfigError: The baseline is no cell of the study, and no run was scored beside it.
     """
     plan = _plan(study)
     name = baseline or plan.get("baseline")
-    if name is None or len(study.cells) < 2:
+    if name is None:
         return []
     cells = {cell: _by_seed(runs) for cell, runs in study.cells.items()}
-    if name not in cells:
+    scored = {scorer for runs in cells.values() for run in runs.values() for scorer in run.record.baselines}
+    if name not in cells and name not in scored:
         if baseline is None:
             return []  # the study's own baseline has not run yet
         raise ConfigError(f"baseline={baseline} is no cell here; cells: {', '.join(cells)}.")
     loaded = {run: _load(run) for runs in cells.values() for run in runs.values()}
     found: list[Comparison] = []
     for metric in _metrics(study, plan, metrics):
-        family = [_pair(cells[cell], cells[name], loaded, metric, cell, name) for cell in cells if cell != name]
+        family = []
+        for cell, runs in cells.items():
+            if cell != name:
+                other = (
+                    _Side.of_cell(cells[name], loaded, metric)
+                    if name in cells
+                    else _Side.of_scorer(runs, loaded, metric, name)
+                )
+                family.append(_pair(_Side.of_cell(runs, loaded, metric), other, metric, cell, name))
         found.extend(judge([comparison for comparison in family if comparison is not None], alpha))
     return found
 
@@ -95,36 +105,50 @@ def _load(run: StoredRun) -> Mapping[str, NDArray] | None:
         return None
 
 
-def _pair(
-    runs: Mapping[int, StoredRun],
-    others: Mapping[int, StoredRun],
-    loaded: Loaded,
-    metric: str,
-    cell: str,
-    baseline: str,
-) -> Comparison | None:
+@dataclass(frozen=True)
+class _Side:
+    """One side of a pair: its value and its statistics, seed by seed."""
+
+    values: Mapping[int, float]
+    statistics: Mapping[int, Mapping[str, NDArray] | None]
+
+    @classmethod
+    def of_cell(cls, runs: Mapping[int, StoredRun], loaded: Loaded, metric: str) -> _Side:
+        values = {seed: run.record.value(metric) for seed, run in runs.items()}
+        return cls(
+            {seed: value for seed, value in values.items() if value is not None},
+            {seed: loaded[run] for seed, run in runs.items()},
+        )
+
+    @classmethod
+    def of_scorer(cls, runs: Mapping[int, StoredRun], loaded: Loaded, metric: str, scorer: str) -> _Side:
+        """A baseline as it was scored on each run's own rows."""
+        values = {seed: number(run.record.baselines.get(scorer, {}).get(metric)) for seed, run in runs.items()}
+        found = {seed: loaded[run] for seed, run in runs.items()}
+        return cls(
+            {seed: value for seed, value in values.items() if value is not None},
+            {seed: None if held is None else of_scorer(held, scorer) for seed, held in found.items()},
+        )
+
+
+def _pair(one: _Side, other: _Side, metric: str, cell: str, baseline: str) -> Comparison | None:
     """One pair on one metric before its family is judged; None where no common seed has the metric."""
-    seeds = [
-        seed
-        for seed in sorted(set(runs) & set(others))
-        if runs[seed].record.value(metric) is not None and others[seed].record.value(metric) is not None
-    ]
+    seeds = sorted(set(one.values) & set(other.values))
     if not seeds:
         return None
-    first = [runs[seed].record.value(metric) or 0.0 for seed in seeds]
-    second = [others[seed].record.value(metric) or 0.0 for seed in seeds]
-    one, other = sum(first) / len(seeds), sum(second) / len(seeds)
+    first, second = ([side.values[seed] for seed in seeds] for side in (one, other))
+    mean, mean_other = sum(first) / len(seeds), sum(second) / len(seeds)
     plain = Comparison(
         metric=metric,
         baseline=baseline,
         cell=cell,
         verdict="no claim",
-        value=one,
-        baseline_value=other,
-        difference=one - other,
+        value=mean,
+        baseline_value=mean_other,
+        difference=mean - mean_other,
         seeds=len(seeds),
     )
-    left, right = ([loaded[side[seed]] for seed in seeds] for side in (runs, others))
+    left, right = ([side.statistics[seed] for seed in seeds] for side in (one, other))
     held = [statistics for statistics in (*left, *right) if statistics is not None]
     if len(held) < 2 * len(seeds):
         return replace(plain, note=NO_STATISTICS)

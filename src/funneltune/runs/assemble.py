@@ -14,12 +14,14 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import ModelParallelStrategy
 from omegaconf import DictConfig, OmegaConf
 
-from funneltune.backbones import Backbone, Encoder, build_interaction
+from funneltune.backbones import Backbone, Encoder, NoBackbone, build_interaction
 from funneltune.data import LogDataModule
 from funneltune.errors import ConfigError
+from funneltune.features import Features, feature_needs
 from funneltune.funnel import TaskFunnel
 from funneltune.modules import FunnelModule, module_class
 from funneltune.runs.precision import resolve_precision
+from funneltune.schema import FeatureNeeds
 
 DATA_ARGUMENTS = (
     "texts",
@@ -39,13 +41,15 @@ class Assembly:
     """What a run is made of."""
 
     cfg: DictConfig
-    backbone: Backbone
+    backbone: Backbone | NoBackbone
     data: LogDataModule
     module: FunnelModule
 
 
-def assemble_data(cfg: DictConfig, backbone: Backbone) -> LogDataModule:
-    """The datamodule that the config's data group describes, with the backbone's tokenizer and interaction."""
+def assemble_data(cfg: DictConfig, backbone: Backbone | NoBackbone) -> LogDataModule:
+    """The datamodule that the config's data group describes, with the backbone's tokenizer and interaction, and the
+    columns that the features need.
+    """
     data = cfg.data
     plain = OmegaConf.to_container(data, resolve=True)
     assert isinstance(plain, dict)
@@ -58,25 +62,49 @@ def assemble_data(cfg: DictConfig, backbone: Backbone) -> LogDataModule:
         interaction=backbone.interaction,
         seed=cfg.seed,
         accumulate=int(cfg.trainer.get("accumulate_grad_batches", 1)),
+        features=_needs(cfg, backbone),
         **arguments,
     )
+
+
+def _needs(cfg: DictConfig, backbone: Backbone | NoBackbone) -> FeatureNeeds:
+    found = _plain(cfg.get("features"))
+    return feature_needs(
+        texts=backbone.interaction != "none",
+        ids=found.get("ids") or (),
+        buckets=int(found.get("buckets", 1)),
+        numbers=found.get("numbers"),
+        vectors=found.get("vectors") or (),
+        history=int(found.get("history") or 0),
+    )
+
+
+def _plain(node: Any) -> dict[str, Any]:
+    found = OmegaConf.to_container(node, resolve=True) if node is not None else {}
+    assert isinstance(found, dict)
+    return {str(key): value for key, value in found.items()}
 
 
 def assemble(cfg: DictConfig, data: LogDataModule | None = None) -> Assembly:
     """Build data and module. Every part draws its initial weights from (seed, part), so that runs of one seed that
     differ in their tuning method start from the same head.
     """
-    backbone: Backbone = instantiate(cfg.backbone)
+    backbone: Backbone | NoBackbone = instantiate(cfg.backbone)
     data = data or assemble_data(cfg, backbone)
     funnel = data.funnel
     torch.manual_seed(cfg.seed)
     encoder = backbone.encoder()
-    _check_fit(encoder, data)
+    if isinstance(encoder, Encoder):
+        _check_fit(encoder, data)
     interaction = build_interaction(backbone.interaction, encoder.width)
     torch.manual_seed(cfg.seed + 1)
-    head = instantiate(cfg.head)(width=interaction.width, funnel=funnel)
+    features = _features(cfg, data, encoder.width)
+    torch.manual_seed(cfg.seed + 1)
+    head = instantiate(cfg.head)(width=interaction.width + (features.width if features else 0), funnel=funnel)
     torch.manual_seed(cfg.seed + 2)
     tuning = instantiate(cfg.tuning)
+    if isinstance(backbone, NoBackbone) and tuning.name != "frozen":
+        raise ConfigError(f"tuning={tuning.name} has nothing to tune with backbone=none; set tuning=frozen.")
     if cfg.trainer.get("strategy") == "fsdp2" and not tuning.shardable:
         raise ConfigError(
             f"trainer.strategy=fsdp2 shards gradients, and tuning={tuning.name} needs them whole; use trainer=ddp."
@@ -86,6 +114,7 @@ def assemble(cfg: DictConfig, data: LogDataModule | None = None) -> Assembly:
         encoder=encoder,
         interaction=interaction,
         head=head,
+        features=features,
         objective=instantiate(cfg.objective)(funnel=funnel),
         tuning=tuning,
         funnel=funnel,
@@ -94,6 +123,21 @@ def assemble(cfg: DictConfig, data: LogDataModule | None = None) -> Assembly:
         evaluation=OmegaConf.to_container(cfg.metrics, resolve=True),  # type: ignore[arg-type]
     )
     return Assembly(cfg, backbone, data, module)
+
+
+def _features(cfg: DictConfig, data: LogDataModule, text_width: int) -> Features | None:
+    """The config's features; None where it names none, so that a run without them is what it was before they existed.
+
+    Raises:
+        ConfigError: if there is neither text nor feature to learn from.
+    """
+    if not data.features:
+        if not text_width:
+            raise ConfigError("backbone=none and features=none leave nothing to learn from; choose one of them.")
+        return None
+    torch.manual_seed(cfg.seed + 3)
+    built: Features = instantiate(cfg.features)(text_width=text_width, vector_widths=data.vector_widths())
+    return built
 
 
 def _check_fit(encoder: Encoder, data: LogDataModule) -> None:
@@ -145,7 +189,7 @@ def _strategy(arguments: Mapping[Any, Any]) -> Any:
 
 
 def parameter_counts(module: FunnelModule) -> tuple[int, int]:
-    """(all, trainable) parameters of encoder, interaction and head."""
-    parts = (module.encoder, module.interaction, module.head)
-    parameters = [p for part in parts for p in part.parameters()]
+    """(all, trainable) parameters of encoder, interaction, features and head."""
+    parts = (module.encoder, module.interaction, module.features, module.head)
+    parameters = [p for part in parts if part is not None for p in part.parameters()]
     return sum(p.numel() for p in parameters), sum(p.numel() for p in parameters if p.requires_grad)

@@ -1,4 +1,4 @@
-"""What costs no training, scored on the same test rows: BM25, the bare backbone's cosine, item popularity."""
+"""What a run is held against on the same test rows: BM25, the bare backbone's cosine, popularity, boosted trees."""
 
 from __future__ import annotations
 
@@ -9,28 +9,54 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from funneltune.data import bm25, popularity
+from funneltune.backbones import Backbone, NoBackbone
+from funneltune.data import FeatureColumns, bm25, boosted_trees, popularity
+from funneltune.errors import ConfigError
+from funneltune.metrics import Scorer
 from funneltune.runs.assemble import Assembly
+from funneltune.schema import FeatureNeeds
 
-Scores = dict[str, NDArray[np.float64]]
+Scores = dict[str, Scorer]
 
 _COSINES: dict[str, NDArray[np.float64]] = {}
 """The last cosine scores of this process: the cells of a study ask for the same ones, one after the other."""
 
 
 def score_baselines(names: Sequence[str], assembly: Assembly) -> Scores:
-    """A score per test row, in store order, for each baseline named."""
+    """A score per test row, in store order, for each baseline named.
+
+    Raises:
+        ConfigError: if one needs what the log or the run does not have.
+    """
     data = assembly.data
+    for name in names:
+        if name in ("bm25", "cosine") and not data.texts:
+            raise ConfigError(f"baselines: {name} reads texts, and data.texts is null; leave it out.")
+        if name == "cosine" and isinstance(assembly.backbone, NoBackbone):
+            raise ConfigError("baselines: cosine needs a backbone, and backbone=none; leave it out.")
+        if name == "popularity" and not data.funnel.binary:
+            raise ConfigError("baselines: popularity needs a binary task, and data.tasks has none; leave it out.")
     rows = np.sort(data.rows("test"))
     scores: Scores = {}
     for name in names:
         if name == "bm25":
             scores[name] = bm25(data.store, rows, data.texts)
         elif name == "popularity":
-            scores[name] = popularity(data.store, data.rows("train"), rows, data.funnel.names[0])
+            scores[name] = popularity(data.store, data.rows("train"), rows, data.funnel.binary[0].name)
+        elif name == "trees":
+            scores[name] = _trees(assembly, rows)
         else:
             scores[name] = cosine(assembly, rows)
     return scores
+
+
+def _trees(assembly: Assembly, rows: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+    """Boosted trees over the columns that the data config lists as features, whichever of them the run uses."""
+    data, offered = assembly.data, assembly.cfg.data.get("features") or {}
+    needs = FeatureNeeds(ids=tuple(offered.get("ids") or ()), numbers=tuple(offered.get("numbers") or {}))
+    columns = FeatureColumns(data.store, needs, np.zeros(0, dtype=bool))
+    split = {"train": data.rows("train"), "validation": data.rows("validation"), "test": rows}
+    return boosted_trees(columns, data.funnel, split, seed=data.seed)
 
 
 def cosine(assembly: Assembly, rows: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -46,6 +72,7 @@ def cosine(assembly: Assembly, rows: NDArray[np.int64]) -> NDArray[np.float64]:
 
 @torch.inference_mode()
 def _cosine(assembly: Assembly, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    assert isinstance(assembly.backbone, Backbone)
     encoder = assembly.backbone.encoder(pooling="mean").eval()
     scores = np.zeros(len(rows))
     for start, batch in assembly.data.batches(rows, interaction="twin"):

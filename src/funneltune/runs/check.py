@@ -12,7 +12,7 @@ from funneltune.runs.identity import as_plain
 
 ALLOWED_TARGETS = ("funneltune.", "torch.optim.", "lightning.pytorch.callbacks.", "lightning.pytorch.loggers.")
 ALLOWED_EXACTLY = ("lightning.Trainer", "lightning.pytorch.Trainer")
-BASELINES = ("bm25", "cosine", "popularity")
+BASELINES = ("bm25", "cosine", "popularity", "trees")
 
 
 def check_config(cfg: DictConfig) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from funneltune.callbacks import BestCheckpoint, Efficiency, log_record, tracking
 from funneltune.errors import RunError
-from funneltune.metrics import against_baselines, ceiling, compact, metric_keys, score_metrics, write_statistics
+from funneltune.metrics import Scorer, against_baselines, ceiling, compact, metric_keys, score_metrics, write_statistics
 from funneltune.records import RECORD_NAME, STATISTICS_NAME, RunRecord
 from funneltune.runs.assemble import Assembly, assemble, make_trainer, parameter_counts
 from funneltune.runs.baselines import score_baselines
@@ -136,7 +137,16 @@ def _fit_and_measure(assembly: Assembly, run_dir: Path, record: RunRecord, logge
     record.comparisons = [c.to_json() for c in against_baselines(statistics, record.name, compared)]
     efficiency = next((c.summary() for c in callbacks if isinstance(c, Efficiency)), {})
     record.cost = efficiency | {"wall_seconds": time.perf_counter() - begun, "saved_bytes": saved}
-    write_predictions(run_dir / "predictions.parquet", columns | {f"score_{k}": v for k, v in scores.items()})
+    write_predictions(run_dir / "predictions.parquet", columns | _score_columns(scores))
+
+
+def _score_columns(scores: Mapping[str, Scorer]) -> dict[str, Any]:
+    """`score_bm25`, and `score_trees_click` where a baseline scores each rate."""
+    found: dict[str, Any] = {}
+    for name, score in scores.items():
+        parts = {f"_{stem}": s for stem, s in score.items()} if isinstance(score, Mapping) else {"": score}
+        found |= {f"score_{name}{suffix}": values for suffix, values in parts.items()}
+    return found
 
 
 def wanted_callbacks(cfg: DictConfig) -> list[L.Callback]:

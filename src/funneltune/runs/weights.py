@@ -19,7 +19,8 @@ TENSORS, MANIFEST = "trained.safetensors", "manifest.json"
 
 
 def _above(module: FunnelModule) -> dict[str, nn.Module]:
-    return {"head": module.head, "interaction": module.interaction, "scales": module.scales}
+    parts = {"head": module.head, "interaction": module.interaction, "scales": module.scales}
+    return parts | ({"features": module.features} if module.features is not None else {})
 
 
 def save_weights(module: FunnelModule, folder: Path, *, write: bool = True) -> int:

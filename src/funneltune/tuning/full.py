@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch import nn
 from transformers import PreTrainedModel
 
 from funneltune.errors import TuningError
@@ -66,7 +67,7 @@ class Frozen(WeightTuning):
     def __init__(self) -> None:
         super().__init__(learning_rate=1.0)  # of no weight at all
 
-    def apply(self, backbone: PreTrainedModel) -> None:
+    def apply(self, backbone: nn.Module) -> None:
         """Nothing is trained."""
         self._backbone = backbone.requires_grad_(False)
 

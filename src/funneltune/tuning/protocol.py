@@ -187,14 +187,14 @@ class WeightTuning:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Nothing to restore."""
 
-    def export(self, backbone: PreTrainedModel) -> dict[str, Tensor]:
+    def export(self, backbone: nn.Module) -> dict[str, Tensor]:
         """The trained parameters."""
         return {name: p.detach() for name, p in backbone.named_parameters() if p.requires_grad}
 
     def export_peft(self, folder: Path) -> None:
         """None: these weights have no such form."""
 
-    def restore(self, backbone: PreTrainedModel, tensors: Mapping[str, Tensor]) -> None:
+    def restore(self, backbone: nn.Module, tensors: Mapping[str, Tensor]) -> None:
         """Copy exported parameters back.
 
         Raises:

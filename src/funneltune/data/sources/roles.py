@@ -82,7 +82,7 @@ class Label:
 class Roles:
     """The column map of a table source, checked against itself."""
 
-    item: str
+    item: str | None
     request: str | None
     user: str | None
     query: str | None

@@ -30,7 +30,7 @@ class Table:
 
     Args:
         path: File, shards, Hugging Face folder or `hub:OWNER/NAME`; see `TableFiles`.
-        item: Column of the item's identifier.
+        item: Column of the item's identifier; None: rows are about no item.
         item_text: Field -> column of the item's texts; templates (`data.texts.item`) name the fields.
         query_text: Field -> column of the query's texts.
         query: Column of the query's identifier; None: the query texts are their own identifier.
@@ -58,7 +58,7 @@ class Table:
         self,
         path: str | Path,
         *,
-        item: str,
+        item: str | None = None,
         item_text: Mapping[str, str] | None = None,
         query_text: Mapping[str, str] | None = None,
         query: str | None = None,
@@ -195,7 +195,8 @@ class Table:
             if getattr(roles, role) is not None:
                 self._no_missing(frame, getattr(roles, role), role, seen)
         query, _ = self._encode("query", self._query_key(frame), frame, roles.query_text, seen)
-        item, fresh = self._encode("item", frame[roles.item], frame, roles.item_text, seen)
+        item_key = frame[roles.item] if roles.item is not None else _nothing(frame)
+        item, fresh = self._encode("item", item_key, frame, roles.item_text, seen)
         for name, column in roles.vectors.items():
             seen.vectors.setdefault(name, []).extend(frame[column].fillna("").iloc[fresh].tolist())
         user = np.zeros(len(frame), dtype=np.int64)
@@ -233,7 +234,7 @@ class Table:
             return frame[self.roles.query]
         texts = [frame[column].fillna("") for column in self.roles.query_text.values()]
         if not texts:
-            return pd.Series([""] * len(frame), index=frame.index, dtype=object)
+            return _nothing(frame)
         key = texts[0]
         for text in texts[1:]:
             key = key + SEPARATOR + text
@@ -315,3 +316,8 @@ class Table:
         writer.notes["categories"] = {name: codes.keys for name, codes in seen.categories.items()}
         writer.notes["numeric"] = list(self.roles.numeric)
         writer.impressions(columns)
+
+
+def _nothing(frame: pd.DataFrame) -> pd.Series[Any]:
+    """The key of what a log does not tell apart."""
+    return pd.Series([""] * len(frame), index=frame.index, dtype=object)

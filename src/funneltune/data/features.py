@@ -1,0 +1,188 @@
+"""What a log knows beside its texts, row by row: ids, numbers, fixed vectors, and what the shopper clicked before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from funneltune.data.store import LogStore, ragged_arange
+from funneltune.errors import ConfigError
+from funneltune.schema import FeatureNeeds
+
+Integers = NDArray[np.int64]
+ENTITIES = {"query": "queries", "item": "items", "user": "users"}
+
+
+@dataclass(frozen=True)
+class FeatureColumns:
+    """The columns that a `FeatureNeeds` asks for, of any rows of a log.
+
+    A feature is named by its column in the log (`colour`, `position`), by an entity (`user`, `item`, `query`: its
+    identifier), or by an entity's column (`item.brand`). Ids are hashed by their text, so that another file of the same
+    shop finds the same buckets.
+
+    Args:
+        store: The log.
+        needs: What is asked for.
+        known: Which rows may appear in a history (a boolean per row of the log).
+    """
+
+    store: LogStore
+    needs: FeatureNeeds
+    known: NDArray[np.bool_]
+    _buckets: dict[str, tuple[Integers, Integers | None]] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        """Look every name up once, so that a wrong one is told before training."""
+        for name in self.needs.ids:
+            self._buckets[name] = self._hashed(name)
+        for name in self.needs.numbers:
+            self._number(name)
+        _ = self._vectors
+        if self.needs.history:
+            _ = self._histories
+            if self.needs.history_ids:
+                self._buckets["item"] = self._hashed("item")
+
+    def ids(self, rows: Integers) -> Integers:
+        """(rows, ids): buckets."""
+        return np.stack([self._of_rows(self._buckets[name], name, rows) for name in self.needs.ids], axis=1)
+
+    def numbers(self, rows: Integers) -> NDArray[np.float32]:
+        """(rows, numbers)."""
+        found = [self._number(name, rows) for name in self.needs.numbers]
+        return np.stack(found, axis=1).astype(np.float32)
+
+    def vectors(self, rows: Integers) -> NDArray[np.float32]:
+        """(rows, width): the fixed vectors of each row's item, side by side."""
+        item = self.store.column("item")[rows]
+        return np.concatenate([table[item] for table in self._vectors], axis=1)
+
+    def history(self, rows: Integers) -> Integers:
+        """(rows, events): item numbers, the latest first, -1 behind the last."""
+        found: Integers = self._histories[self.store.column("request")[rows]]
+        return found
+
+    def history_buckets(self, items: Integers) -> Integers:
+        """Buckets of item numbers; -1 stays -1."""
+        return np.where(items < 0, -1, self._buckets["item"][0][np.maximum(items, 0)])
+
+    def raw(self, rows: Integers) -> pd.DataFrame:
+        """Ids as categories and numbers as they are: what a tree reads."""
+        columns: dict[str, Any] = {}
+        for name in self.needs.ids:
+            values, code = self._coded(name)
+            columns[name] = pd.Categorical(values[code[rows]], categories=list(values))
+        for name in self.needs.numbers:
+            columns[name] = self._number(name, rows)
+        return pd.DataFrame(columns)
+
+    # --- where a name leads ------------------------------------------------------------------------------------
+
+    def _coded(self, name: str) -> tuple[NDArray[Any], Integers]:
+        """The sorted distinct values of an id, as text, and each row's number among them."""
+        side, _, column = name.partition(".")
+        store = self.store
+        if side in ENTITIES:
+            of_entity = self._entity(name, side, column or "key").astype(str)
+            values, code = np.unique(of_entity, return_inverse=True)
+            return values, code[store.column(side)]
+        if not store.has(name):
+            raise ConfigError(self._unknown("ids", name))
+        codes = store.column(name)
+        words = store.manifest["notes"].get("categories", {}).get(name)
+        spelt = np.asarray(words, dtype=object)[codes].astype(str) if words is not None else codes.astype(str)
+        values, code = np.unique(spelt, return_inverse=True)
+        return values, code
+
+    def _hashed(self, name: str) -> tuple[Integers, Integers | None]:
+        """Buckets by number, and the number of each row where it is not an entity's own."""
+        side, _, column = name.partition(".")
+        if side in ENTITIES:
+            return self._hash(name, self._entity(name, side, column or "key").astype(str)), None
+        values, code = self._coded(name)
+        return self._hash(name, values), code
+
+    def _of_rows(self, hashed: tuple[Integers, Integers | None], name: str, rows: Integers) -> Integers:
+        buckets, code = hashed
+        return buckets[self.store.column(name.partition(".")[0])[rows] if code is None else code[rows]]
+
+    def _hash(self, name: str, values: NDArray[Any]) -> Integers:
+        salted = np.array([f"{name}\x1f{value}" for value in values], dtype=object)
+        return (pd.util.hash_array(salted, categorize=False) % np.uint64(self.needs.buckets)).astype(np.int64)
+
+    def _number(self, name: str, rows: Integers | None = None) -> NDArray[np.floating]:
+        side, _, column = name.partition(".")
+        if column and side in ENTITIES:
+            values = pd.to_numeric(pd.Series(self._entity(name, side, column)), errors="coerce").to_numpy(np.float64)
+            if not np.isfinite(values).all():
+                raise ConfigError(f"features.numbers: {name!r} is not a number everywhere; use it as an id.")
+            return values[self.store.column(side)[rows]] if rows is not None else values
+        if not self.store.has(name):
+            raise ConfigError(self._unknown("numbers", name))
+        found = self.store.column(name)
+        return found if rows is None else found[rows]
+
+    def _entity(self, name: str, side: str, column: str) -> NDArray[Any]:
+        table = self.store.table(ENTITIES[side])
+        if column not in table.column_names:
+            raise ConfigError(self._unknown("ids or numbers", name))
+        return np.asarray(table.column(column).to_pylist(), dtype=object)
+
+    def _unknown(self, kind: str, name: str) -> str:
+        there = [c for c in self.store.table("impressions").column_names if not c.startswith("oracle_")]
+        there = [c for c in there if c not in (*self.store.funnel.names, "request")]
+        there += [f"{side}.{c}" for side, table in ENTITIES.items() for c in self.store.table(table).column_names]
+        near = get_close_matches(name, there, 1)
+        return f"features.{kind}: the log has no {name!r}; " + (
+            f"did you mean {near[0]!r}?" if near else f"there are {', '.join(there)}."
+        )
+
+    @cached_property
+    def _vectors(self) -> list[NDArray[np.float32]]:
+        return [self.store.vectors(name) for name in self.needs.vectors]
+
+    @cached_property
+    def _histories(self) -> Integers:
+        """(requests, events): items with the first task's label, of the same user, strictly before each request."""
+        store, most = self.store, self.needs.history
+        if not store.has("time"):
+            raise ConfigError(
+                "features.history needs the time of each request; map data.source.time, or set history=0."
+            )
+        first = store.funnel.tasks[0].name
+        rows = np.flatnonzero((store.column(first) == 1) & self.known)
+        user, time = store.column("user"), store.column("time")
+        rows = rows[np.lexsort((time[rows], user[rows]))]
+        starts = store.request_offsets[:-1]
+        of_user, at = user[starts].astype(np.int64), time[starts]
+        begin = np.searchsorted(user[rows], of_user)
+        # Events and requests sorted together by (user, time); at equal times requests come first, so that nothing of
+        # the same moment counts as the past. The events before a request are then a running count.
+        kind = np.r_[np.ones(len(rows), np.int8), np.zeros(len(at), np.int8)]
+        rank = np.lexsort((kind, np.r_[time[rows], at], np.r_[user[rows], of_user]))
+        before = np.cumsum(kind[rank] == 1)
+        end = np.empty(len(at), dtype=np.int64)
+        requests = rank[kind[rank] == 0] - len(rows)
+        end[requests] = before[kind[rank] == 0]
+        count = np.minimum(end - begin, most)
+        found = np.full((len(at), most), -1, dtype=np.int64)
+        place = ragged_arange(np.zeros(len(count), np.int64), count)
+        latest = np.repeat(end, count) - 1 - place
+        found[np.repeat(np.arange(len(at)), count), place] = store.column("item")[rows[latest]]
+        return found
+
+
+def training_numbers(columns: FeatureColumns | None, rows: Integers) -> Mapping[str, NDArray[np.float32]]:
+    """Each number on the training rows: scales and quantiles are fitted to these alone."""
+    if columns is None or not columns.needs.numbers:
+        return {}
+    values = columns.numbers(rows)
+    return {name: values[:, index] for index, name in enumerate(columns.needs.numbers)}
