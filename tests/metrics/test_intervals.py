@@ -239,3 +239,10 @@ def test_a_true_difference_of_the_detectable_size_is_found_in_four_of_five_studi
     # the t statistic of an estimate with that mean and standard error 1
     t = (rng.normal(size, 1, 20_000)) / np.sqrt(rng.chisquare(df, 20_000) / df)
     assert (np.abs(t) > stats.t.ppf(0.975, df)).mean() == pytest.approx(0.8, abs=0.015)
+
+
+def test_a_mean_over_no_request_has_no_interval_and_no_error():
+    empty = ClusterSums(np.zeros(5), np.zeros(5))
+    found = mean_difference([empty], [empty])
+    assert np.isnan([found.estimate, found.low, found.high, found.p_value]).all()
+    assert found.clusters == 0

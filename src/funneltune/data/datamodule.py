@@ -112,6 +112,7 @@ class LogDataModule(L.LightningDataModule):
         slices: Columns of the log, beside `item_cold`, that evaluations are cut by.
         train_share: Share of the training requests that is used (data-size studies); drawn by `seed`.
         features: What batches hold beside texts.
+        max_unknown: Largest share of the log's tokens that the tokenizer may not know.
     """
 
     def __init__(
@@ -134,6 +135,7 @@ class LogDataModule(L.LightningDataModule):
         slices: Sequence[str] = (),
         train_share: float = 1.0,
         features: FeatureNeeds | None = None,
+        max_unknown: float = 0.2,
     ) -> None:
         super().__init__()
         if not texts and interaction != "none":
@@ -151,7 +153,7 @@ class LogDataModule(L.LightningDataModule):
         self.rows_per_batch, self.eval_rows_per_batch, self.max_tokens = rows_per_batch, eval_rows_per_batch, max_tokens
         self.seed, self.workers, self.accumulate, self.unique = seed, workers, accumulate, unique
         self.cache_dir, self.slices, self.train_share = Path(cache_dir), tuple(slices), train_share
-        self.features = features or FeatureNeeds()
+        self.features, self.max_unknown = features or FeatureNeeds(), max_unknown
         self._store: LogStore | None = None
         self._requests: dict[str, Requests] = {}
 
@@ -191,6 +193,7 @@ class LogDataModule(L.LightningDataModule):
             for side, template in self.texts.items()
             if reads
         }
+        self._check_language(tables)
         return Collator(
             store=store,
             queries=tables.get("query", NO_TOKENS),
@@ -201,6 +204,16 @@ class LogDataModule(L.LightningDataModule):
             unique=self.unique,
             features=FeatureColumns(store, self.features, self._may_be_remembered(store)) if self.features else None,
         )
+
+    def _check_language(self, tables: Mapping[str, TokenTable]) -> None:
+        """Refuse a tokenizer that does not read the log's language: training would run, and learn nothing."""
+        for side, table in tables.items():
+            unknown = float(np.mean(table.ids == self.tokenizer.unk_token_id)) if len(table.ids) else 0.0
+            if self.tokenizer.unk_token_id is not None and unknown > self.max_unknown:
+                raise ConfigError(
+                    f"backbone: its tokenizer does not know {unknown:.0%} of the {side} tokens; choose a backbone for "
+                    "the log's language (backbone=bge_small_zh, multilingual_e5_small), or set +data.max_unknown=1."
+                )
 
     def _may_be_remembered(self, store: LogStore) -> NDArray[np.bool_]:
         """Rows that may appear in histories: all where time cuts the log, else those of the training split alone."""
@@ -341,6 +354,7 @@ class LogDataModule(L.LightningDataModule):
             max_tokens=self.max_tokens,
             cache_dir=self.cache_dir,
             features=self.features,
+            max_unknown=self.max_unknown,
         )
         return other
 

@@ -163,7 +163,8 @@ def _titles(
             for slot in np.flatnonzero(stated[row])
         }
         noun = _pick(vocabulary.types[kind[row]].titles, pick[row, 6])
-        title = _phrase_title(noun, {int(slot): word for slot, word in words.items()}, pick[row, 7])
+        phrase = _phrase_title_zh if vocabulary.language == "zh" else _phrase_title
+        title = phrase(noun, {int(slot): word for slot, word in words.items()}, pick[row, 7])
         titles.append(f"{vocabulary.brands[brand[row]][1]} {title}" if loud[brand[row]] else title)
     stated[:, COLOUR_SLOT] = True
     return np.array(titles), np.where(stated, slots, np.int16(-1))
@@ -185,6 +186,17 @@ def _phrase_title(noun: str, words: dict[int, str], form: float) -> str:
     if tail and tail[0].startswith(("with ", "on ")):
         before.append(tail.pop(0))
     return ", ".join(filter(None, [" ".join(filter(None, before)), *after, *tail]))
+
+
+def _phrase_title_zh(noun: str, words: dict[int, str], form: float) -> str:
+    """A title as Chinese sellers write it: all before the noun and without blanks, or keywords behind."""
+    material, colour, style = (words.get(slot, "") for slot in range(3))
+    rest = [words[slot] for slot in (3, 4, 5) if slot in words]
+    if form < 0.4:  # 法式丝绒双人沙发 小户型 灰色
+        return " ".join(filter(None, [style + material + noun, *rest, colour]))
+    if form < 0.75:  # 小户型灰色丝绒双人沙发 法式
+        return " ".join(filter(None, ["".join(rest[:1]) + colour + material + noun, style, *rest[1:]]))
+    return style + colour + material + "".join(rest) + noun  # 法式灰色丝绒小户型双人沙发
 
 
 def _vectors(

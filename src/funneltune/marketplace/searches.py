@@ -81,7 +81,7 @@ def build_searches(vocabulary: Vocabulary, rng: np.random.Generator, queries: in
             f"queries={queries} is more than the vocabulary can phrase (got {len(drawn)}); lower it or add domains."
         )
     texts = list(drawn)
-    words = np.array([text.count(" ") + 1 for text in texts])
+    words = np.array([_length(text, vocabulary.language) for text in texts])
     order = np.argsort(words + rng.normal(0.0, 2.0, queries), kind="stable")
     targets = np.array([drawn[text][0] for text in texts], dtype=np.int16)[order]
     wanted = np.full((queries, MOST_ASKED), -1, dtype=np.int16)
@@ -142,6 +142,8 @@ def _attributes(
 
 def _phrase(vocabulary: Vocabulary, rng: np.random.Generator, noun: str, asked: Sequence[int], trailing: bool) -> str:
     """Put the attributes' words around the noun; all of them behind a `trailing` phrase."""
+    if vocabulary.language == "zh":
+        return _phrase_zh(vocabulary, rng, noun, asked, trailing)
     before, after = [], []
     for number in asked:
         attribute = vocabulary.attributes[number]
@@ -154,6 +156,23 @@ def _phrase(vocabulary: Vocabulary, rng: np.random.Generator, noun: str, asked: 
         else:
             before.append(word)
     return " ".join([*before, noun, *after])
+
+
+def _phrase_zh(
+    vocabulary: Vocabulary, rng: np.random.Generator, noun: str, asked: Sequence[int], trailing: bool
+) -> str:
+    """Chinese puts what describes before what is described, with or without blanks between; a use case comes first."""
+    words = []
+    for number in asked:
+        attribute = vocabulary.attributes[number]
+        words.append(_pick(attribute.queries if rng.random() < _OWN_WORDS else attribute.titles, rng))
+    blank = " " if rng.random() < 0.4 or any("的" in word for word in words) else ""
+    return blank.join([noun, *words] if trailing else [*words, noun])
+
+
+def _length(text: str, language: str) -> float:
+    """Words; of Chinese, two characters each."""
+    return len(text.replace(" ", "")) / 2 if language == "zh" else text.count(" ") + 1
 
 
 def _pick(phrases: Sequence[str], rng: np.random.Generator) -> str:

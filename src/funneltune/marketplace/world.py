@@ -68,6 +68,7 @@ class World:
         taste_shift: How far tastes have moved after the middle of the log, 0 to 1.
         cold_items: Share of the items that is launched late in the log.
         cold_shoppers: Share of the shoppers that joins late.
+        language: Of titles and queries: en, or zh (home, fashion and electronics).
 
     Raises:
         ConfigError: if a knob is out of range or a domain unknown.
@@ -90,13 +91,14 @@ class World:
         taste_shift: float = 0.0,
         cold_items: float = 0.05,
         cold_shoppers: float = 0.1,
+        language: str = "en",
     ) -> None:
         _check(locals())
         self.seed, self.page, self.days = seed, page, days
         self.click_model, self.position_decay = click_model, position_decay
         self.selection_bias, self.taste_shift = selection_bias, taste_shift
         rng = np.random.default_rng(seed)
-        self.vocabulary = load_vocabulary(tuple(domains))
+        self.vocabulary = load_vocabulary(tuple(domains), language)
         self.catalogue = build_catalogue(self.vocabulary, rng, items, page, days, cold_items)
         self.shoppers = build_shoppers(self.vocabulary, self.catalogue, rng, shoppers, days, cold_shoppers)
         self.searches = build_searches(self.vocabulary, rng, queries, zipf=0.8)

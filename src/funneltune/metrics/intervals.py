@@ -137,6 +137,9 @@ def mean_difference(
         return seed_difference([a.mean for a in first], [b.mean for b in second], level)
     # Clusters without weight in any run (requests without a purchase) carry nothing; they are not counted.
     counted = np.max([c.weights for c in (*first, *second)], axis=0) > 0
+    if not counted.any():
+        nothing = float("nan")
+        return _t_interval(nothing, nothing, 0, level, len(first), 0, "bootstrap over requests")
     generator = np.random.default_rng(seed)
     resampled = _resampled(first, second, counted, draws, generator)
     informative = int(counted.sum())

@@ -33,6 +33,7 @@ DATA_ARGUMENTS = (
     "cache_dir",
     "slices",
     "train_share",
+    "max_unknown",
 )
 
 

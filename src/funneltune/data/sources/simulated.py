@@ -13,7 +13,7 @@ from funneltune.errors import DataError
 from funneltune.marketplace import Mixture, World, simulate
 
 LABELS = ("click", "cart", "purchase")
-ITEM_TEXTS = ("brand", "category", "product_type", "domain", "seller")
+ITEM_TEXTS = ("brand", "category", "product_type", "domain", "seller", "rating", "reviews")
 """Texts that an item has beside its title."""
 
 
@@ -43,6 +43,7 @@ class Simulated:
         cold_shoppers: float = 0.1,
         fitting: float = 0.5,
         popular: float = 0.4,
+        language: str = "en",
     ) -> None:
         self.impressions = impressions
         self.knobs: dict[str, Any] = {
@@ -61,6 +62,7 @@ class Simulated:
             "taste_shift": taste_shift,
             "cold_items": cold_items,
             "cold_shoppers": cold_shoppers,
+            "language": language,
         }
         self.fitting, self.popular = fitting, popular
 
@@ -81,6 +83,7 @@ class Simulated:
             query_text={"query": "query"},
             request="request" if "request" in found else None,
             user="user" if "user" in found else None,
+            price="price" if "price" in found else None,
             labels_required=False,
         )
 

@@ -20,6 +20,8 @@ from funneltune.errors import ConfigError
 
 DIMENSIONS = ("material", "colour", "style", "size", "feature")
 DOMAINS = ("home", "fashion", "electronics", "outdoor")
+LANGUAGES = {"en": DOMAINS, "zh": ("home", "fashion", "electronics")}
+"""Domains by language. The Chinese tables are a marketplace of their own, not a translation."""
 # How far a stated attribute of another value speaks against an item; features do not exclude one another.
 _CONFLICT = {"material": -0.35, "colour": -0.5, "style": -0.25, "size": -0.5, "feature": 0.0}
 _NEAR = 0.55
@@ -81,6 +83,7 @@ class Vocabulary:
     occasions: tuple[Occasion, ...]
     palettes: dict[str, dict[str, tuple[int, ...]]]  # palette -> dimension -> attribute numbers
     brands: tuple[tuple[str, str], ...]  # (domain, brand)
+    language: str = "en"
 
     @cached_property
     def type_group(self) -> NDArray[np.int16]:
@@ -143,19 +146,22 @@ class Vocabulary:
         return np.where(month > 0, (month - 0.5) * np.float32(365 / 12), np.nan).astype(np.float32)
 
 
-def load_vocabulary(domains: Sequence[str] = DOMAINS) -> Vocabulary:
-    """The vocabulary of some domains; refuses an unknown one and names the nearest."""
+def load_vocabulary(domains: Sequence[str] = DOMAINS, language: str = "en") -> Vocabulary:
+    """The vocabulary of some domains in a language; refuses an unknown one and names the nearest."""
+    if language not in LANGUAGES:
+        raise ConfigError(f"data.source.language={language!r} must be one of {', '.join(LANGUAGES)}.")
+    known_domains = LANGUAGES[language]
     for domain in domains:
-        if domain not in DOMAINS:
-            near = difflib.get_close_matches(str(domain), DOMAINS, n=1, cutoff=0.0)[0]
+        if domain not in known_domains:
+            near = difflib.get_close_matches(str(domain), known_domains, n=1, cutoff=0.0)[0]
             raise ConfigError(
-                f"domains: {domain!r} is unknown; did you mean {near!r}? (there are {', '.join(DOMAINS)})"
+                f"domains: {domain!r} is unknown; did you mean {near!r}? (there are {', '.join(known_domains)})"
             )
-    types = tuple(kind for domain in DOMAINS if domain in domains for kind in _types(domain))
+    types = tuple(kind for domain in known_domains if domain in domains for kind in _types(domain, language))
     known = {kind.name for kind in types}
     groups = tuple(
         Group(row["group"], row["domain"], row["category"], float(row["kinship"]), _phrases(row["query words"]))
-        for row in _rows("groups")
+        for row in _rows("groups", language)
         if row["group"] in {kind.group for kind in types}
     )
     attributes = tuple(
@@ -166,25 +172,25 @@ def load_vocabulary(domains: Sequence[str] = DOMAINS) -> Vocabulary:
             queries=_phrases(row["query words"]),
             near=tuple(row["near"].split()),
         )
-        for row in _rows("attributes")
+        for row in _rows("attributes", language)
     )
     occasions = tuple(
         Occasion(_phrases(row["query words"]), served)
-        for row in _rows("occasions")
+        for row in _rows("occasions", language)
         # An occasion of another domain keeps at most a stray type or two here: not enough to serve it.
         if len(served := tuple(name for name in row["types"].split() if name in known)) >= 3
     )
     brands = tuple(
         (row["domain"], brand)
-        for row in _rows("brands")
+        for row in _rows("brands", language)
         if row["domain"] in domains
         for brand in _phrases(row["brands"])
     )
-    return Vocabulary(types, groups, attributes, occasions, _palettes(attributes), brands)
+    return Vocabulary(types, groups, attributes, occasions, _palettes(attributes, language), brands, language)
 
 
-def _types(domain: str) -> Iterator[ProductType]:
-    for row in _rows(domain):
+def _types(domain: str, language: str) -> Iterator[ProductType]:
+    for row in _rows(domain, language):
         yield ProductType(
             name=row["type"],
             domain=domain,
@@ -198,7 +204,7 @@ def _types(domain: str) -> Iterator[ProductType]:
         )
 
 
-def _palettes(attributes: Sequence[Attribute]) -> dict[str, dict[str, tuple[int, ...]]]:
+def _palettes(attributes: Sequence[Attribute], language: str) -> dict[str, dict[str, tuple[int, ...]]]:
     number = {attribute.name: index for index, attribute in enumerate(attributes)}
     colours = tuple(number[a.name] for a in attributes if a.dimension == "colour")
     return {
@@ -206,12 +212,15 @@ def _palettes(attributes: Sequence[Attribute]) -> dict[str, dict[str, tuple[int,
             dimension: colours if row[dimension] == "all" else tuple(number[name] for name in row[dimension].split())
             for dimension in DIMENSIONS
         }
-        for row in _rows("palettes")
+        for row in _rows("palettes", language)
     }
 
 
-def _rows(table: str) -> list[dict[str, str]]:
-    text = resources.files(__package__).joinpath(f"{table}.csv").read_text(encoding="utf-8")
+def _rows(table: str, language: str) -> list[dict[str, str]]:
+    folder = resources.files(__package__)
+    if language != "en":
+        folder = folder.joinpath(language)
+    text = folder.joinpath(f"{table}.csv").read_text(encoding="utf-8")
     return list(csv.DictReader(text.splitlines(), delimiter="|"))
 
 
