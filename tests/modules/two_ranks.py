@@ -19,7 +19,7 @@ from funneltune.funnel import TaskFunnel
 from funneltune.heads import ESMM
 from funneltune.modules import constant, module_class
 from funneltune.objectives import MaskedBCE
-from funneltune.tuning import AdaLoRA, Full, Houlsby
+from funneltune.tuning import AdaLoRA, Full, Houlsby, LoRA
 
 
 def whole(tensor):
@@ -78,6 +78,8 @@ def run(method, devices, accumulate, folder, strategy):
         tuning = Full(learning_rate=0.05)
     elif method == "houlsby":
         tuning = Houlsby(bottleneck=4, learning_rate=0.05)
+    elif method == "lora":
+        tuning = LoRA(rank=2, learning_rate=0.05)
     else:
         tuning = AdaLoRA(target_rank=1, initial_rank=3, warmup_steps=1, final_steps=2, learning_rate=1e-2)
     tuning.apply(encoder.backbone)
