@@ -9,6 +9,7 @@ import pytest
 from funneltune.data import Judged, Split, Table, prepare, validate
 from funneltune.errors import ConfigError, DataError
 from funneltune.funnel import TaskFunnel
+from funneltune.schema import FeatureNeeds
 from tables import GOOD, ROLES
 
 FUNNEL = TaskFunnel.from_config({"click": {}, "purchase": {"given": ["click"]}})
@@ -74,7 +75,7 @@ def test_a_data_set_of_several_splits_asks_for_one(tmp_path):
     datasets.DatasetDict({"train": whole, "test": whole}).save_to_disk(str(tmp_path / "both"))
     with pytest.raises(DataError, match="holds several splits; name one of them: .*both/train"):
         validate(Table(tmp_path / "both", **ROLES), FUNNEL)
-    assert validate(Table(tmp_path / "both" / "train", **ROLES), FUNNEL)["impressions"] == 5
+    assert validate(Table(tmp_path / "both" / "train", **ROLES), FUNNEL).counts["impressions"] == 5
 
 
 def test_a_hub_id_goes_to_the_hub_and_its_failure_is_one_line():
@@ -89,7 +90,7 @@ def test_a_hub_id_reads_the_split_that_it_names(monkeypatch):
     asked = []
     found = datasets.Dataset.from_pandas(GOOD)
     monkeypatch.setattr(datasets, "load_dataset", lambda *a, **k: asked.append((a, k)) or found)
-    assert validate(Table("hub:shop/logs/may", **ROLES), FUNNEL)["impressions"] == 5
+    assert validate(Table("hub:shop/logs/may", **ROLES), FUNNEL).counts["impressions"] == 5
     assert asked[0] == (("shop/logs",), {"split": "may"})
 
 
@@ -326,3 +327,22 @@ def test_unknown_knobs_and_labels_of_the_simulation_are_named(tmp_path):
         judged(tmp_path, pages=3)
     with pytest.raises(DataError, match="no such label; it has click, purchase"):
         validate(judged(tmp_path), TaskFunnel.from_config({"cart": {}}))
+
+
+def test_validation_tells_what_is_wrong_with_split_texts_and_features_together(tmp_path):
+    needs = FeatureNeeds(ids=("color",), numbers=("price",))
+    split, texts = Split(by="column", column="fold"), {"query": "{query}", "item": "{name}"}
+    with pytest.raises(ConfigError, match=r"no categorical column.*names 'name'.*no 'color'; did you mean 'colour'"):
+        validate(table(tmp_path), FUNNEL, split, texts, needs)
+    texts["item"] = "{title}"
+    found = validate(table(tmp_path, where={"colour": "red"}, fill={"price": 1}), FUNNEL, None, texts, FeatureNeeds())
+    assert found.in_words().splitlines() == [
+        "the log can be used: 2 queries, 2 items, 2 users, 3 impressions",
+        "  rows outside where: colour: 2",
+    ]
+
+
+def test_validation_says_what_was_dropped_in_words(tmp_path):
+    found = validate(long_table(tmp_path, {"cart": "drop", "purchase": "keep"}), LONG)
+    assert "  cart without click: 1 row(s), dropped" in found.in_words()
+    assert "  purchase without cart: 1 row(s), kept, the label set to 0" in found.in_words()

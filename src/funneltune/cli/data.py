@@ -52,10 +52,23 @@ def _validate(cfg: Any) -> int:
 
     from funneltune.data import validate
     from funneltune.funnel import TaskFunnel
+    from funneltune.schema import FeatureNeeds
 
-    tasks: Any = OmegaConf.to_container(cfg.data.tasks, resolve=True)
-    counts = validate(instantiate(cfg.data.source), TaskFunnel.from_config(tasks))
-    say("the log can be used: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
+    data: Any = OmegaConf.to_container(cfg.data, resolve=True)
+    offered = data.get("features") or {}
+    found = validate(
+        instantiate(cfg.data.source),
+        TaskFunnel.from_config(data["tasks"]),
+        instantiate(cfg.data.split),
+        data.get("texts"),
+        FeatureNeeds(
+            ids=tuple(offered.get("ids") or ()),
+            numbers=tuple(offered.get("numbers") or ()),
+            vectors=tuple(offered.get("vectors") or ()),
+            history=int(offered.get("history") or 0),
+        ),
+    )
+    say(found.in_words())
     return 0
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +13,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from funneltune.data.datamodule import LogDataModule
+from funneltune.data.features import FeatureColumns
 from funneltune.data.sources import Source
+from funneltune.data.splits import Split
 from funneltune.data.write import prepare
+from funneltune.errors import ConfigError, FunnelError
 from funneltune.funnel import Task, TaskFunnel
+from funneltune.schema import FeatureNeeds
+
+NOT_FOR_PEOPLE = ("categories", "numeric")
+"""Notes of a store that only programs read."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What `validate` found: counts of rows and entities, and what the source dropped, filled or changed."""
+
+    counts: Mapping[str, int]
+    notes: Mapping[str, Any]
+
+    def in_words(self) -> str:
+        """Lines for people."""
+        counts = ", ".join(f"{count:,} {name}" for name, count in self.counts.items())
+        lines = [f"the log can be used: {counts}"]
+        for note, content in self.notes.items():
+            if isinstance(content, Mapping) and set(content) == {"rows", "strict"}:
+                deed = {"drop": "dropped", "keep": "kept, the label set to 0"}[content["strict"]]
+                lines.append(f"  {note}: {content['rows']:,} row(s), {deed}")
+            elif isinstance(content, Mapping):
+                spelt = ", ".join(f"{k}: {v:,}" if isinstance(v, int) else f"{k}: {v}" for k, v in content.items())
+                lines.append(f"  {note}: {spelt}")
+        return "\n".join(lines)
 
 
 def describe(data: LogDataModule) -> dict[str, Any]:
@@ -44,7 +75,7 @@ def describe(data: LogDataModule) -> dict[str, Any]:
             for name in ("train", "validation", "test")
         },
         "oracle": any(name.startswith("oracle_p_") for name in store.table("impressions").column_names),
-        "notes": {k: v for k, v in store.manifest["notes"].items() if k != "categories"},
+        "notes": {k: v for k, v in store.manifest["notes"].items() if k not in NOT_FOR_PEOPLE},
         "fingerprint": store.fingerprint,
     }
 
@@ -58,11 +89,35 @@ def _spread(task: Task, label: NDArray[Any]) -> dict[str, Any]:
     return {"rows": len(label), "mean": float(label.mean()) if len(label) else None, "quartiles": quartiles}
 
 
-def validate(source: Source, tasks: TaskFunnel) -> dict[str, int]:
-    """Read a whole log as a run would, into a folder that is thrown away. Returns its counts.
+def validate(
+    source: Source,
+    tasks: TaskFunnel,
+    split: Split | None = None,
+    texts: Mapping[str, str] | None = None,
+    needs: FeatureNeeds | None = None,
+) -> Checked:
+    """Read a whole log as a run would, into a folder that is thrown away; then cut it, and look up texts and features.
 
     Raises:
-        DataError: with every fault found.
+        DataError: with every fault found in the log.
+        ConfigError: with every fault found in what is to be made of it.
     """
     with tempfile.TemporaryDirectory(prefix="funneltune-") as folder:
-        return dict(prepare(source, tasks, Path(folder)).manifest["counts"])
+        store = prepare(source, tasks, Path(folder))
+        faults: list[str] = []
+        asked: list[Callable[[], Any]] = []
+        if split is not None:
+            asked.append(lambda: split.cut(store))
+        for side, template in (texts or {}).items():
+            asked.append(partial(store.text, "queries" if side == "query" else "items", template))
+        if needs:
+            asked.append(lambda: FeatureColumns(store, needs, np.ones(store.n_rows, dtype=bool)))
+        for ask in asked:
+            try:
+                ask()
+            except FunnelError as fault:
+                faults.append(str(fault).rstrip("."))
+        if faults:
+            raise ConfigError("; ".join(faults) + ".")
+        notes = {k: v for k, v in store.manifest["notes"].items() if k not in NOT_FOR_PEOPLE}
+        return Checked(dict(store.manifest["counts"]), notes)
