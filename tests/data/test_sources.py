@@ -123,7 +123,7 @@ def test_faults_name_the_row_of_the_file_not_of_what_where_keeps(tmp_path):
 
 def test_missing_values_are_filled_where_asked_and_counted(tmp_path):
     frame = GOOD.assign(price=[1, None, 2, None, 4], name=["Sofa", "", "Lamp", "Sofa", "Shade"])
-    with pytest.raises(DataError, match=r"data\.source\.fill\.name\).*data\.source\.fill\.price"):
+    with pytest.raises(DataError, match=r"fill: {name: TEXT} under source; .*fill: {price: NUMBER} under source"):
         validate(table(tmp_path, frame), FUNNEL)
     store = prepare(table(tmp_path, frame, fill={"price": -1, "name": "thing"}), FUNNEL, tmp_path / "cache")
     assert store.column("price").tolist() == [1, -1, 2, -1, 4]
@@ -156,7 +156,7 @@ def test_each_edge_has_its_own_strictness(tmp_path):
     assert notes["cart without click"] == {"rows": 1, "strict": "drop"}  # row 2
     assert notes["purchase without cart"] == {"rows": 1, "strict": "keep"}  # row 3
     assert store.column("purchase").tolist() == [1, 0, 1, 0]
-    with pytest.raises(DataError, match="'purchase' holds without cart in 1 row.*strict.purchase=drop"):
+    with pytest.raises(DataError, match="'purchase' holds without cart in 1 row.*strict: {purchase: drop}"):
         validate(long_table(tmp_path, {"cart": "drop"}), LONG)
 
 
@@ -346,3 +346,23 @@ def test_validation_says_what_was_dropped_in_words(tmp_path):
     found = validate(long_table(tmp_path, {"cart": "drop", "purchase": "keep"}), LONG)
     assert "  cart without click: 1 row(s), dropped" in found.in_words()
     assert "  purchase without cart: 1 row(s), kept, the label set to 0" in found.in_words()
+
+
+def test_a_wrong_separator_is_told_as_such(tmp_path):
+    GOOD.to_csv(tmp_path / "log.csv", index=False, sep=";")
+    with pytest.raises(DataError, match="header reads as one column.*write separator: ';' under source") as error:
+        validate(Table(tmp_path / "log.csv", **ROLES), FUNNEL)
+    assert str(error.value).count("missing") == 0
+
+
+def test_missing_columns_are_told_with_the_header_once(tmp_path):
+    with pytest.raises(
+        DataError, match="column 'artikel' is missing; column 'nme' is missing.*there are session"
+    ) as error:
+        validate(table(tmp_path, item="artikel", item_text={"title": "nme"}), FUNNEL)
+    assert str(error.value).count("there are") == 1
+
+
+def test_a_template_with_an_open_brace_is_told(tmp_path):
+    with pytest.raises(ConfigError, match="'{query' cannot be read"):
+        prepare(table(tmp_path), FUNNEL, tmp_path / "cache").text("queries", "{query")

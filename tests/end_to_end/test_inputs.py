@@ -125,8 +125,9 @@ def test_a_run_of_every_input_and_kind_is_trained_tested_and_used_again(shop, tm
     bare.to_csv(tmp_path / "new.csv", index=False)
     assert main(["predict", f"run={run}", f"input={tmp_path}/new.csv", f"output={tmp_path}/out.parquet"]) == 0
     scored = pd.read_parquet(tmp_path / "out.parquet")
-    assert len(scored) == len(bare)
-    assert set(levels.columns) <= set(scored.columns)
+    assert scored["row"].tolist() == list(range(1, len(bare) + 1))
+    assert scored["item"].tolist() == bare["item"].tolist()
+    assert list(scored.columns) == ["row", "user", "query", "item", *record.tasks().predicted]
 
 
 def test_predictions_of_new_rows_equal_the_runs_own(shop, tmp_path):
@@ -139,7 +140,9 @@ def test_predictions_of_new_rows_equal_the_runs_own(shop, tmp_path):
     assert main(["predict", f"run={run}", f"input={tmp_path}/new.csv", f"output={tmp_path}/out.parquet"]) == 0
     scored = pd.read_parquet(tmp_path / "out.parquet")
     assert len(scored) == len(kept)
-    np.testing.assert_allclose(np.sort(scored.p_click), np.sort(kept.p_click), rtol=1e-5)
+    assert scored["item"].tolist() == tested["item"].tolist()
+    mine = pd.DataFrame({"request": tested.request.to_numpy(), "p": scored.p_click}).groupby("request").p.sum()
+    np.testing.assert_allclose(mine, kept.groupby("request").p_click.sum(), rtol=1e-5)
 
 
 def test_features_none_is_the_run_without_features(shop, tmp_path):
@@ -159,6 +162,7 @@ def test_features_none_is_the_run_without_features(shop, tmp_path):
         (["features.ids=[colours]"], "the log has no 'colours'; did you mean 'colour'?"),
         (["features=all", "features.numbers={price: cube}"], "numbers.price='cube' must be one of"),
         (["backbone=none", "tuning=frozen", "features=ids", "baselines=[cosine]"], "cosine needs a backbone"),
+        (["~data.split"], "data.split is missing"),
         (["data.texts=null"], "this log has no texts; set backbone=none tuning=frozen"),
         (["+data.source.strict={buy: drop}"], "strict.buy names no task"),
         (["data.tasks.stars.kind=ordnal"], "kind='ordnal' must be one of"),

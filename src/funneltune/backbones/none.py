@@ -49,10 +49,18 @@ class NoInteraction(nn.Module):
 
 @dataclass(frozen=True)
 class NoBackbone:
-    """Stands where a `Backbone` would: rows are told by their features alone."""
+    """Stands where a `Backbone` would: rows are told by their features alone.
+
+    `interaction` and `dropout` are there because experiments set them of any backbone; nothing reads them here.
+    """
 
     name: str = "none"
     interaction: Interaction = "none"
+    dropout: float | None = None
+
+    def __post_init__(self) -> None:
+        """Whatever an experiment asks for, no text is read."""
+        object.__setattr__(self, "interaction", "none")
 
     def tokenizer(self) -> Any:
         """None is needed."""

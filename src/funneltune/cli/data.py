@@ -51,11 +51,13 @@ def _validate(cfg: Any) -> int:
     from omegaconf import OmegaConf
 
     from funneltune.data import validate
+    from funneltune.features import Numbers
     from funneltune.funnel import TaskFunnel
     from funneltune.schema import FeatureNeeds
 
     data: Any = OmegaConf.to_container(cfg.data, resolve=True)
     offered = data.get("features") or {}
+    Numbers(offered.get("numbers") or {}, "plain", 1, 2)  # refuses a transform that is none
     found = validate(
         instantiate(cfg.data.source),
         TaskFunnel.from_config(data["tasks"]),

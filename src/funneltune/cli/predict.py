@@ -24,13 +24,13 @@ def run(arguments: Arguments) -> int:
 
 VERB = Verb(
     name="predict",
-    summary="a trained run's probabilities for a new table",
+    summary="a trained run's probabilities for a new table, row by row",
     usage="funneltune predict run=PATH input=FILE output=FILE",
     examples=("funneltune predict run=runs/homedepot/2026-01-31_12-00-00 input=pairs.csv output=predictions.parquet",),
     run=run,
     keys={
         "run": "folder of a trained run",
         "input": "CSV or Parquet with the columns of the run's log; labels are not needed",
-        "output": "file to write; one that exists is refused",
+        "output": "file to write: row, user, query, item, p_...; one that exists is refused",
     },
 )

@@ -43,6 +43,8 @@ class Checked:
             elif isinstance(content, Mapping):
                 spelt = ", ".join(f"{k}: {v:,}" if isinstance(v, int) else f"{k}: {v}" for k, v in content.items())
                 lines.append(f"  {note}: {spelt}")
+        if self.counts.get("items") == 1:
+            lines.append("  one item only: name data.source.item if rows are about items")
         return "\n".join(lines)
 
 

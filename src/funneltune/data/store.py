@@ -120,7 +120,13 @@ class LogStore:
         """
         table = self.table(side)
         columns = {}
-        for _, field, _, _ in string.Formatter().parse(template):
+        try:
+            parts = list(string.Formatter().parse(template))
+        except ValueError as error:
+            raise ConfigError(
+                f"data.texts: {template!r} cannot be read ({error}); write fields as '{{title}}'."
+            ) from None
+        for _, field, _, _ in parts:
             if field is None:
                 continue
             if field not in table.column_names:

@@ -16,6 +16,7 @@ from funneltune.errors import ConfigError, FunnelError
 
 DATA_NODES = ("path", "source", "tasks", "split", "features")
 """Keys of the data group beside the datamodule's arguments."""
+NEEDED = ("source", "tasks", "split", "texts")
 
 
 def check(cfg: DictConfig) -> None:
@@ -30,7 +31,10 @@ def check(cfg: DictConfig) -> None:
 
     check_config(cfg)  # first: only allow-listed targets are imported below
     plain = as_plain(cfg)
-    faults = [_unknown(f"data.{key}", key, (*DATA_NODES, *DATA_ARGUMENTS)) for key in _foreign(plain["data"])]
+    faults = [
+        f"data.{key} is missing; the README shows a whole data config" for key in NEEDED if key not in plain["data"]
+    ]
+    faults += [_unknown(f"data.{key}", key, (*DATA_NODES, *DATA_ARGUMENTS)) for key in _foreign(plain["data"])]
     faults += _arguments(plain, "")
     if faults:
         raise ConfigError("; ".join(faults))

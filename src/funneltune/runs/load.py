@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
+from funneltune.data import LogDataModule
 from funneltune.errors import RunError
 from funneltune.records import RECORD_NAME, RunRecord
 from funneltune.runs.assemble import Assembly, assemble, make_trainer
 from funneltune.runs.check import check_config
+from funneltune.runs.logs import train_log
 from funneltune.runs.weights import load_weights
 
 
@@ -50,14 +54,18 @@ def evaluate(run: Path, split: str = "test") -> dict[str, dict[str, Any]]:
     if split not in {"validation", "test"}:
         raise RunError(f"split={split!r} must be validation or test.")
     assembly = load(run)
-    trainer = make_trainer(_single_process(assembly.cfg), run, [], [])
-    step = trainer.test if split == "test" else trainer.validate
-    step(assembly.module, datamodule=assembly.data, verbose=False)
+    with train_log(None):
+        trainer = make_trainer(_single_process(assembly.cfg), run, [], [])
+        step = trainer.test if split == "test" else trainer.validate
+        step(assembly.module, datamodule=assembly.data, verbose=False)
     return assembly.module.measured[split]
 
 
 def predict(run: Path, input: Path, output: Path) -> int:  # noqa: A002 (the command line's word)
     """Score the rows of a table with the run's columns (labels may be missing). Returns the rows written.
+
+    The output has the input's rows in the input's order: `row` (from 1), the identifiers of shopper, query and item as
+    the file has them, and the predictions (`p_click`, ...).
 
     Raises:
         RunError: if the output exists or is neither .parquet nor .csv.
@@ -71,10 +79,10 @@ def predict(run: Path, input: Path, output: Path) -> int:  # noqa: A002 (the com
     assembly = assemble(cfg)
     data = assembly.data.for_file(input)
     load_weights(assembly.module, run / "weights")
-    trainer = make_trainer(_single_process(cfg), run, [], [])
-    trainer.predict(assembly.module, datamodule=data, return_predictions=False)
-    columns = assembly.module.predicted["predict"]
-    frame = pd.DataFrame(columns)
+    with train_log(None):
+        trainer = make_trainer(_single_process(cfg), run, [], [])
+        trainer.predict(assembly.module, datamodule=data, return_predictions=False)
+    frame = _as_the_file_has_it(assembly.module.predicted["predict"], data)
     output.parent.mkdir(parents=True, exist_ok=True)
     part = output.with_name(output.name + ".part")
     if output.suffix == ".parquet":
@@ -83,6 +91,16 @@ def predict(run: Path, input: Path, output: Path) -> int:  # noqa: A002 (the com
         frame.to_csv(part, index=False)
     os.replace(part, output)
     return len(frame)
+
+
+def _as_the_file_has_it(columns: Mapping[str, Any], data: LogDataModule) -> pd.DataFrame:
+    """Row numbers, identifiers and predictions, in the file's order."""
+    kept: dict[str, Any] = {"row": data.store.column("row")[data.rows("predict")]}
+    for name, table in (("user", "users"), ("query", "queries"), ("item", "items")):
+        keys = np.asarray(data.store.table(table).column("key").to_pylist(), dtype=object)
+        kept[name] = keys[columns[name]]
+    kept |= {name: columns[name] for name in data.funnel.predicted}
+    return pd.DataFrame(kept).sort_values("row", kind="stable", ignore_index=True)
 
 
 def _single_process(cfg: DictConfig) -> DictConfig:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from funneltune.data.sources.codes import Codes
 from funneltune.errors import DataError
 
-SEPARATOR, FILE_ROW = "\x1f", "file row"
+SEPARATOR, FILE_ROW = "\x1f", "row"
 
 
 @dataclass

@@ -140,11 +140,14 @@ class Roles:
                         f"column {column!r} is written after {outcome!r} (data.source.after) and would tell it; remove "
                         "the column or the task"
                     )
-        for column in (*self.columns(labels=labels), *self.fill):
-            if column not in found:
-                near = get_close_matches(column, list(found), 1)
-                hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(found)}"
-                faults.append(f"column {column!r} is missing; {hint}")
+        missing = [c for c in dict.fromkeys((*self.columns(labels=labels), *self.fill)) if c not in found]
+        for column in missing:
+            near = get_close_matches(column, list(found), 1, cutoff=0.75)
+            faults.append(f"column {column!r} is missing" + (f"; did you mean {near[0]!r}?" if near else ""))
+        if missing and len(found) == 1 and (marks := [mark for mark in ";\t|," if mark in found[0]]):
+            faults = [f"the header reads as one column, {found[0]!r}; write separator: {marks[0]!r} under source"]
+        elif missing:
+            faults[-1] += f"; there are {', '.join(found)}"
         if faults:
             raise DataError("; ".join(dict.fromkeys(faults)))
 

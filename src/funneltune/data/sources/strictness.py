@@ -70,8 +70,8 @@ class Strictness:
                 word = self.word(task.name, str(edge))
                 if word == "refuse":
                     seen.faults.append(
-                        f"{task.name!r} holds without {edge} in {count} row(s), first row {row}; mend them, or set "
-                        f"data.source.strict.{task.name}=drop or keep"
+                        f"{task.name!r} holds without {edge} in {count} row(s), first row {row}; mend them, or write "
+                        f"strict: {{{task.name}: drop}} (leaves the rows out) or keep (as 0) under source"
                     )
                 elif word == "drop":
                     kept &= ~astray

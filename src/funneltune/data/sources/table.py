@@ -163,7 +163,8 @@ class Table:
         """All faults of a pass in one line."""
         if seen.faults:
             more = f"; and {len(seen.faults) - SHOWN} more" if len(seen.faults) > SHOWN else ""
-            raise DataError(f"{self.files.path.name}: " + "; ".join(seen.faults[:SHOWN]) + more)
+            where = f"{self.files.path.name} (rows count from 1, a header does not)"
+            raise DataError(f"{where}: " + "; ".join(seen.faults[:SHOWN]) + more)
 
     # --- one chunk ---------------------------------------------------------------------------------------------
 
@@ -258,8 +259,8 @@ class Table:
         if empty.any():
             row = int(seen.offset[np.flatnonzero(empty.to_numpy())[0]])
             seen.faults.append(
-                f"column {column!r} ({role}) is empty in {int(empty.sum())} row(s), first row {row}; fill them "
-                f"(data.source.fill.{column}) or drop them"
+                f"column {column!r} ({role}) is empty in {int(empty.sum())} row(s), first row {row}; mend the file, or "
+                f"write fill: {{{column}: TEXT}} under source"
             )
 
     def _number(self, frame: pd.DataFrame, column: str, role: str, seen: Collected) -> NDArray[np.float64]:
@@ -275,8 +276,8 @@ class Table:
             found = frame[column].iloc[where]
             seen.faults.append(
                 f"column {column!r} ({role}) holds {'nothing' if pd.isna(found) else repr(str(found))} in row "
-                f"{seen.offset[where]} ({int(wrong.sum())} such); it must be a finite number, mend or drop the rows"
-                + (f", or set data.source.fill.{column}" if pd.isna(found) else "")
+                f"{seen.offset[where]} ({int(wrong.sum())} such); it must be a finite number; mend the file"
+                + (f", or write fill: {{{column}: NUMBER}} under source" if pd.isna(found) else "")
             )
         return values
 
@@ -300,7 +301,8 @@ class Table:
     def _hand_over(self, columns: dict[str, NDArray[Any]], seen: Collected, writer: StoreWriter) -> None:
         order = np.argsort(columns["request"], kind="stable")
         columns = {name: values[order] for name, values in columns.items()}
-        del columns[FILE_ROW]
+        if self.labels_required:
+            del columns[FILE_ROW]
         columns["request"] = np.cumsum(np.diff(columns["request"], prepend=columns["request"][0]) != 0)
         if "position" not in columns:
             starts = np.flatnonzero(np.diff(columns["request"], prepend=-1))
