@@ -10,11 +10,12 @@ import lightning as L
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader
 
 from funneltune.data.collate import Collator, Specials
 from funneltune.data.features import FeatureColumns, training_numbers
-from funneltune.data.sampling import Draw, RequestPlan, Requests, evaluation_draws
+from funneltune.data.loaders import EpochSampler, ResumableLoader
+from funneltune.data.sampling import RequestPlan, Requests, evaluation_draws
 from funneltune.data.sources import Source
 from funneltune.data.splits import Split
 from funneltune.data.store import LogStore, TokenTable
@@ -25,69 +26,6 @@ from funneltune.schema import Batch, FeatureNeeds, Interaction
 
 SIDES = ("query", "item")
 NO_TOKENS = TokenTable(np.zeros(0, np.int32), np.zeros(1, np.int64))
-
-
-class _Draws(Dataset[Draw]):
-    """A draw is its own index: the sampler hands draws over, `collate_fn` turns one into a batch."""
-
-    def __getitem__(self, draw: Draw) -> Draw:
-        return draw
-
-
-class _EpochSampler(Sampler[Draw]):
-    """Draws of one rank, epoch after epoch; where it stands is all its state."""
-
-    def __init__(self, module: LogDataModule) -> None:
-        self.module = module
-        self.epoch = 0
-        self.drawn = 0
-
-    def plan(self) -> RequestPlan:
-        return self.module.plan(self.epoch)
-
-    def __iter__(self) -> Iterator[Draw]:
-        rank = self.module.rank
-        for draw in self.plan().draws(rank, skip=self.drawn):
-            self.drawn += 1
-            yield draw
-        self.epoch, self.drawn = self.epoch + 1, 0
-
-    def __len__(self) -> int:
-        return len(self.plan())
-
-
-class ResumableLoader(DataLoader[Any]):
-    """A loader that knows how many batches were *trained on*, and goes on behind them.
-
-    Lightning calls `state_dict` and `load_state_dict` by itself. Prefetching workers run ahead of training, so the
-    state counts what was handed out, not what was drawn.
-    """
-
-    def __init__(self, sampler: _EpochSampler, **arguments: Any) -> None:
-        # A generator of its own, so that starting an epoch draws nothing from the global one.
-        super().__init__(_Draws(), sampler=sampler, batch_size=None, generator=torch.Generator(), **arguments)
-        self.position = sampler
-        self.epoch, self.handed_out = 0, 0
-
-    def __iter__(self) -> Any:
-        self.position.epoch, self.position.drawn = self.epoch, self.handed_out
-        length = len(self.position)
-        if self.handed_out >= length:  # saved on the last batch of an epoch: the next one is due
-            self.epoch, self.handed_out = self.epoch + 1, 0
-            self.position.epoch, self.position.drawn = self.epoch, 0
-        for batch in super().__iter__():
-            self.handed_out += 1
-            if self.handed_out == length:
-                self.epoch, self.handed_out = self.epoch + 1, 0
-            yield batch
-
-    def state_dict(self) -> dict[str, int]:
-        """Epoch and batches handed out in it."""
-        return {"epoch": self.epoch, "handed_out": self.handed_out}
-
-    def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Go on behind the batches of a saved state."""
-        self.epoch, self.handed_out = int(state["epoch"]), int(state["handed_out"])
 
 
 class LogDataModule(L.LightningDataModule):
@@ -316,7 +254,7 @@ class LogDataModule(L.LightningDataModule):
         """Shuffled by (seed, epoch); resumable."""
         _ = self.store
         return ResumableLoader(
-            _EpochSampler(self),
+            EpochSampler(self.plan, lambda: self.rank),
             collate_fn=self._collator,
             num_workers=self.workers,
             timeout=120 if self.workers else 0,

@@ -16,7 +16,7 @@ from funneltune.errors import RunError
 from funneltune.records import RECORD_NAME, RunRecord
 from funneltune.runs.assemble import Assembly, assemble, make_trainer
 from funneltune.runs.check import check_config
-from funneltune.runs.logs import train_log
+from funneltune.runs.logs import logger, train_log
 from funneltune.runs.weights import load_weights
 
 
@@ -79,6 +79,8 @@ def predict(run: Path, input: Path, output: Path) -> int:  # noqa: A002 (the com
     assembly = assemble(cfg)
     data = assembly.data.for_file(input)
     load_weights(assembly.module, run / "weights")
+    if data.features.history:
+        logger.warning("features.history: %s tells no clicks, so every shopper is taken to have no past.", input)
     with train_log(None):
         trainer = make_trainer(_single_process(cfg), run, [], [])
         trainer.predict(assembly.module, datamodule=data, return_predictions=False)
