@@ -158,6 +158,7 @@ def test_features_none_is_the_run_without_features(shop, tmp_path):
     [
         (["backbone=none", "tuning=frozen"], "backbone=none and features=none leave nothing to learn from"),
         (["backbone=none", "features=ids"], "tuning=adalora has nothing to tune with backbone=none; set tuning=frozen"),
+        (["backbone=none", "tuning=frozen", "features=ids", "trainer=fsdp2"], "and backbone=none; use trainer=ddp"),
         (["features=all", "backbone=tiny", "backbone.interaction=cross"], "interaction=twin, or history=0"),
         (["features.ids=[colours]"], "the log has no 'colours'; did you mean 'colour'?"),
         (["features=all", "features.numbers={price: cube}"], "numbers.price='cube' must be one of"),

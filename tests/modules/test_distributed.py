@@ -49,7 +49,15 @@ def run(folder, method, devices, accumulate, strategy="auto"):
 
 @pytest.mark.parametrize(
     ("method", "accumulate", "strategy"),
-    [("full", 2, "ddp"), ("adalora", 1, "ddp"), ("full", 2, "fsdp2"), ("houlsby", 1, "fsdp2"), ("lora", 1, "fsdp2")],
+    [
+        ("full", 2, "ddp"),
+        ("adalora", 1, "ddp"),
+        ("features", 1, "ddp"),
+        ("full", 2, "fsdp2"),
+        ("houlsby", 1, "fsdp2"),
+        ("lora", 1, "fsdp2"),
+        ("features", 1, "fsdp2"),
+    ],
 )
 def test_two_ranks_give_the_gradients_weights_metrics_and_ranks_of_one(tmp_path, method, accumulate, strategy):
     (alone,) = run(tmp_path, method, 1, accumulate)

@@ -15,11 +15,14 @@ from torch.distributed.tensor import DTensor
 
 from funneltune.backbones import Backbone, build_interaction
 from funneltune.data import LogDataModule, Simulated, Split
+from funneltune.features import Features, feature_needs
 from funneltune.funnel import TaskFunnel
 from funneltune.heads import ESMM
 from funneltune.modules import constant, module_class
 from funneltune.objectives import MaskedBCE
 from funneltune.tuning import AdaLoRA, Full, Houlsby, LoRA
+
+NUMBERS = {"price": "log"}
 
 
 def whole(tensor):
@@ -69,12 +72,17 @@ def run(method, devices, accumulate, folder, strategy):
         eval_rows_per_batch=16,
         accumulate=accumulate,
         cache_dir=folder,
+        features=feature_needs(True, ["user", "item"], 50, NUMBERS, ["image"], 3) if method == "features" else None,
     )
     torch.manual_seed(0)
     encoder = backbone.encoder()
     interaction = build_interaction("twin", encoder.width)
-    head = ESMM(interaction.width, funnel, hidden=(8,))
-    if method == "full":
+    features = None
+    if method == "features":
+        columns = {"ids": ["user", "item"], "buckets": 50, "numbers": NUMBERS, "vectors": ["image"], "history": 3}
+        features = Features(encoder.width, data.vector_widths(), id_width=4, number_bins=4, **columns)
+    head = ESMM(interaction.width + (features.width if features else 0), funnel, hidden=(8,))
+    if method in ("full", "features"):
         tuning = Full(learning_rate=0.05)
     elif method == "houlsby":
         tuning = Houlsby(bottleneck=4, learning_rate=0.05)
@@ -87,6 +95,7 @@ def run(method, devices, accumulate, folder, strategy):
         encoder=encoder,
         interaction=interaction,
         head=head,
+        features=features,
         objective=MaskedBCE(funnel),
         tuning=tuning,
         funnel=funnel,

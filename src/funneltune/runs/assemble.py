@@ -106,6 +106,8 @@ def assemble(cfg: DictConfig, data: LogDataModule | None = None) -> Assembly:
     tuning = instantiate(cfg.tuning)
     if isinstance(backbone, NoBackbone) and tuning.name != "frozen":
         raise ConfigError(f"tuning={tuning.name} has nothing to tune with backbone=none; set tuning=frozen.")
+    if isinstance(backbone, NoBackbone) and cfg.trainer.get("strategy") == "fsdp2":
+        raise ConfigError("trainer.strategy=fsdp2 shards a backbone's layers, and backbone=none; use trainer=ddp.")
     if cfg.trainer.get("strategy") == "fsdp2" and not tuning.shardable:
         raise ConfigError(
             f"trainer.strategy=fsdp2 shards gradients, and tuning={tuning.name} needs them whole; use trainer=ddp."
