@@ -224,7 +224,7 @@ def test_data_validate_and_describe_speak_of_a_real_file(tmp_path, monkeypatch, 
     if not DATA.is_dir():
         pytest.skip(f"no data sets in {DATA}; set FUNNELTUNE_DATA to a folder that has them")
     assert main(["data", "validate", "womens_clothing"]) == 0
-    assert "23486 impressions" in capsys.readouterr().out
+    assert "23,486 impressions" in capsys.readouterr().out
     assert main(["data", "describe", "womens_clothing", f"data.cache_dir={tmp_path}"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["rates"]["rating"]["levels"] == {"1": 842, "2": 1565, "3": 2871, "4": 5077, "5": 13131}

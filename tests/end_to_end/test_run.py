@@ -146,7 +146,8 @@ def test_a_run_on_the_marketplace_scores_a_file_of_queries_and_titles(tmp_path, 
     assert main([*arguments, f"output={tmp_path / 'scores.csv'}"]) == 0
     scores = pd.read_csv(tmp_path / "scores.csv")
     assert scores.p_click_and_purchase.le(scores.p_click).all()
-    assert scores.request.tolist() == [0, 0, 1]
+    assert scores["row"].tolist() == [1, 2, 3]
+    assert scores["query"].tolist() == rows["query"]
     pd.DataFrame(rows).drop(columns="title").to_csv(tmp_path / "new.csv", index=False)
     assert main([*arguments, f"output={tmp_path / 'other.csv'}"]) == 2
     assert "column 'title' is missing" in capsys.readouterr().err

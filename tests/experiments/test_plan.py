@@ -1,6 +1,6 @@
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from funneltune.errors import ConfigError
@@ -91,6 +91,9 @@ values = st.recursive(
 )
 
 
+@example("\\")
+@example(["\\", "'"])
+@example("it's \\'")
 @given(values)
 def test_hydra_reads_back_the_value_that_was_written(value):
     (override,) = OverridesParser.create().parse_overrides([f"key={override_text(value)}"])

@@ -174,8 +174,9 @@ def override_text(value: Any) -> str:
     text = str(value)
     if PLAIN.fullmatch(text) and text.lower() not in {"null", "true", "false", "nan", "inf"}:
         return text
-    # Hydra: inside single quotes, a backslash before the quote escapes it
-    return "'" + re.sub(r"(\\*)'", r"\1\1\\'", text) + "'"
+    # Hydra: inside single quotes, a backslash before a quote escapes it, the closing quote included
+    inner = re.sub(r"(\\*)'", r"\1\1\\'", text)
+    return "'" + re.sub(r"(\\+)\Z", r"\1\1", inner) + "'"
 
 
 def _repeated(values: Iterable[Any]) -> list[Any]:

@@ -82,7 +82,7 @@ class Features(nn.Module):
         if self.numbers is not None and batch.numbers is not None:
             parts.append(self.numbers(batch.numbers))
         if self.vectors is not None and batch.vectors is not None:
-            parts.append(self.vectors(batch.vectors))
+            parts.append(self.vectors(batch.vectors.to(text_vectors.dtype)))
         if self.attention is not None:
             parts.append(self._attended(batch, text_vectors))
         return F.dropout(torch.cat(parts, dim=-1), self.dropout, self.training)

@@ -111,7 +111,7 @@ class Numbers(nn.Module):
 
     def forward(self, values_RN: Float[Tensor, "rows numbers"]) -> Float[Tensor, "rows width"]:
         """The embeddings side by side."""
-        x_RN = self.scaled(values_RN.float())
+        x_RN = self.scaled(values_RN.to(self.centre.dtype))
         if self.weight is None or self.bias is None:
             return x_RN
         if self.frequencies is not None:
