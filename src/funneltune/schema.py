@@ -68,6 +68,17 @@ class FeatureNeeds:
     history_ids: bool = False
     """Whether past items are told by their hashed ids, for want of texts."""
 
+    @classmethod
+    def offered(cls, node: Mapping[str, Any] | None) -> FeatureNeeds:
+        """All that a data config lists under `features`."""
+        found = node or {}
+        return cls(
+            ids=tuple(found.get("ids") or ()),
+            numbers=tuple(found.get("numbers") or ()),
+            vectors=tuple(found.get("vectors") or ()),
+            history=int(found.get("history") or 0),
+        )
+
     def __bool__(self) -> bool:
         """Whether anything is needed."""
         return bool(self.ids or self.numbers or self.vectors or self.history)

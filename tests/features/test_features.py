@@ -49,7 +49,7 @@ def test_hashes_do_not_depend_on_the_process(log):
     assert columns(log, ids=("item",), buckets=1_000_003)._hash("item", np.array(["a", "b"])).tolist() == HASHED
 
 
-HASHED = [(int(h) % 1_000_003) for h in pd.util.hash_array(np.array(["item\x1fa", "item\x1fb"], dtype=object))]
+HASHED = [32866, 139557]  # written down once: a run of today finds the buckets of a run of then
 
 
 def test_numbers_and_vectors_are_the_logs_own(log):

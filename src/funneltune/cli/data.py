@@ -63,12 +63,7 @@ def _validate(cfg: Any) -> int:
         TaskFunnel.from_config(data["tasks"]),
         instantiate(cfg.data.split),
         data.get("texts"),
-        FeatureNeeds(
-            ids=tuple(offered.get("ids") or ()),
-            numbers=tuple(offered.get("numbers") or ()),
-            vectors=tuple(offered.get("vectors") or ()),
-            history=int(offered.get("history") or 0),
-        ),
+        FeatureNeeds.offered(offered),
     )
     say(found.in_words())
     return 0

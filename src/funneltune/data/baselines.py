@@ -13,6 +13,7 @@ from funneltune.data.features import FeatureColumns
 from funneltune.data.store import LogStore
 from funneltune.errors import ConfigError
 from funneltune.funnel import TaskFunnel
+from funneltune.metrics.spaces import joint
 
 CJK = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff]+")
 
@@ -87,7 +88,8 @@ def boosted_trees(
         seen = {split: funnel.observed({k: v[rows[split]] for k, v in labels.items()}, task.name) for split in rows}
         target = {split: labels[task.name][rows[split]][seen[split]] for split in rows}
         if len(np.unique(target["train"])) < 2 or len(np.unique(target["validation"])) < 2:
-            found[task.conditional] = np.full(len(rows["test"]), float(target["train"].mean()))
+            rate = float(target["train"].mean()) if len(target["train"]) else 0.0
+            found[f"p_{task.conditional}"] = np.full(len(rows["test"]), rate)
         else:
             model = lightgbm.LGBMClassifier(
                 n_estimators=2000, learning_rate=0.03, num_leaves=31, random_state=seed, n_jobs=2, verbose=-1
@@ -100,13 +102,9 @@ def boosted_trees(
                 eval_metric="binary_logloss",
                 callbacks=[lightgbm.early_stopping(50, verbose=False)],
             )
-            found[task.conditional] = np.asarray(model.predict_proba(tables["test"])[:, 1], dtype=np.float64)
-        joint = found[task.conditional]
-        for edge in funnel.way_to(task.name):
-            p = found[funnel[edge.name].conditional]
-            joint = joint * (p if edge.holds else 1.0 - p)
-        found[task.joint] = joint
-    return found
+            found[f"p_{task.conditional}"] = np.asarray(model.predict_proba(tables["test"])[:, 1], dtype=np.float64)
+        found[f"p_{task.joint}"] = joint(found, funnel, task)
+    return {name.removeprefix("p_"): p for name, p in found.items()}
 
 
 def popularity(

@@ -38,13 +38,15 @@ class FeatureColumns:
     needs: FeatureNeeds
     known: NDArray[np.bool_]
     _buckets: dict[str, tuple[Integers, Integers | None]] = field(default_factory=dict, repr=False)
+    _numbers: dict[str, NDArray[np.floating]] = field(default_factory=dict, repr=False)
+    """Per row of the log, or per entity where the name is an entity's column."""
 
     def __post_init__(self) -> None:
         """Look every name up once, so that a wrong one is told before training."""
         for name in self.needs.ids:
             self._buckets[name] = self._hashed(name)
         for name in self.needs.numbers:
-            self._number(name)
+            self._numbers[name] = self._number(name)
         _ = self._vectors
         if self.needs.history:
             _ = self._histories
@@ -57,8 +59,7 @@ class FeatureColumns:
 
     def numbers(self, rows: Integers) -> NDArray[np.float32]:
         """(rows, numbers)."""
-        found = [self._number(name, rows) for name in self.needs.numbers]
-        return np.stack(found, axis=1).astype(np.float32)
+        return np.stack([self._number_of_rows(name, rows) for name in self.needs.numbers], axis=1).astype(np.float32)
 
     def vectors(self, rows: Integers) -> NDArray[np.float32]:
         """(rows, width): the fixed vectors of each row's item, side by side."""
@@ -81,7 +82,7 @@ class FeatureColumns:
             values, code = self._coded(name)
             columns[name] = pd.Categorical(values[code[rows]], categories=list(values))
         for name in self.needs.numbers:
-            columns[name] = self._number(name, rows)
+            columns[name] = self._number_of_rows(name, rows)
         return pd.DataFrame(columns)
 
     # --- where a name leads ------------------------------------------------------------------------------------
@@ -118,17 +119,21 @@ class FeatureColumns:
         salted = np.array([f"{name}\x1f{value}" for value in values], dtype=object)
         return (pd.util.hash_array(salted, categorize=False) % np.uint64(self.needs.buckets)).astype(np.int64)
 
-    def _number(self, name: str, rows: Integers | None = None) -> NDArray[np.floating]:
+    def _number_of_rows(self, name: str, rows: Integers) -> NDArray[np.floating]:
+        side, _, column = name.partition(".")
+        place = self.store.column(side)[rows] if column and side in ENTITIES else rows
+        return self._numbers[name][place]
+
+    def _number(self, name: str) -> NDArray[np.floating]:
         side, _, column = name.partition(".")
         if column and side in ENTITIES:
             values = pd.to_numeric(pd.Series(self._entity(name, side, column)), errors="coerce").to_numpy(np.float64)
             if not np.isfinite(values).all():
                 raise ConfigError(f"features.numbers: {name!r} is not a number everywhere; use it as an id.")
-            return values[self.store.column(side)[rows]] if rows is not None else values
+            return values
         if not self.store.has(name):
             raise ConfigError(self._unknown("numbers", name))
-        found = self.store.column(name)
-        return found if rows is None else found[rows]
+        return self.store.column(name)
 
     def _entity(self, name: str, side: str, column: str) -> NDArray[Any]:
         table = self.store.table(ENTITIES[side])
@@ -151,13 +156,15 @@ class FeatureColumns:
 
     @cached_property
     def _histories(self) -> Integers:
-        """(requests, events): items with the first task's label, of the same user, strictly before each request."""
+        """(requests, events): items with the first binary task's label, of the same user, strictly before a request."""
         store, most = self.store, self.needs.history
+        if not store.funnel.binary:
+            raise ConfigError("features.history collects what a binary task was true of; data.tasks has none.")
         if not store.has("time"):
             raise ConfigError(
                 "features.history needs the time of each request; map data.source.time, or set history=0."
             )
-        first = store.funnel.tasks[0].name
+        first = store.funnel.binary[0].name
         rows = np.flatnonzero((store.column(first) == 1) & self.known)
         user, time = store.column("user"), store.column("time")
         rows = rows[np.lexsort((time[rows], user[rows]))]

@@ -52,8 +52,8 @@ def score_baselines(names: Sequence[str], assembly: Assembly) -> Scores:
 
 def _trees(assembly: Assembly, rows: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
     """Boosted trees over the columns that the data config lists as features, whichever of them the run uses."""
-    data, offered = assembly.data, assembly.cfg.data.get("features") or {}
-    needs = FeatureNeeds(ids=tuple(offered.get("ids") or ()), numbers=tuple(offered.get("numbers") or {}))
+    data, offered = assembly.data, FeatureNeeds.offered(assembly.cfg.data.get("features"))
+    needs = FeatureNeeds(ids=offered.ids, numbers=offered.numbers)
     columns = FeatureColumns(data.store, needs, np.zeros(0, dtype=bool))
     split = {"train": data.rows("train"), "validation": data.rows("validation"), "test": rows}
     return boosted_trees(columns, data.funnel, split, seed=data.seed)

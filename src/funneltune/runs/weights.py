@@ -31,10 +31,7 @@ def save_weights(module: FunnelModule, folder: Path, *, write: bool = True) -> i
     named = {f"backbone.{name}": t for name, t in module.tuning.export(module.encoder.backbone).items()}
     for prefix, part in _above(module).items():
         named |= {f"{prefix}.{name}": t for name, t in part.state_dict().items()}
-    tensors = {
-        name: (t.full_tensor() if isinstance(t, DTensor) else t).detach().cpu().contiguous()
-        for name, t in named.items()
-    }
+    tensors = {name: _whole(t).detach().cpu().contiguous() for name, t in named.items()}
     if not write:
         return 0
     folder.mkdir(parents=True, exist_ok=True)
