@@ -1,5 +1,7 @@
 """Every error that a user can cause, under one root: the CLI prints it as one line and exits with 2."""
 
+from signal import Signals
+
 
 class FunnelError(Exception):
     """Root of the errors that a user can cause and mend.
@@ -18,6 +20,19 @@ class DataError(FunnelError):
 
 class TuningError(FunnelError):
     """A tuning method cannot do what it was asked, or did not reach what it promised."""
+
+
+class Interrupted(SystemExit):
+    """A signal ended the program. Its exit status is the shell's for that signal: 143 for SIGTERM, 130 for SIGINT."""
+
+    def __init__(self, signum: int, told: str = "") -> None:
+        super().__init__(128 + signum)
+        self.signum = signum
+        self.told = told
+        """What happened and how to go on, in one line."""
+
+    def __str__(self) -> str:
+        return self.told or f"stopped by {Signals(self.signum).name}"
 
 
 class RunError(FunnelError):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from funneltune.errors import RunError
+from funneltune.files import write_text
 from funneltune.funnel import TaskFunnel
 
 SCHEMA_VERSION = 1
@@ -22,7 +21,7 @@ RECORD_NAME = "record.json"
 STATISTICS_NAME = "statistics.npz"
 STUDY_NAME = "study.json"
 
-Status = Literal["running", "finished", "failed"]
+Status = Literal["running", "finished", "interrupted", "failed"]
 
 
 @dataclass
@@ -55,6 +54,10 @@ class RunRecord:
     """wall_seconds, step_milliseconds_median, rows_per_second, unique_tokens_per_second, peak_memory_bytes, ..."""
     rank_pattern: dict[str, Any] | None = None
     error: str | None = None
+    resumed: list[dict[str, Any]] = field(default_factory=list)
+    """Each time that the run went on from a checkpoint: the step, the time, and what of the config was changed."""
+    leaks: list[dict[str, Any]] = field(default_factory=list)
+    """What the leakage guard found and the config let pass."""
     started: str | None = None
     finished: str | None = None
 
@@ -163,23 +166,8 @@ def as_json(value: Any) -> Any:
 
 
 def write_json(path: Path, content: Any) -> Path:
-    """Write JSON atomically: a temporary file in the same folder, fsync, then os.replace."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(as_json(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    # The system's temporary folder may be another disk, where a rename is a copy that a kill can cut in half.
-    handle, part = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp makes files that only their owner reads; a record is for everyone who may read the folder.
-        os.chmod(part, 0o644)
-        os.replace(part, path)
-    except BaseException:
-        Path(part).unlink(missing_ok=True)
-        raise
-    return path
+    """Write JSON whole or not at all. Raises RunError where it cannot be written."""
+    return write_text(path, json.dumps(as_json(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:

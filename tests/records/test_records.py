@@ -39,8 +39,8 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_part(tmp_path, monkeypatc
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("funneltune.records.os.replace", full)
-    with pytest.raises(OSError, match="No space"):
+    monkeypatch.setattr("funneltune.files.os.replace", full)
+    with pytest.raises(RunError, match=r"x.json cannot be written \(No space left on device\): [\d,]+ MB are free"):
         write_json(path, {"a": 2})
     assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
     assert json.loads(path.read_text()) == {"a": 1}

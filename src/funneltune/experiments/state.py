@@ -5,8 +5,6 @@ Cells may run in several processes (joblib, SLURM), and each updates its own ent
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,8 +13,8 @@ from typing import Any
 
 import yaml
 
-from funneltune.errors import RunError
 from funneltune.experiments.plan import Cell, Study
+from funneltune.files import locked, write_text
 from funneltune.records import RECORD_NAME, SCHEMA_VERSION, STUDY_NAME, RunRecord, read_study, write_json
 
 
@@ -38,7 +36,7 @@ class StudyState:
     def plan(self, study: Study, config: Mapping[str, Any]) -> None:
         """Write the study, its composed config (study.yaml) and one entry per cell; what finished stays finished."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        _replace(self.folder / "study.yaml", yaml.safe_dump(dict(config), sort_keys=False))
+        write_text(self.folder / "study.yaml", yaml.safe_dump(dict(config), sort_keys=False))
         runs = []
         for cell in study.cells():
             record = self.record_of(cell)
@@ -60,6 +58,10 @@ class StudyState:
         """The record of a cell, if it has been run."""
         path = self.folder / cell.folder / RECORD_NAME
         return RunRecord.read(path) if path.is_file() else None
+
+    def may_go_on(self, cell: Cell) -> bool:
+        """Whether a cell was interrupted and left a checkpoint."""
+        return any((self.folder / cell.folder).glob("checkpoints/step-*.ckpt"))
 
     def mark(self, folder: str, status: str, error: str | None = None) -> dict[str, Any]:
         """Set how the cell in `folder` (below the study's) stands, and return the whole state."""
@@ -90,23 +92,3 @@ class StudyState:
         cells.mkdir(parents=True, exist_ok=True)
         with locked(cells, refuse=f"study_dir={self.folder} is being run by another process; wait for it or stop it."):
             yield
-
-
-@contextmanager
-def locked(folder: Path, refuse: str = "") -> Iterator[None]:
-    """Hold a folder's advisory lock. It goes with the process, so a killed one leaves none behind."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (fcntl.LOCK_NB if refuse else 0))
-        except BlockingIOError:
-            raise RunError(refuse) from None
-        yield
-    finally:
-        os.close(handle)
-
-
-def _replace(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from funneltune.errors import RunError
+from funneltune.files import write_text
 from funneltune.metrics import Comparison
 from funneltune.records import STUDY_NAME, RecordFolder, as_json, read_records, write_json
 from funneltune.reporting.comparisons import compare, headline
@@ -55,9 +54,9 @@ def _made(path: Path | str, output: Path | str | None) -> tuple[RecordFolder, Re
         raise RunError(f"output={folder} is a file; name a folder.")
     shown, found = table(records), comparisons_of(records)
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / "table.md", to_markdown(shown, found))
-    _write(folder / "table.csv", to_csv(shown))
-    _write(folder / "report.html", to_html(shown, found, records))
+    write_text(folder / "table.md", to_markdown(shown, found))
+    write_text(folder / "table.csv", to_csv(shown))
+    write_text(folder / "report.html", to_html(shown, found, records))
     if output is None and records.study is not None:
         _keep(records.path / STUDY_NAME, records.study, found)
     return records, Report(shown, tuple(found), folder)
@@ -83,16 +82,3 @@ def _keep(path: Path, study: dict[str, Any], comparisons: Sequence[Comparison]) 
     plain = as_json([comparison.to_json() for comparison in comparisons])
     if study.get("comparisons") != plain:
         write_json(path, {**study, "comparisons": plain})
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    handle, part = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(part, 0o644)
-        os.replace(part, path)
-    except BaseException:
-        Path(part).unlink(missing_ok=True)
-        raise

@@ -1,0 +1,138 @@
+"""Files that are whole or not there: written aside in the same folder, flushed to the disk, renamed into place."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from funneltune.errors import RunError
+
+MARGIN = 16 * 2**20
+"""Bytes that a disk must have beside what is to be written: other files of the same run."""
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yield a path beside `path` to write to; it becomes `path` when the block ends, and is removed when it fails.
+
+    The part lies in the same folder: the system's temporary folder may be another disk, where a rename is a copy that
+    a kill can cut in half. It keeps the suffix, by which some libraries choose a format.
+
+    Raises:
+        RunError: if the disk is full, the folder cannot be written to, or a limit is reached. `path` is what it was.
+    """
+    with told_write_faults(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=f".part{path.suffix}", dir=path.parent)
+        os.close(handle)
+        part = Path(name)
+        try:
+            yield part
+            # mkstemp makes files that only their owner reads; a record is for everyone who may read the folder.
+            part.chmod(0o644)
+            to_disk(part)
+            os.replace(part, path)
+            to_disk(path.parent)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a text file whole or not at all."""
+    with whole_file(path) as part:
+        part.write_text(text, encoding="utf-8")
+    return path
+
+
+def to_disk(path: Path) -> None:
+    """Wait until a file, or a folder's list of files, is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove what killed writers left below a folder that no one writes to now."""
+    for part in folder.rglob(".*.part*"):
+        if part.is_file():
+            part.unlink(missing_ok=True)
+
+
+@contextmanager
+def told_write_faults(path: Path) -> Iterator[None]:
+    """A failed write in one line: the path, the reason, what to do.
+
+    Raises:
+        RunError: in place of the system's error.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise RunError(_write_fault(path, error)) from error
+
+
+def _write_fault(path: Path, error: OSError) -> str:
+    reason = error.strerror or " ".join(str(error).split()) or type(error).__name__
+    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        remedy = f"{free_bytes(path) / 2**20:,.0f} MB are free there; make room or name a folder on another disk"
+    elif error.errno in {errno.EROFS, errno.EACCES, errno.EPERM}:
+        remedy = "name a folder that may be written to"
+    else:
+        remedy = "mend the disk or name another folder"
+    return f"{path} cannot be written ({reason}): {remedy}. Nothing that was there is lost."
+
+
+def free_bytes(path: Path) -> int:
+    """Bytes that may still be written where `path` is, or would be."""
+    there = path
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    return shutil.disk_usage(there).free
+
+
+def require_space(path: Path, needed: int) -> None:
+    """Refuse to begin a write that cannot end.
+
+    Raises:
+        RunError: naming the path, what is needed and what is free.
+    """
+    free = free_bytes(path)
+    if free < needed + MARGIN:
+        raise RunError(
+            f"{path} needs {(needed + MARGIN) / 2**20:,.0f} MB, and {free / 2**20:,.0f} MB are free there; make room "
+            "or name a folder on another disk. Nothing that was there is lost."
+        )
+
+
+def sha256_of(path: Path) -> str:
+    """sha256 of a file's content, as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def locked(folder: Path, refuse: str = "") -> Iterator[None]:
+    """Hold a folder's advisory lock. It goes with the process, so a killed one leaves none behind.
+
+    Raises:
+        RunError: with the text `refuse`, if it is given and another process holds the lock; else wait for it.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (fcntl.LOCK_NB if refuse else 0))
+        except BlockingIOError:
+            raise RunError(refuse) from None
+        yield
+    finally:
+        os.close(handle)
