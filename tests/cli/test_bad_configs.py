@@ -35,7 +35,7 @@ TRAIN = {
     "backbone.architecture={n_layer: 2}": "names keys that backbone.architecture does not have yet; write ++backbone",
     "+data.rows_per_bach=4": "data.rows_per_bach is no key (nearest: data.rows_per_batch)",
     "head._target_=os.system": "head._target_='os.system' is not allowed",
-    "head._target_=funneltune.heads.ESNM": "head._target_=funneltune.heads.ESNM cannot be imported",
+    "head._target_=funneltune.heads.ESNM": "(nearest: funneltune.heads.ESMM)",
 }
 
 

@@ -89,6 +89,8 @@ def test_a_hub_id_reads_the_split_that_it_names(monkeypatch):
     datasets = pytest.importorskip("datasets", reason="the extra `datasets` is not installed")
     asked = []
     found = datasets.Dataset.from_pandas(GOOD)
+    reader = type("Csv", (), {"__module__": "datasets.packaged_modules.csv.csv"})
+    monkeypatch.setattr(datasets, "load_dataset_builder", lambda name: reader())
     monkeypatch.setattr(datasets, "load_dataset", lambda *a, **k: asked.append((a, k)) or found)
     assert validate(Table("hub:shop/logs/may", **ROLES), FUNNEL).counts["impressions"] == 5
     assert asked[0] == (("shop/logs",), {"split": "may"})

@@ -17,6 +17,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer, PretrainedConfig,
 from transformers.utils import logging as transformers_logging
 
 from funneltune.backbones.encoder import Encoder, Pooling
+from funneltune.backbones.trust import check_home, field_faults
 from funneltune.errors import ConfigError
 from funneltune.schema import Interaction
 
@@ -32,7 +33,7 @@ class Backbone:
     """A backbone by name, how its texts are read and pooled; builds tokenizer and encoder.
 
     Args:
-        name: A local folder or a hub id.
+        name: A local folder or a hub id. Weights are safetensors; code that lies beside them is never run.
         revision: The hub's commit; None takes the newest, and says nothing about which.
         fallback: `package:folder` of an installed Python package that carries the same weights, for machines offline.
         sha256: Of the fallback's model.safetensors; another file is refused.
@@ -63,7 +64,11 @@ class Backbone:
     remember: int = 100_000
 
     def __post_init__(self) -> None:
-        """Refuse words that nothing knows."""
+        """Refuse words that nothing knows, and fields that would fetch code."""
+        if "://" in self.name:
+            raise ConfigError(f"backbone.name={self.name!r} is a URL; give a local folder or a hub id, OWNER/NAME.")
+        if faults := list(field_faults(dict(self.architecture), "backbone.architecture")):
+            raise ConfigError("; ".join(faults) + ".")
         if self.pooling not in {"mean", "cls", "last"}:
             raise ConfigError(f"backbone.pooling={self.pooling!r} must be mean, cls or last.")
         if self.interaction not in {"twin", "cross"}:
@@ -86,7 +91,7 @@ class Backbone:
         else:
             config = _from_home(self, AutoConfig)
             for key, value in fields.items():
-                if not hasattr(config, key):
+                if key.startswith("_") or not hasattr(config, key):
                     raise ConfigError(f"backbone.architecture.{key} is no field of {type(config).__name__}.")
                 setattr(config, key, value)
         if self.dropout is not None:
@@ -107,7 +112,7 @@ class Backbone:
             model: PreTrainedModel = (
                 _from_home(self, AutoModel, config=config, use_safetensors=True, **arguments)
                 if self.pretrained
-                else AutoModel.from_config(config, **arguments)
+                else AutoModel.from_config(config, trust_remote_code=False, **arguments)
             )
         return model
 
@@ -133,7 +138,9 @@ def _from_home(spec: Backbone, factory: Any, **arguments: Any) -> Any:
     if spec.fallback and spec.revision is None and not _lies_here(spec.name):
         package = packaged(spec.fallback, spec.sha256)
     if package is not None:
+        check_home(str(package))
         return factory.from_pretrained(str(package), **arguments)
+    check_home(spec.name, spec.revision)
     try:
         return factory.from_pretrained(spec.name, revision=spec.revision, **arguments)
     except (OSError, ValueError) as error:
@@ -163,6 +170,9 @@ def _lies_here(name: str) -> bool:
 def packaged(fallback: str, sha256: str | None) -> Path | None:
     """The folder inside an installed package, its weights verified; None where the package is not installed."""
     package, _, inner = fallback.partition(":")
+    if not package.isidentifier() or ".." in Path(inner).parts or Path(inner).is_absolute():
+        # To find a submodule, Python would import (that is, run) the package around it.
+        raise ConfigError(f"backbone.fallback={fallback!r} must be PACKAGE:FOLDER, of a top-level package.")
     found = importlib.util.find_spec(package)
     if found is None or found.origin is None:
         return None

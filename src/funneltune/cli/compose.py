@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from funneltune.cli.faults import Fault, explain, find_fault
+from funneltune.cli.faults import Fault, explain, find_fault, key_of
 from funneltune.cli.locate import PRIMARY, config_root
 from funneltune.cli.schema import register
 from funneltune.errors import ConfigError
@@ -38,12 +37,24 @@ def search_path(config_dir: Path | None) -> list[str]:
     return [] if config_dir is None else [f"hydra.searchpath=['file://{config_dir}']"]
 
 
+def refuse_search_paths(overrides: Sequence[str]) -> None:
+    """A `pkg://` search path imports, that is runs, the package it names.
+
+    Raises:
+        ConfigError: if an override sets Hydra's search path.
+    """
+    for override in overrides:
+        if key_of(override).startswith("hydra.searchpath"):
+            raise ConfigError(f"{override}: Hydra's search path may run code; name a folder with --config-dir DIR.")
+
+
 def compose_config(overrides: Sequence[str], config_dir: Path | None = None) -> DictConfig:
     """The composed config of a run.
 
     Raises:
         ConfigError: naming every override that is wrong: nearest key, choices of a group, wanted type.
     """
+    refuse_search_paths(overrides)
     kept = list(overrides)
     faults: list[Fault] = []
     with opened():
@@ -90,8 +101,3 @@ def checked(cfg: DictConfig) -> DictConfig:
     except OmegaConfBaseException as error:  # a value that is still missing, an interpolation that leads nowhere
         raise ConfigError(explain(find_fault(error, ()), cfg)) from None
     return cfg
-
-
-def is_first_process() -> bool:
-    """False in the further processes that Lightning starts for DDP, which replay this command line."""
-    return int(os.environ.get("LOCAL_RANK", "0")) == 0

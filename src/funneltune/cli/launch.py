@@ -8,11 +8,13 @@ from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, OverrideParseException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from funneltune.cli.compose import compose_config, opened, search_path
 from funneltune.cli.faults import explain, find_fault
+from funneltune.cli.hydra_trust import check_hydra
 from funneltune.cli.locate import PRIMARY
 from funneltune.errors import ConfigError
 from funneltune.experiments import CellTask, StudyState, override_text, plan, split_sweeps
@@ -64,10 +66,10 @@ def launch(
     with opened():
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
+        asked = [*overrides, *ours]
         try:
-            hydra.multirun(
-                PRIMARY, task or CellTask(folder, config_dir), [*overrides, *ours], with_log_configuration=False
-            )
+            check_hydra(hydra.compose_config(PRIMARY, asked, RunMode.MULTIRUN))
+            hydra.multirun(PRIMARY, task or CellTask(folder, config_dir), asked, with_log_configuration=False)
         except (HydraException, OmegaConfBaseException) as error:
             raise ConfigError(f"study: {explain(find_fault(error, overrides), None)}") from error
     return StudyState(folder).read()

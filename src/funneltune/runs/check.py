@@ -5,49 +5,40 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from funneltune.errors import ConfigError
 from funneltune.runs.identity import as_plain
+from funneltune.runs.targets import target_faults
 
-ALLOWED_TARGETS = ("funneltune.", "torch.optim.", "lightning.pytorch.callbacks.", "lightning.pytorch.loggers.")
-ALLOWED_EXACTLY = ("lightning.Trainer", "lightning.pytorch.Trainer")
 BASELINES = ("bm25", "cosine", "popularity", "trees")
 
 
 def check_config(cfg: DictConfig) -> None:
-    """Refuse a config that cannot run.
+    """Refuse a config that cannot run, or that names code it may not (`runs.targets`).
+
+    Interpolations are settled in place first, so that what was checked is what is built: one that reads the clock
+    (`${now:%S}`) could otherwise name something else a moment later.
 
     Raises:
         ConfigError: with every fault found, one sentence each, joined by `; `.
     """
+    OmegaConf.resolve(cfg)
     plain = as_plain(cfg)
-    faults = [*_targets(plain, ""), *_values(plain)]
+    faults = [*target_faults(plain), *_values(plain)]
     if faults:
         raise ConfigError("; ".join(faults))
-
-
-def _targets(node: Any, path: str) -> Iterator[str]:
-    """A config can name code: only the allow-listed is ever imported."""
-    if isinstance(node, list):
-        for index, item in enumerate(node):
-            yield from _targets(item, f"{path}[{index}]")
-    if not isinstance(node, dict):
-        return
-    target = node.get("_target_")
-    if target is not None and not (str(target).startswith(ALLOWED_TARGETS) or target in ALLOWED_EXACTLY):
-        yield (
-            f"{path or 'config'}._target_={target!r} is not allowed; "
-            f"it must begin with {', '.join(ALLOWED_TARGETS)} or be lightning.Trainer"
-        )
-    for key, value in node.items():
-        yield from _targets(value, f"{path}.{key}" if path else str(key))
 
 
 def _values(plain: dict[str, Any]) -> Iterator[str]:
     seed = plain.get("seed")
     if not isinstance(seed, int) or not 0 <= seed < 2**32:
         yield f"seed={seed!r} must be a whole number in [0, 2**32); set seed=0"
+    skip = plain.get("skip_nonfinite", 0)
+    if not isinstance(skip, int) or isinstance(skip, bool) or skip < 0:
+        yield f"skip_nonfinite={skip!r} must be a whole number >= 0, of steps that may be left out; 0: none"
+    if ":/" in str(plain.get("resume") or ""):
+        yield f"resume={plain['resume']} is an address; only runs on this machine are taken up, copy it first"
     if plain.get("select") not in {"last", "best"}:
         yield f"select={plain.get('select')!r} must be last or best"
     monitor = str(plain.get("monitor"))

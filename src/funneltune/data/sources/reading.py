@@ -19,6 +19,8 @@ from funneltune.errors import DataError
 CHUNK = 200_000
 CSV, PARQUET, ARROW = (".csv", ".csv.gz", ".tsv", ".tsv.gz"), (".parquet",), (".arrow", ".feather")
 HUB = "hub:"
+TABLES = ("csv", "json", "parquet", "arrow", "text", "cache")
+"""Readers of `datasets` that a hub's data set may ask for; others open archives, databases and foreign formats."""
 SAVED_DATASET = ("state.json", "dataset_dict.json")
 """What `datasets.save_to_disk` leaves in a folder, of one split or of several."""
 MISSING = ["", "NA", "NaN", "nan", "NULL", "null"]
@@ -85,6 +87,9 @@ class TableFiles:
                 found = datasets.load_from_disk(text)
             else:
                 owner, name, *split = text.removeprefix(HUB).split("/")
+                reader = type(datasets.load_dataset_builder(f"{owner}/{name}")).__module__.rpartition(".")[2]
+                if reader not in TABLES:
+                    raise ValueError(f"it is read as {reader}, and a log is one of {', '.join(TABLES)}")
                 found = datasets.load_dataset(f"{owner}/{name}", split=split[0] if split else "train")
         except Exception as error:  # whatever the hub, the cache or a loading script raises
             raise DataError(_unreadable(self.path, self.encoding, error)) from None
@@ -124,7 +129,7 @@ class TableFiles:
         """The named columns, every value as text (missing ones as NA, lists as numbers between spaces), in order."""
         if self.dataset is not None:
             for batch in self.dataset.select_columns(list(columns)).with_format("arrow").iter(CHUNK):
-                yield _as_text(batch.to_pandas())
+                yield _as_text(batch.to_pandas(ignore_metadata=True))
             return
         for part in self.parts:
             reader = self._guarded(part, lambda p: self._chunks(p, columns))
@@ -164,12 +169,12 @@ class TableFiles:
         if kind == "parquet":
             with pq.ParquetFile(part, page_checksum_verification=True) as file:
                 for batch in file.iter_batches(CHUNK, columns=list(columns)):
-                    yield _as_text(batch.to_pandas())
+                    yield _as_text(batch.to_pandas(ignore_metadata=True))
         elif kind == "arrow":
             with pa.memory_map(str(part)) as source:
                 table = _opened(source).read_all().select(list(columns))
                 for batch in table.to_batches(CHUNK):
-                    yield _as_text(batch.to_pandas())
+                    yield _as_text(batch.to_pandas(ignore_metadata=True))
         else:
             names = {"names": list(self.names)} if self.names else {}
             with pd.read_csv(
