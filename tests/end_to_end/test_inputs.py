@@ -40,6 +40,7 @@ tasks:
   need: {{kind: multiclass, levels: [lamp, couch, rug]}}
   spend: {{given: [purchase], kind: regression}}
 split: {{_target_: funneltune.data.Split, by: time, validation: 0.2, test: 0.3, seed: 0}}
+leaks: {{label: warn}} # the query names the need
 texts: {{query: "{{query}}", item: "{{title}}"}}
 features: {{ids: [user, item, colour], numbers: {{price: log}}, vectors: [], history: 3}}
 rows_per_batch: 30

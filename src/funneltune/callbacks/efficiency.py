@@ -32,11 +32,42 @@ class Efficiency(L.Callback):
         self._tokens: list[int] = []
         self._begun, self._step = 0.0, -1
         self._open = [0, 0]
-        self._memory = PeakMemory()
+        self._memory: PeakMemory | None = None
+        self._created, self._earlier, self._earlier_peak = time.perf_counter(), 0.0, 0
+        self._before, self._scope = 0, "process"
+
+    @property
+    def wall_seconds(self) -> float:
+        """Since this was made, and what earlier parts of an interrupted run took up to the checkpoint."""
+        return time.perf_counter() - self._created + self._earlier
+
+    @property
+    def peak(self) -> int:
+        """The most memory of all parts of the run."""
+        return max(self._earlier_peak, self._memory.highest() if self._memory is not None else 0)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps: the steps so far."""
+        return {
+            "seconds": torch.tensor(self._seconds, dtype=torch.float64),
+            "rows": torch.tensor(self._rows, dtype=torch.int64),
+            "tokens": torch.tensor(self._tokens, dtype=torch.int64),
+            "wall_seconds": self.wall_seconds,
+            "peak": self.peak,
+            "before": self._before,
+            "scope": self._scope,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """The inverse."""
+        self._seconds, self._rows, self._tokens = (state_dict[k].tolist() for k in ("seconds", "rows", "tokens"))
+        self._earlier, self._earlier_peak = float(state_dict["wall_seconds"]), int(state_dict["peak"])
+        self._before, self._scope = int(state_dict["before"]), str(state_dict["scope"])
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Weights are on their device by now: the peak counts from here."""
         self._memory = PeakMemory("cuda" if pl_module.device.type == "cuda" else "cpu")
+        self._before, self._scope = self._memory.before, self._memory.scope
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Batch, batch_idx: int
@@ -61,15 +92,18 @@ class Efficiency(L.Callback):
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """What validation takes is not training's."""
-        self._memory.pause()
+        if self._memory is not None:
+            self._memory.pause()
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Training goes on."""
-        self._memory.resume()
+        if self._memory is not None:
+            self._memory.resume()
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Read the peak before the test adds to it."""
-        self._memory.stop()
+        if self._memory is not None:
+            self._memory.stop()
 
     def summary(self) -> dict[str, Any]:
         """The cost entries of a record; without a trained step only `steps`."""
@@ -83,9 +117,9 @@ class Efficiency(L.Callback):
             "rows_per_second": sum(self._rows[timed]) / sum(seconds),
             "unique_tokens_per_second": sum(self._tokens[timed]) / sum(seconds),
             "train_seconds": sum(self._seconds),
-            "peak_memory_bytes": self._memory.peak,
-            "peak_memory_growth_bytes": self._memory.peak - self._memory.before,
-            "peak_memory_scope": self._memory.scope,
+            "peak_memory_bytes": self.peak,
+            "peak_memory_growth_bytes": self.peak - self._before,
+            "peak_memory_scope": self._scope,
         }
 
 
@@ -118,12 +152,17 @@ class PeakMemory:
 
     def pause(self) -> None:
         """Keep the peak so far, and look away."""
-        if self._watching:
-            seen = torch.cuda.max_memory_allocated() if self.scope == "device" else resident_bytes("VmHWM")
-            self.peak = max(self.peak, seen)
+        self.peak = self.highest()
         self._watching = False
 
     stop = pause
+
+    def highest(self) -> int:
+        """The peak so far."""
+        if not self._watching:
+            return self.peak
+        seen = torch.cuda.max_memory_allocated() if self.scope == "device" else resident_bytes("VmHWM")
+        return max(self.peak, seen)
 
 
 def reset_high_water_mark() -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,11 @@ from typing import Any
 import lightning as L
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
+
+from funneltune.files import whole_file
 
 NAME = "history.parquet"
 
@@ -31,10 +33,27 @@ class History(L.Callback):
         self._rows: list[tuple[int, str, float]] = []
         self._step = -1
 
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps: the entries so far, each name once."""
+        steps, names, values = zip(*self._rows, strict=True) if self._rows else ((), (), ())
+        known = {name: number for number, name in enumerate(dict.fromkeys(names))}
+        return {
+            "steps": torch.tensor(steps, dtype=torch.int64),
+            "names": list(known),
+            "name": torch.tensor([known[name] for name in names], dtype=torch.int64),
+            "values": torch.tensor(values, dtype=torch.float64),
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """The inverse."""
+        names = [state_dict["names"][number] for number in state_dict["name"].tolist()]
+        self._rows = list(zip(state_dict["steps"].tolist(), names, state_dict["values"].tolist(), strict=True))
+
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Ranks and rates before the first step."""
         self._step = trainer.global_step
-        self._add_state(trainer, pl_module)
+        if not self._rows:
+            self._add_state(trainer, pl_module)
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Training values, rates and ranks, every few steps and at an epoch's last one."""
@@ -81,11 +100,8 @@ class History(L.Callback):
             "name": pa.array(names, pa.string()),
             "value": pa.array(values, pa.float64()),
         }
-        folder = Path(trainer.default_root_dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        part = folder / f"{NAME}.part"
-        pq.write_table(pa.table(columns), part, write_page_checksum=True)
-        os.replace(part, folder / NAME)
+        with whole_file(Path(trainer.default_root_dir) / NAME) as part:
+            pq.write_table(pa.table(columns), part, write_page_checksum=True)
 
 
 def _named(trainer: L.Trainer, prefixes: tuple[str, ...]) -> dict[str, Tensor]:

@@ -12,6 +12,8 @@ import numpy as np
 from lightning.pytorch.loggers import WandbLogger
 from matplotlib.figure import Figure
 
+from funneltune.files import whole_file
+
 NAME = "rank_map.png"
 LAYER = re.compile(r"(?:^|\.)layers?\.(\d+)\.(.+)$")
 SHORT = {
@@ -39,10 +41,19 @@ class RankMap(L.Callback):
         self._over_time: list[tuple[int, dict[str, int]]] = []
         self._every = 1
 
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps: the maps so far."""
+        return {"over_time": [[step, pattern] for step, pattern in self._over_time]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """The inverse."""
+        self._over_time = [(step, dict(pattern)) for step, pattern in state_dict["over_time"]]
+
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         """The map before the first allocation."""
         self._every = max(1, int(trainer.estimated_stepping_batches) // max(1, self.snapshots))
-        self._take(trainer, pl_module)
+        if not self._over_time:
+            self._take(trainer, pl_module)
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """A snapshot now and then."""
@@ -50,12 +61,13 @@ class RankMap(L.Callback):
         if step % self._every == 0 and self._is_new(step):
             self._take(trainer, pl_module)
 
-    def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+    def on_fit_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         """The final map."""
         if self._is_new(trainer.global_step):
             self._take(trainer, pl_module)
         if self._over_time and trainer.is_global_zero:
-            draw(self._over_time).savefig(Path(trainer.default_root_dir) / NAME, dpi=120)
+            with whole_file(Path(trainer.default_root_dir) / NAME) as part:
+                draw(self._over_time).savefig(part, dpi=120)
 
     def _is_new(self, step: int) -> bool:
         return bool(self._over_time) and self._over_time[-1][0] != step

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import wandb
@@ -29,6 +30,7 @@ def wandb_logger(
     group: str | None = None,
     name: str | None = None,
     tags: Sequence[str] = (),
+    resumed: int = 0,
 ) -> WandbLogger:
     """A W&B run in the run folder. Code is never uploaded; the key comes from the environment, never from a config.
 
@@ -41,6 +43,7 @@ def wandb_logger(
         group: Runs that belong together; None: the experiment's name.
         name: Of the run; None: W&B invents one.
         tags: Words to find the run by.
+        resumed: How often the run was taken up again; then it goes on under its own W&B identifier.
 
     Raises:
         ConfigError: on an unknown mode, where W&B cannot be reached, or where a W&B run is open already and would
@@ -60,6 +63,7 @@ def wandb_logger(
         mode=mode,
         job_type="train",
         config=without_secrets(config),
+        **(_identity(Path(save_dir)) if resumed else {}),
         settings=wandb.Settings(
             save_code=False, disable_code=True, disable_git=True, console="off", silent=True, x_disable_stats=True
         ),
@@ -75,12 +79,26 @@ def wandb_logger(
     return logger
 
 
-def csv_logger(save_dir: str, config: Mapping[str, Any], flush_every_n_steps: int = 50) -> CSVLogger:  # noqa: ARG001
-    """`csv/metrics.csv` in the run folder; the config lies there already."""
-    return CSVLogger(save_dir=save_dir, name="csv", version="", flush_logs_every_n_steps=flush_every_n_steps)
+def _identity(run_dir: Path) -> dict[str, Any]:
+    """The identifier of a run folder's W&B run: offline, `wandb sync` then joins the parts."""
+    found = sorted(run_dir.glob("wandb/*run-*-*"))
+    return {"id": found[-1].name.rpartition("-")[2], "resume": "allow"} if found else {}
 
 
-def tensorboard_logger(save_dir: str, config: Mapping[str, Any]) -> TensorBoardLogger:  # noqa: ARG001
+def csv_logger(
+    save_dir: str,
+    config: Mapping[str, Any],  # noqa: ARG001
+    flush_every_n_steps: int = 50,
+    resumed: int = 0,
+) -> CSVLogger:
+    """`csv/metrics.csv` in the run folder; the config lies there already. What follows a resumption has a folder of its
+    own, `csv/resumed_1`: Lightning would delete what was there.
+    """
+    version = f"resumed_{resumed}" if resumed else ""
+    return CSVLogger(save_dir=save_dir, name="csv", version=version, flush_logs_every_n_steps=flush_every_n_steps)
+
+
+def tensorboard_logger(save_dir: str, config: Mapping[str, Any], resumed: int = 0) -> TensorBoardLogger:  # noqa: ARG001
     """Event files in `tensorboard/` of the run folder; needs the extra `tensorboard`."""
     try:
         return TensorBoardLogger(save_dir=save_dir, name="tensorboard", version="", default_hp_metric=False)

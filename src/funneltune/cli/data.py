@@ -34,36 +34,37 @@ def run(arguments: Arguments) -> int:
 
 
 def _describe(cfg: Any) -> int:
-    from hydra.utils import instantiate
-
     from funneltune.data import describe
     from funneltune.runs.assemble import assemble_data
+    from funneltune.runs.targets import build
 
-    data = assemble_data(cfg, instantiate(cfg.backbone))
+    data = assemble_data(cfg, build(cfg.backbone))
     data.prepare_data()
-    data.setup("fit")
+    data.setup()  # to look at a log is no fit: `validate` and `train` look for leaks
     say(json.dumps(describe(data), indent=1, default=str))
     return 0
 
 
 def _validate(cfg: Any) -> int:
-    from hydra.utils import instantiate
     from omegaconf import OmegaConf
 
     from funneltune.data import validate
+    from funneltune.data.leaks import Guard
     from funneltune.features import Numbers
     from funneltune.funnel import TaskFunnel
+    from funneltune.runs.targets import build
     from funneltune.schema import FeatureNeeds
 
     data: Any = OmegaConf.to_container(cfg.data, resolve=True)
     offered = data.get("features") or {}
     Numbers(offered.get("numbers") or {}, "plain", 1, 2)  # refuses a transform that is none
     found = validate(
-        instantiate(cfg.data.source),
+        build(cfg.data.source),
         TaskFunnel.from_config(data["tasks"]),
-        instantiate(cfg.data.split),
+        build(cfg.data.split),
         data.get("texts"),
         FeatureNeeds.offered(offered),
+        Guard.parse(data.get("leaks")),
     )
     say(found.in_words())
     return 0

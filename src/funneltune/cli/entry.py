@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from funneltune.cli import data, evaluate, helptext, predict, report, study, train
 from funneltune.cli.arguments import Arguments, nearest_clause
-from funneltune.cli.verb import Verb, say
-from funneltune.errors import ConfigError, FunnelError
+from funneltune.cli.verb import Verb, is_first_process, say
+from funneltune.errors import ConfigError, FunnelError, Interrupted
 
 VERBS: dict[str, Verb] = {module.VERB.name: module.VERB for module in (train, evaluate, predict, study, report, data)}
 
@@ -17,13 +20,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit status.
 
     0: done. 1: a study has failed cells (or, as Python's own status, a fault of ours, with its traceback).
-    2: a mistake that the user can mend, told in one line. 130: interrupted.
+    2: a mistake that the user can mend, told in one line. 130, 143: stopped by SIGINT, SIGTERM.
     """
     tokens = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _dispatch(tokens)
+        with _terminated_by_exception():
+            return _dispatch(tokens)
     except FunnelError as error:
         return _tell(error)
+    except Interrupted as error:
+        if is_first_process():
+            sys.stderr.write(f"{error}\n")
+        return int(error.code or 0)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return 130
@@ -34,6 +42,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         if mendable is None:
             raise
         return _tell(mendable)
+
+
+@contextmanager
+def _terminated_by_exception() -> Iterator[None]:
+    """SIGTERM unwinds the program as SIGINT does, so that what is half done is undone. Training has a better answer."""
+
+    def unwind(signum: int, _frame: object) -> None:
+        raise Interrupted(signum)
+
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, unwind)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _tell(error: FunnelError) -> int:

@@ -36,6 +36,9 @@ class TrainConfig:
     name: str = MISSING
     seed: int = MISSING
     run_dir: str | None = None
+    resume: str | None = None
+    resume_changes: list[str] = field(default_factory=list)
+    skip_nonfinite: int = 0
     select: str = MISSING
     monitor: str = MISSING
     baselines: list[str] = MISSING

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
+import signal
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from funneltune.cli import helptext
 from funneltune.cli.arguments import Arguments
 from funneltune.cli.verb import Verb, say
-from funneltune.errors import ConfigError, RunError
+from funneltune.errors import ConfigError, Interrupted, RunError
 
 
 def run(arguments: Arguments) -> int:
@@ -32,7 +35,12 @@ def run(arguments: Arguments) -> int:
     if folder.exists() and not folder.is_dir():
         raise RunError(f"study_dir={folder} is a file; choose a folder.")
     launch.check_axes(cfg, overrides, arguments.config_dir)
-    state = launch.launch(overrides, folder, arguments.config_dir)
+    try:
+        state = launch.launch(overrides, folder, arguments.config_dir)
+    except Interrupted as error:
+        stopped = f"stopped by {signal.Signals(error.signum).name}"
+        error.told = f"{stopped}; the same command goes on, with what is finished kept: {_command()}"
+        raise
     if any(run["record"] for run in state["runs"]):
         from funneltune.reporting import report
 
@@ -44,6 +52,10 @@ def run(arguments: Arguments) -> int:
     return 1 if failed else 0
 
 
+def _command() -> str:
+    return shlex.join(["funneltune", *sys.argv[1:]])
+
+
 def _take_study_dir(overrides: Sequence[str]) -> tuple[Path | None, list[str]]:
     """`study_dir=PATH` is the verb's own: it says where, and is no part of any run's config."""
     found = [override.partition("=")[2] for override in overrides if override.startswith("study_dir=")]
@@ -51,6 +63,12 @@ def _take_study_dir(overrides: Sequence[str]) -> tuple[Path | None, list[str]]:
         raise ConfigError(f"study_dir={','.join(found)}: give one folder, study_dir=PATH.")
     if any(override.startswith("run_dir=") for override in overrides):
         raise ConfigError("run_dir is a single run's; a study puts its runs below study_dir=PATH.")
+    for resume in (o.partition("=")[2] for o in overrides if o.startswith("resume=")):
+        if resume not in {"auto", "never"}:
+            raise ConfigError(
+                f"resume={resume}: a study takes up its own cells; write resume=auto (so it does unless told "
+                "otherwise), or resume=never to begin interrupted cells anew."
+            )
     return (Path(found[0]) if found else None), [o for o in overrides if not o.startswith("study_dir=")]
 
 
@@ -66,6 +84,7 @@ VERB = Verb(
     run=run,
     keys={
         "study_dir": "folder of the study (default studies/<name>); finished cells in it are kept",
+        "resume": "auto (default): interrupted cells go on where they were; never: they begin anew",
         "study.seeds": "list of seeds, e.g. [0,1,2]",
         "key=a,b,c": "several values of a key or group are an axis of the grid",
     },

@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from funneltune.cli.arguments import Arguments
-from funneltune.cli.verb import Verb, say
+from funneltune.cli.verb import Verb, is_first_process, say
 from funneltune.errors import ConfigError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+AUTO = "auto"
 
 
 def run(arguments: Arguments) -> int:
     """Compose, check, train, and say where the record lies."""
     from omegaconf import OmegaConf
 
-    from funneltune.cli.compose import checked, compose_config, is_first_process
+    from funneltune.cli.compose import checked, compose_config
 
     word = arguments.only_word("experiment")
     overrides = [*([f"experiment={word}"] if word else []), *arguments.overrides]
-    cfg = compose_config(overrides, arguments.config_dir)
+    cfg = _taken_up(overrides) or compose_config(overrides, arguments.config_dir)
     if arguments.show_config:
         say(OmegaConf.to_yaml(cfg))
         return 0
     cfg.study = None  # a study's cell is trained like any other run
-    run_dir = _run_dir(cfg.run_dir, cfg.name)
     checked(cfg)
+    run_dir = _run_dir(cfg)
     from funneltune import runs
 
     runs.train(cfg, run_dir)
@@ -37,20 +44,50 @@ def run(arguments: Arguments) -> int:
     return 0
 
 
-def _run_dir(given: str | None, name: str) -> Path:
+def _taken_up(overrides: Sequence[str]) -> DictConfig | None:
+    """The config of the run that `resume=FOLDER` names, where the command says nothing else of the run."""
+    found = [override.partition("=")[2] for override in overrides if override.startswith("resume=")]
+    if len(found) != 1 or len(overrides) != 1 or found[0] in {AUTO, "null", ""} or ":/" in found[0]:
+        return None
+    from funneltune.runs.folder import stored_config
+
+    cfg = stored_config(Path(found[0]))
+    cfg.resume = found[0]
+    return cfg
+
+
+def _run_dir(cfg: DictConfig) -> Path:
     """Where the run goes.
 
     Raises:
-        ConfigError: if several processes were started from outside, each of which would name a folder of its own.
+        ConfigError: if `resume` and `run_dir` name two folders, or several processes were started from outside, each of
+            which would name a folder of its own.
+        RunError: if `resume` names a folder without a run.
     """
+    given: str | None = cfg.run_dir
+    if cfg.resume not in {None, AUTO}:
+        if given is not None and Path(given) != Path(cfg.resume):
+            raise ConfigError(f"resume={cfg.resume} and run_dir={given} name two folders; give one of them.")
+        from funneltune.runs.folder import stored_config
+
+        stored_config(Path(cfg.resume))
+        return Path(cfg.resume)
     if given is not None:
         return Path(given)
-    # Lightning's own further ranks find rank 0's folder in a variable that `runs.train` sets.
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and "FUNNELTUNE_RUN_DIR" not in os.environ:
+    if "FUNNELTUNE_RUN_DIR" in os.environ:  # one of Lightning's further ranks: `runs.train` said where in the first
+        return Path(os.environ["FUNNELTUNE_RUN_DIR"])
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError(
             "run_dir=null under a launcher of several processes: each would name a folder of its own; set run_dir=PATH."
         )
-    return Path("runs") / name / time.strftime("%Y-%m-%d_%H-%M-%S")
+    parent = Path("runs") / str(cfg.name)
+    if cfg.resume == AUTO:
+        from funneltune.runs.folder import newest_unfinished
+
+        found: Path | None = newest_unfinished(parent, cfg)
+        if found is not None:
+            return found
+    return parent / time.strftime("%Y-%m-%d_%H-%M-%S")
 
 
 VERB = Verb(
@@ -60,8 +97,12 @@ VERB = Verb(
     examples=(
         "funneltune train quickstart tuning=adalora head=esmm seed=3",
         "funneltune train quickstart trainer=ddp run_dir=runs/two-processes",
+        "funneltune train quickstart resume=auto",
     ),
     run=run,
-    keys={"run_dir": "folder of the run (default runs/<name>/<date-time>); one that holds a record is refused"},
+    keys={
+        "run_dir": "folder of the run (default runs/<name>/<date-time>); one that is not empty is refused",
+        "resume": "auto: go on where this command was interrupted, else begin; FOLDER: go on with that run",
+    },
     composes=True,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -28,3 +29,8 @@ class Verb:
 def say(text: str) -> None:
     """Print a result."""
     sys.stdout.write(text.rstrip("\n") + "\n")
+
+
+def is_first_process() -> bool:
+    """False in the further processes that Lightning starts for DDP, which replay this command line."""
+    return int(os.environ.get("LOCAL_RANK", "0")) == 0

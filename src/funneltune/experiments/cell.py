@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -16,10 +17,13 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from funneltune.errors import Interrupted
 from funneltune.experiments import progress
 from funneltune.experiments.faults import user_fault
 from funneltune.experiments.state import StudyState
 from funneltune.records import RECORD_NAME, RunRecord
+
+RANKS = ("LOCAL_RANK", "NODE_RANK", "RANK", "WORLD_SIZE", "FUNNELTUNE_RUN_DIR", "FUNNELTUNE_RESUME_FROM")
 
 
 @dataclass(frozen=True)
@@ -44,9 +48,11 @@ class CellTask:
         state = StudyState(self.folder)
         progress.starts(state.mark(cell, "running"), cell)
         cfg.study, cfg.run_dir = None, None
+        cfg.resume = None if cfg.resume == "never" else "auto"
         error: str | None = None
         try:
-            with _as_train_command(overrides):
+            own = [o for o in overrides if not o.startswith("resume=")]
+            with _as_train_command([*own, *(["resume=auto"] if cfg.resume else [])]):
                 if self.train is None and needs_own_process(cfg):
                     error = _in_own_process(run_dir, self.config_dir)
                 else:
@@ -98,17 +104,30 @@ def _in_own_process(run_dir: Path, config_dir: Path | None) -> str | None:
     if config_dir is not None:
         command += ["--config-dir", str(config_dir)]
     # A launcher's variables would make the child take itself for one of its ranks.
-    environment = {k: v for k, v in os.environ.items() if k not in {"LOCAL_RANK", "WORLD_SIZE", "FUNNELTUNE_RUN_DIR"}}
-    done = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True, check=False)
-    if done.returncode == 0:
+    environment = {k: v for k, v in os.environ.items() if k not in RANKS}
+    returncode, said = _patiently(command, environment)
+    if returncode == 0:
         return None
-    if done.returncode == 130:
-        raise KeyboardInterrupt
-    sys.stderr.write(done.stderr)
+    if returncode in {128 + signal.SIGTERM, 128 + signal.SIGINT}:
+        raise Interrupted(returncode - 128)
+    sys.stderr.write(said)
     record = run_dir / RECORD_NAME
     told = RunRecord.read(record).error if record.is_file() else None
-    last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+    last = (said.strip().splitlines() or [f"exit status {returncode}"])[-1]
     return told or last.removeprefix("error: ")
+
+
+def _patiently(command: list[str], environment: dict[str, str]) -> tuple[int, str]:
+    """Run a command and wait for it; where this process is asked to stop, so is the command, which saves first."""
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            _, said = process.communicate()
+        except (Interrupted, KeyboardInterrupt):
+            process.send_signal(signal.SIGTERM)  # a terminal's SIGINT has reached it already; this is no second one
+            _, said = process.communicate()
+            sys.stderr.write(said)
+            raise
+    return process.returncode, said
 
 
 def _finish_wandb() -> None:

@@ -16,7 +16,10 @@ from funneltune.experiments.cell import CellTask
 from funneltune.experiments.faults import check
 from funneltune.experiments.plan import Cell, Study, override_text
 from funneltune.experiments.state import StudyState
-from funneltune.records import RunRecord
+
+NEVER = "never"
+SHOWN = 3
+"""Keys that differ, in a message."""
 
 Composed = tuple[Cell, list[str], DictConfig]
 
@@ -85,9 +88,10 @@ def sweep(
     open_cells = [made for made in composed if not _is_done(made, state)]
     with state.only_one():
         state.plan(study, _plain_study_config(config, study))
-        for cell, _, _ in open_cells:
-            # What a killed or failed attempt left: a run folder starts empty.
-            shutil.rmtree(state.folder / cell.folder, ignore_errors=True)
+        for cell, _, cfg in open_cells:
+            # What an attempt left that cannot go on, or must not: a run folder starts empty.
+            if cfg.resume == NEVER or not state.may_go_on(cell):
+                shutil.rmtree(state.folder / cell.folder, ignore_errors=True)
         if open_cells:
             launcher.launch([overrides for _, overrides, _ in open_cells], initial_job_idx=0)
 
@@ -106,38 +110,23 @@ def _is_done(made: Composed, state: StudyState) -> bool:
     """Whether a cell has finished with this very config.
 
     Raises:
-        RunError: if it has finished with another one, naming the keys that differ.
+        RunError: if it has finished, or can go on, with another one, naming the keys that differ.
     """
-    from funneltune.runs.identity import config_hash
+    from funneltune.runs.identity import as_plain, config_hash, differences
 
     cell, _, cfg = made
     record = state.record_of(cell)
-    if record is None or record.status != "finished":
+    if record is None or (record.status != "finished" and not state.may_go_on(cell)):
         return False
     if record.config_hash == config_hash(cfg):
-        return True
+        return record.status == "finished"
+    differ = list(differences(record.config, as_plain(cfg)).values())
+    told = ", ".join(differ[:SHOWN]) + (f" and {len(differ) - SHOWN} more" if len(differ) > SHOWN else "")
+    has = "has finished" if record.status == "finished" else "was begun"
     raise RunError(
-        f"{state.folder / cell.folder} has finished with another config ({_difference(record, cfg)}); "
-        "choose another study_dir, or delete that folder to run it again."
+        f"{state.folder / cell.folder} {has} with another config ({told}); choose another study_dir, or delete that "
+        "folder to run it again."
     )
-
-
-def _difference(record: RunRecord, cfg: DictConfig) -> str:
-    """`tuning.target_rank was 4, is 8`, up to three of them."""
-    from funneltune.runs.identity import WHERE_NOT_WHAT, as_plain
-
-    def flat(node: Any, prefix: str = "") -> dict[str, Any]:
-        if not isinstance(node, dict) or not node:
-            return {prefix[:-1]: node}
-        return {k: v for key, child in node.items() for k, v in flat(child, f"{prefix}{key}.").items()}
-
-    then, now = flat(record.config), flat(as_plain(cfg))
-    differ = [
-        f"{key} was {then.get(key, 'absent')}, is {now.get(key, 'absent')}"
-        for key in dict.fromkeys([*then, *now])
-        if then.get(key) != now.get(key) and key.partition(".")[0] not in WHERE_NOT_WHAT
-    ]
-    return ", ".join(differ[:3]) + (f" and {len(differ) - 3} more" if len(differ) > 3 else "")
 
 
 def _plain_study_config(config: DictConfig, study: Study) -> dict[str, Any]:

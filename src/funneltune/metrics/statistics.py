@@ -7,8 +7,6 @@ request: a sum and a weight. Keys are `{rate}/{metric}:{part}`, and `{scorer}|{r
 from __future__ import annotations
 
 import io
-import os
-import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from funneltune.errors import RunError
+from funneltune.files import whole_file
 from funneltune.funnel import Task, TaskFunnel
 from funneltune.metrics import levels, lists
 from funneltune.metrics.calibration import row_log_losses
@@ -34,6 +33,7 @@ from funneltune.metrics.spaces import (
     overall_score,
     probability,
     ranking_score,
+    same_rows,
     score_of,
     spaces,
 )
@@ -65,6 +65,7 @@ def compact(
     Raises:
         DataError: As `evaluate`.
     """
+    same_rows(columns, scores)
     clusters = clusters or clusters_of(columns)
     index, n_clusters = dense_groups(column(columns, clusters))
     found: Arrays = {clusters: np.unique(column(columns, clusters))}
@@ -163,25 +164,14 @@ def _tops(
 
 def write_statistics(path: Path, arrays: Mapping[str, NDArray]) -> Path:
     """Write `compact`'s arrays as one compressed file, whole or not at all, the same bytes for the same arrays."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, part = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-                for name, values in arrays.items():
-                    member = io.BytesIO()
-                    np.lib.format.write_array(member, np.ascontiguousarray(values), allow_pickle=False)
-                    # A fixed date: committed evidence must not change where its numbers do not.
-                    info = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
-                    info.compress_type = zipfile.ZIP_DEFLATED
-                    archive.writestr(info, member.getvalue())
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(part, 0o644)
-        os.replace(part, path)
-    except BaseException:
-        Path(part).unlink(missing_ok=True)
-        raise
+    with whole_file(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, values in arrays.items():
+            member = io.BytesIO()
+            np.lib.format.write_array(member, np.ascontiguousarray(values), allow_pickle=False)
+            # A fixed date: committed evidence must not change where its numbers do not.
+            info = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+            info.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(info, member.getvalue())
     return path
 
 

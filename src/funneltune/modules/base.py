@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch.strategies import ModelParallelStrategy
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
@@ -20,9 +21,12 @@ from funneltune.errors import RunError
 from funneltune.features import Features
 from funneltune.funnel import TaskFunnel
 from funneltune.metrics import evaluate
+from funneltune.modules.finite import FiniteGuard
+from funneltune.modules.frozen import frozen_weights, require_fit, sum_of
 from funneltune.modules.meter import PredictionMeter
 from funneltune.modules.scales import LabelScales
 from funneltune.modules.sharding import gather, release, shard_model
+from funneltune.records import as_json
 from funneltune.schema import Batch, HeadOutput, LossTerms, predictions
 from funneltune.tuning import TuningMethod
 
@@ -53,8 +57,10 @@ class FunnelModule(L.LightningModule):
         optimizer: Callable[..., Optimizer],
         scheduler: Callable[..., torch.optim.lr_scheduler.LRScheduler],
         evaluation: Mapping[str, Any] | None = None,
+        skip_nonfinite: int = 0,
     ) -> None:
         super().__init__()
+        self.strict_loading = False  # a checkpoint leaves frozen weights out; `on_load_checkpoint` sees to the rest
         self.encoder = encoder
         self.interaction = interaction
         self.head = head
@@ -75,9 +81,11 @@ class FunnelModule(L.LightningModule):
         """Optimizer steps that moved the weights."""
         self.skipped_steps = 0
         """Optimizer steps that a GradScaler skipped because a gradient had overflowed."""
+        self.finite = FiniteGuard(skip_nonfinite)
         self.validated_at = -1
         """The optimizer step of the last validation."""
         self._saved_tuning_state: dict[str, Any] | None = None
+        self._frozen: str | None = None
         encoder.boundary = tuning.lowest_trained_layer
 
     # --- forward -----------------------------------------------------------------------------------------------
@@ -125,7 +133,9 @@ class FunnelModule(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The step's loss as this batch sees it, plus the tuning method's penalty (once per step)."""
-        terms = self.objective(self.scales.standardise(batch), self(batch))
+        output = self(batch)
+        terms = self.objective(self.scales.standardise(batch), output)
+        self.finite.watch(batch, output, terms)
         share = self.trainer.world_size * self.trainer.accumulate_grad_batches
         loss = terms.total() * share
         penalty = self.tuning.penalty().to(loss.device)
@@ -143,25 +153,26 @@ class FunnelModule(L.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Stop at a non-finite gradient, before it reaches weights, moments or importance averages; then clip the norm.
+        """Stop at a loss or gradient that is not finite, or leave its step out, before it reaches weights, moments or
+        importance averages; then clip the norm.
 
         Under a GradScaler such a gradient is an overflow: the scaler skips the step and lowers its scale. Lightning
         refuses to clip for a fused optimizer under bfloat16 too, where there is nothing to unscale; it is done here.
         """
-        if gradient_clip_algorithm not in {None, "norm"}:
-            super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
-            return
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         whole = norm.full_tensor() if isinstance(norm, DTensor) else norm
-        if not torch.isfinite(whole):
-            if self._scaler() is not None:
+        if self._scaler() is not None:
+            self.finite.forget()
+            if not torch.isfinite(whole):
                 return
-            raise RunError(
-                f"gradient norm is {whole.item()} at step {self.global_step}: nothing was updated; "
-                "lower optimizer.lr or tuning.learning_rate, or use trainer.precision=32-true."
-            )
-        if gradient_clip_val:
+        elif not self.finite.passes(whole, self.global_step, self.trainer.strategy.reduce_boolean_decision):
+            for parameter in parameters:
+                parameter.grad = None  # the optimizer passes over it: no moment moves, nothing decays
+            return
+        if gradient_clip_algorithm not in {None, "norm"}:
+            super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
+        elif gradient_clip_val:
             torch.nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, norm)
         self.log("train/gradient_norm", whole)
         self.log_dict(self.tuning_scalars())
@@ -177,6 +188,8 @@ class FunnelModule(L.LightningModule):
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         if scaler is not None and scaler.get_scale() < before:
             self.skipped_steps += 1
+            return
+        if self.finite.took_out_last:
             return
         self.tuning.after_step(self.steps_taken)
         self.steps_taken += 1
@@ -291,12 +304,54 @@ class FunnelModule(L.LightningModule):
     # --- state that torch does not keep ------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the tuning method's own state (AdaLoRA's importance averages and rank pattern)."""
+        """Keep what torch does not: the tuning method's own state (AdaLoRA's importance averages and rank pattern),
+        counts, the last validation. Leave out frozen weights, which the backbone's home has: their sha256 stands in.
+        """
+        frozen = set(frozen_weights(self))
+        checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k not in frozen}
+        checkpoint["frozen"] = self._frozen_sum()
         checkpoint["tuning"] = self.tuning.state_dict()
-        checkpoint["steps"] = {"taken": self.steps_taken, "skipped": self.skipped_steps}
+        checkpoint["steps"] = {
+            "taken": self.steps_taken,
+            "skipped": self.skipped_steps,
+            "not_finite": self.finite.taken_out,
+        }
+        checkpoint["validation"] = {
+            "step": self.validated_at,
+            "measured": as_json(self.measured.get("validation", {})),
+        }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restored in `on_fit_start`, after `begin`: Lightning calls this hook before it."""
-        self._saved_tuning_state = checkpoint.get("tuning")
-        steps = checkpoint.get("steps", {})
-        self.steps_taken, self.skipped_steps = int(steps.get("taken", 0)), int(steps.get("skipped", 0))
+        """Check that the checkpoint fits. The tuning method's state is restored in `on_fit_start`, after `begin`:
+        Lightning calls this hook before it.
+
+        Raises:
+            RunError: if its tensors or the frozen weights that it was made with are not this run's.
+        """
+        if "state_dict" in checkpoint:  # a sharded model has taken them over by now
+            require_fit(self, checkpoint["state_dict"])
+        if checkpoint["frozen"] != self._frozen_sum():
+            raise RunError(
+                "the backbone's frozen weights are not those that the checkpoint was made with; name the backbone "
+                "(and revision) that the run began with, or train it again in another folder."
+            )
+        self._saved_tuning_state = checkpoint["tuning"]
+        steps, validation = checkpoint["steps"], checkpoint["validation"]
+        self.steps_taken, self.skipped_steps = int(steps["taken"]), int(steps["skipped"])
+        self.finite.taken_out = int(steps["not_finite"])
+        self.validated_at = int(validation["step"])
+        if validation["measured"]:
+            self.measured["validation"] = validation["measured"]
+
+    def _frozen_sum(self) -> str:
+        """sha256 of the frozen weights, computed once: nothing moves them."""
+        if self._frozen is None:
+            self._frozen = sum_of(frozen_weights(self))
+        return self._frozen
+
+    def restore_weights(self, checkpoint: Mapping[str, Any]) -> None:
+        """Take over the weights of a checkpoint of this very run, and the tuning method's state with them."""
+        require_fit(self, checkpoint["state_dict"])
+        whole = StateDictOptions(full_state_dict=True, strict=False)  # ranks may hold parts
+        set_model_state_dict(self, dict(checkpoint["state_dict"]), options=whole)
+        self.tuning.load_state_dict(checkpoint["tuning"])

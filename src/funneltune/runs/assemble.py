@@ -1,4 +1,4 @@
-"""From a config to the objects of a run: data, module, trainer. The only place that instantiates."""
+"""From a config to the objects of a run: data, module, trainer."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ from typing import Any
 
 import lightning as L
 import torch
-from hydra.utils import instantiate
+from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import ModelParallelStrategy
 from omegaconf import DictConfig, OmegaConf
 
 from funneltune.backbones import Backbone, Encoder, NoBackbone, build_interaction
+from funneltune.callbacks import CheckpointFiles
 from funneltune.data import LogDataModule
 from funneltune.errors import ConfigError
 from funneltune.features import Features, feature_needs
 from funneltune.funnel import TaskFunnel
 from funneltune.modules import FunnelModule, module_class
 from funneltune.runs.precision import resolve_precision
+from funneltune.runs.targets import build
 from funneltune.schema import FeatureNeeds
 
 DATA_ARGUMENTS = (
@@ -34,6 +36,7 @@ DATA_ARGUMENTS = (
     "slices",
     "train_share",
     "max_unknown",
+    "leaks",
 )
 
 
@@ -56,9 +59,9 @@ def assemble_data(cfg: DictConfig, backbone: Backbone | NoBackbone) -> LogDataMo
     assert isinstance(plain, dict)
     arguments: dict[str, Any] = {key: plain[key] for key in DATA_ARGUMENTS if key in plain}
     return LogDataModule(
-        source=instantiate(data.source),
+        source=build(data.source),
         tasks=TaskFunnel.from_config(OmegaConf.to_container(data.tasks, resolve=True)),  # type: ignore[arg-type]
-        split=instantiate(data.split),
+        split=build(data.split),
         tokenizer=backbone.tokenizer(),
         interaction=backbone.interaction,
         seed=cfg.seed,
@@ -90,7 +93,7 @@ def assemble(cfg: DictConfig, data: LogDataModule | None = None) -> Assembly:
     """Build data and module. Every part draws its initial weights from (seed, part), so that runs of one seed that
     differ in their tuning method start from the same head.
     """
-    backbone: Backbone | NoBackbone = instantiate(cfg.backbone)
+    backbone: Backbone | NoBackbone = build(cfg.backbone)
     data = data or assemble_data(cfg, backbone)
     funnel = data.funnel
     torch.manual_seed(cfg.seed)
@@ -101,9 +104,9 @@ def assemble(cfg: DictConfig, data: LogDataModule | None = None) -> Assembly:
     torch.manual_seed(cfg.seed + 1)
     features = _features(cfg, data, encoder.width)
     torch.manual_seed(cfg.seed + 1)
-    head = instantiate(cfg.head)(width=interaction.width + (features.width if features else 0), funnel=funnel)
+    head = build(cfg.head)(width=interaction.width + (features.width if features else 0), funnel=funnel)
     torch.manual_seed(cfg.seed + 2)
-    tuning = instantiate(cfg.tuning)
+    tuning = build(cfg.tuning)
     if isinstance(backbone, NoBackbone) and tuning.name != "frozen":
         raise ConfigError(f"tuning={tuning.name} has nothing to tune with backbone=none; set tuning=frozen.")
     if isinstance(backbone, NoBackbone) and cfg.trainer.get("strategy") == "fsdp2":
@@ -118,12 +121,13 @@ def assemble(cfg: DictConfig, data: LogDataModule | None = None) -> Assembly:
         interaction=interaction,
         head=head,
         features=features,
-        objective=instantiate(cfg.objective)(funnel=funnel),
+        objective=build(cfg.objective)(funnel=funnel),
         tuning=tuning,
         funnel=funnel,
-        optimizer=instantiate(cfg.optimizer),
-        scheduler=instantiate(cfg.scheduler),
+        optimizer=build(cfg.optimizer),
+        scheduler=build(cfg.scheduler),
         evaluation=OmegaConf.to_container(cfg.metrics, resolve=True),  # type: ignore[arg-type]
+        skip_nonfinite=int(cfg.get("skip_nonfinite", 0)),
     )
     return Assembly(cfg, backbone, data, module)
 
@@ -139,7 +143,7 @@ def _features(cfg: DictConfig, data: LogDataModule, text_width: int) -> Features
             raise ConfigError("backbone=none and features=none leave nothing to learn from; choose one of them.")
         return None
     torch.manual_seed(cfg.seed + 3)
-    built: Features = instantiate(cfg.features)(text_width=text_width, vector_widths=data.vector_widths())
+    built: Features = build(cfg.features)(text_width=text_width, vector_widths=data.vector_widths())
     return built
 
 
@@ -174,6 +178,9 @@ def make_trainer(cfg: DictConfig, run_dir: Path, callbacks: Sequence[Any], logge
             "callbacks": list(callbacks),
             "logger": list(loggers) or False,
             "use_distributed_sampler": False,
+            "plugins": [CheckpointFiles()],
+            # Ours is no Lightning checkpoint callback; without one, Lightning would add its own.
+            "enable_checkpointing": any(isinstance(callback, Checkpoint) for callback in callbacks),
         }
     )
 

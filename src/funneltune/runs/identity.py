@@ -6,6 +6,7 @@ import hashlib
 import json
 import platform
 import subprocess
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,13 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from funneltune.records import as_json
+
 PACKAGES = ("funneltune", "torch", "lightning", "transformers", "peft", "hydra-core", "numpy", "wandb")
-WHERE_NOT_WHAT = ("run_dir", "logger", "study", "callbacks")
+WHERE_NOT_WHAT = ("run_dir", "logger", "study", "callbacks", "resume", "resume_changes")
 """Top-level keys that say where a run goes or how it is watched, not what it computes."""
+DECIDING_CALLBACKS = ("funneltune.callbacks.StopEarly", "lightning.pytorch.callbacks.EarlyStopping")
+"""Callbacks that do change what a run computes."""
 
 
 def as_plain(cfg: DictConfig) -> dict[str, Any]:
@@ -25,10 +30,33 @@ def as_plain(cfg: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in plain.items()}
 
 
+def what_decides(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a plain config that decides a run's result."""
+    kept = {key: value for key, value in plain.items() if key not in WHERE_NOT_WHAT}
+    callbacks = plain.get("callbacks") or {}
+    deciding = {k: v for k, v in callbacks.items() if isinstance(v, dict) and v.get("_target_") in DECIDING_CALLBACKS}
+    return kept | ({"callbacks": deciding} if deciding else {})
+
+
 def config_hash(cfg: DictConfig) -> str:
     """sha256 of what decides a run's result; equal hashes mean the same run."""
-    plain = {key: value for key, value in as_plain(cfg).items() if key not in WHERE_NOT_WHAT}
-    return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(what_decides(as_plain(cfg)), sort_keys=True, default=str).encode()).hexdigest()
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
+    """Key -> `tuning.target_rank was 4, is 8`, of all that decides a run's result and differs between two configs."""
+    before, after = _flat(as_json(what_decides(then))), _flat(as_json(what_decides(now)))
+    return {
+        key: f"{key} was {before.get(key, 'absent')}, is {after.get(key, 'absent')}"
+        for key in dict.fromkeys([*before, *after])
+        if before.get(key, "absent") != after.get(key, "absent")
+    }
+
+
+def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(node, dict) or not node:
+        return {prefix[:-1]: node}
+    return {k: v for key, child in node.items() for k, v in _flat(child, f"{prefix}{key}.").items()}
 
 
 def git_commit() -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from funneltune.data import LogDataModule
 from funneltune.errors import RunError
+from funneltune.files import whole_file
 from funneltune.records import RECORD_NAME, RunRecord
 from funneltune.runs.assemble import Assembly, assemble, make_trainer
 from funneltune.runs.check import check_config
+from funneltune.runs.folder import stored_config
 from funneltune.runs.logs import logger, train_log
 from funneltune.runs.weights import load_weights
 
@@ -38,13 +39,13 @@ def load(run: Path, **changes: Any) -> Assembly:
 
 def finished_config(run: Path) -> DictConfig:
     """The config of a finished run, checked again: a config found in a folder is as untrusted as any."""
-    if not (run / RECORD_NAME).is_file():
-        raise RunError(f"run={run} holds no {RECORD_NAME}; name the folder that `funneltune train` wrote.")
+    cfg = stored_config(run)
     record = RunRecord.read(run / RECORD_NAME)
     if record.status != "finished":
-        raise RunError(f"run={run} has status {record.status!r}; only a finished run can be used, train it again.")
-    cfg = OmegaConf.load(run / "config.yaml")
-    assert isinstance(cfg, DictConfig)
+        raise RunError(
+            f"run={run} has status {record.status!r}; only a finished run can be used, go on with it: "
+            f"funneltune train resume={run}."
+        )
     check_config(cfg)
     return cfg
 
@@ -85,13 +86,11 @@ def predict(run: Path, input: Path, output: Path) -> int:  # noqa: A002 (the com
         trainer = make_trainer(_single_process(cfg), run, [], [])
         trainer.predict(assembly.module, datamodule=data, return_predictions=False)
     frame = _as_the_file_has_it(assembly.module.predicted["predict"], data)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    part = output.with_name(output.name + ".part")
-    if output.suffix == ".parquet":
-        frame.to_parquet(part, index=False, write_page_checksum=True)
-    else:
-        frame.to_csv(part, index=False)
-    os.replace(part, output)
+    with whole_file(output) as part:
+        if output.suffix == ".parquet":
+            frame.to_parquet(part, index=False, write_page_checksum=True)
+        else:
+            frame.to_csv(part, index=False)
     return len(frame)
 
 

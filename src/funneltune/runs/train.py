@@ -3,77 +3,185 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from signal import Signals
 from typing import Any
 
 import lightning as L
 import pandas as pd
-import torch
-from hydra.utils import instantiate
-from lightning.pytorch.callbacks import Checkpoint, ProgressBar
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
-from funneltune.callbacks import BestCheckpoint, Efficiency, log_record, tracking
-from funneltune.errors import RunError
+from funneltune.callbacks import (
+    CHECKPOINTS,
+    Checkpoints,
+    Efficiency,
+    RandomState,
+    StopRequest,
+    checkpoints_in,
+    log_record,
+    newest_checkpoint,
+    read_checkpoint,
+    tracking,
+)
+from funneltune.errors import Interrupted, RunError
+from funneltune.files import whole_file, write_text
 from funneltune.metrics import Scorer, against_baselines, ceiling, compact, metric_keys, score_metrics, write_statistics
+from funneltune.modules import FunnelModule
 from funneltune.records import RECORD_NAME, STATISTICS_NAME, RunRecord
 from funneltune.runs.assemble import Assembly, assemble, make_trainer, parameter_counts
 from funneltune.runs.baselines import score_baselines
 from funneltune.runs.check import check_config
+from funneltune.runs.folder import CONFIG_NAME, Earlier, earlier_run, held
 from funneltune.runs.identity import as_plain, config_hash, git_commit, versions
-from funneltune.runs.logs import train_log
+from funneltune.runs.logs import logger, train_log
+from funneltune.runs.targets import build
 from funneltune.runs.weights import save_weights
+
+RUN_DIR, RESUME_FROM = "FUNNELTUNE_RUN_DIR", "FUNNELTUNE_RESUME_FROM"
 
 
 def train(cfg: DictConfig, run_dir: Path) -> RunRecord:
-    """Train, evaluate on validation and test, and write the run folder.
+    """Train, evaluate on validation and test, and write the run folder; or, with `cfg.resume`, go on with the run that
+    the folder holds, bit for bit.
 
     Nothing is written before the config is checked and the data and backbone are there. A run that fails later leaves
-    its folder with status `failed` and the reason.
+    its folder with status `failed` (`interrupted`, where a signal ended it) and the reason.
 
     Raises:
-        RunError: if the folder exists already, or a step is not finite.
+        RunError: if the folder may not be written, a checkpoint does not fit, or a step is not finite.
         FunnelError: whatever config, data or tuning method refuse.
+        Interrupted: after SIGTERM or SIGINT, with the command that goes on.
     """
     check_config(cfg)
-    # Lightning starts further ranks by replaying the command: they train along and leave the folder to the first.
-    first_rank = int(os.environ.get("LOCAL_RANK", "0")) == 0
-    if first_rank and run_dir.exists() and any(run_dir.iterdir()):
-        raise RunError(f"run_dir={run_dir} exists and is not empty; name another folder or remove it.")
+    stop = StopRequest()
+    try:
+        with stop.listening():
+            return _train(cfg, run_dir, stop) if is_first_rank() else _follow(cfg, run_dir, stop)
+    except Interrupted as error:
+        error.told = _told(error, run_dir)
+        raise
+
+
+def _train(cfg: DictConfig, run_dir: Path, stop: StopRequest) -> RunRecord:
+    earlier = earlier_run(cfg, run_dir)
+    if earlier is not None and earlier.record.status == "finished":
+        return earlier.record
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     assembly = assemble(cfg)
     assembly.data.prepare_data()
     assembly.data.setup("fit")
+    with held(run_dir, fresh=earlier is None):
+        record = _new_record(cfg, run_dir, assembly)
+        if earlier is not None:
+            record = _taken_up(record, earlier)
+        _run(assembly, run_dir, record, earlier, stop)
+    return record
+
+
+def is_first_rank() -> bool:
+    """Whether this process writes the run folder: the first of the first machine, whoever started the others."""
+    return all(int(os.environ.get(name, "0")) == 0 for name in ("LOCAL_RANK", "NODE_RANK", "RANK", "SLURM_PROCID"))
+
+
+def _follow(cfg: DictConfig, run_dir: Path, stop: StopRequest) -> RunRecord:
+    """A further rank: it trains along and leaves the folder to the first."""
+    L.seed_everything(cfg.seed, workers=True, verbose=False)
+    assembly = assemble(cfg)
+    assembly.data.prepare_data()
+    assembly.data.setup("fit")
+    told = os.environ.get(RESUME_FROM)  # from the first rank, where that one started this
+    checkpoint = newest_checkpoint(run_dir / CHECKPOINTS) if told is None and cfg.get("resume") else Path(told or "")
     record = _new_record(cfg, run_dir, assembly)
-    if not first_rank:
-        with train_log(None):
-            _fit_and_measure(assembly, run_dir, record, [])
-        return record
-    run_dir.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(cfg, run_dir / "config.yaml", resolve=True)
+    with train_log(None):
+        _fit_and_measure(assembly, run_dir, record, [], stop, checkpoint if str(checkpoint) != "." else None)
+    return record
+
+
+def _taken_up(record: RunRecord, earlier: Earlier) -> RunRecord:
+    """The record of a run that goes on: when it began and by which command stay, and a line says where it went on.
+
+    Raises:
+        RunError: if the log is another one.
+    """
+    before = earlier.record
+    if before.data.get("fingerprint") != record.data["fingerprint"]:
+        raise RunError(
+            f"run_dir={before.run_dir} began on another log (its rows or its column map have changed since); restore "
+            "them, or train again in another folder."
+        )
+    moved = [
+        f"{name} was {before.versions.get(name)}, is {now}"
+        for name, now in record.versions.items()
+        if before.versions.get(name) != now
+    ]
+    if moved:
+        logger.warning("the run may not go on bit for bit: %s.", ", ".join(moved))
+    now = {"step": earlier.step, "at": _now(), "changed": [*earlier.changed, *moved]}
+    return replace(
+        record,
+        command=before.command or record.command,
+        started=before.started,
+        git_commit=before.git_commit,
+        resumed=[*before.resumed, now],
+    )
+
+
+def _run(assembly: Assembly, run_dir: Path, record: RunRecord, earlier: Earlier | None, stop: StopRequest) -> None:
+    """Train and measure in a folder that is held, and write down how it ended."""
+    write_text(run_dir / CONFIG_NAME, OmegaConf.to_yaml(_to_keep(assembly.cfg), resolve=True))
     record.write(run_dir / RECORD_NAME)
+    checkpoint = earlier.checkpoint if earlier is not None else None
+    resumed = {"resumed": len(record.resumed)} if record.resumed else {}
+    before = {name: os.environ.get(name) for name in (RUN_DIR, RESUME_FROM)}
+    # Lightning starts further ranks by replaying the command: they find the folder and the checkpoint here.
+    os.environ[RUN_DIR], os.environ[RESUME_FROM] = str(run_dir), str(checkpoint or "")
     try:
         with train_log(run_dir):
             trackers: list[Logger] = [
-                instantiate(node, _partial_=True)(save_dir=str(run_dir), config=record.config)
-                for node in (cfg.logger or {}).values()
+                build(node, _partial_=True)(save_dir=str(run_dir), config=record.config, **resumed)
+                for node in (assembly.cfg.logger or {}).values()
             ]
             with tracking(trackers):
-                _fit_and_measure(assembly, run_dir, record, trackers)
+                _fit_and_measure(assembly, run_dir, record, trackers, stop, checkpoint)
                 record.status, record.finished = "finished", _now()
                 log_record(trackers, record)
+    except (Interrupted, KeyboardInterrupt) as error:
+        record.status, record.finished = "interrupted", _now()
+        record.error = _told(error, run_dir) if isinstance(error, Interrupted) else "KeyboardInterrupt"
+        raise
     except BaseException as error:
         record.status, record.finished = "failed", _now()
         record.error = f"{type(error).__name__}: {error}"
         raise
     finally:
         record.write(run_dir / RECORD_NAME)
-    return record
+        for name, value in before.items():
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+
+
+def _to_keep(cfg: DictConfig) -> DictConfig:
+    """The config as the run folder keeps it: taking up is the command's wish, not the run's."""
+    kept = cfg.copy()
+    kept.resume, kept.resume_changes = None, []
+    return kept
+
+
+def _told(error: Interrupted, run_dir: Path) -> str:
+    """What was kept, and the command that goes on."""
+    stopped = f"stopped by {Signals(error.signum).name}"
+    if not (run_dir / RECORD_NAME).is_file():
+        return f"{stopped} before training began; nothing was written, give the same command again"
+    saved = checkpoints_in(run_dir / CHECKPOINTS)
+    state = f"saved at step {saved[0].stem.rpartition('-')[2]}" if saved else "before its first checkpoint"
+    return f"{stopped}, {state}; go on with: funneltune train {shlex.quote(f'resume={run_dir}')}"
 
 
 def _now() -> str:
@@ -88,7 +196,7 @@ def _new_record(cfg: DictConfig, run_dir: Path, assembly: Assembly) -> RunRecord
         status="running",
         run_dir=str(run_dir),
         command=" ".join(["funneltune", *sys.argv[1:]]),
-        config=as_plain(cfg),
+        config=as_plain(_to_keep(cfg)),
         config_hash=config_hash(cfg),
         git_commit=git_commit(),
         versions=versions(),
@@ -100,21 +208,27 @@ def _new_record(cfg: DictConfig, run_dir: Path, assembly: Assembly) -> RunRecord
         seed=int(cfg.seed),
         funnel=data.funnel.to_config(),
         parameters={"total": total, "trainable_start": trainable, "share": trainable / total},
+        leaks=list(data.leaks_found),
         started=_now(),
     )
 
 
-def _fit_and_measure(assembly: Assembly, run_dir: Path, record: RunRecord, loggers: list[Logger]) -> None:
+def _fit_and_measure(
+    assembly: Assembly,
+    run_dir: Path,
+    record: RunRecord,
+    loggers: list[Logger],
+    stop: StopRequest,
+    checkpoint: Path | None,
+) -> None:
     """Fit, settle the tuning method's budget, evaluate both splits, write weights, predictions and statistics."""
     cfg, module, data = assembly.cfg, assembly.module, assembly.data
-    callbacks = wanted_callbacks(cfg)
+    callbacks = wanted_callbacks(cfg, stop)
     trainer = make_trainer(cfg, run_dir, callbacks, loggers)
     begun = time.perf_counter()
-    trainer.fit(module, datamodule=data)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     if cfg.select == "best":
-        _load_best(trainer, module)
+        _load_best(callbacks, module)
     module.tuning.finish()
     if cfg.select == "best" or module.validated_at != trainer.global_step:
         trainer.validate(module, datamodule=data, verbose=False)
@@ -135,8 +249,11 @@ def _fit_and_measure(assembly: Assembly, run_dir: Path, record: RunRecord, logge
     write_statistics(run_dir / STATISTICS_NAME, statistics)
     compared = [key for key in metric_keys(statistics) if key.endswith(("/auc", *(f"/ndcg@{k}" for k in ks)))]
     record.comparisons = [c.to_json() for c in against_baselines(statistics, record.name, compared)]
-    efficiency = next((c.summary() for c in callbacks if isinstance(c, Efficiency)), {})
-    record.cost = efficiency | {"wall_seconds": time.perf_counter() - begun, "saved_bytes": saved}
+    watched = next((c for c in callbacks if isinstance(c, Efficiency)), None)
+    wall = watched.wall_seconds if watched is not None else time.perf_counter() - begun
+    skipped = {"steps_left_out": module.finite.taken_out} if module.finite.taken_out else {}
+    efficiency = watched.summary() if watched is not None else {}
+    record.cost = efficiency | {"wall_seconds": wall, "saved_bytes": saved} | skipped
     write_predictions(run_dir / "predictions.parquet", columns | _score_columns(scores))
 
 
@@ -149,28 +266,29 @@ def _score_columns(scores: Mapping[str, Scorer]) -> dict[str, Any]:
     return found
 
 
-def wanted_callbacks(cfg: DictConfig) -> list[L.Callback]:
-    """The config's callbacks, without the bar and the checkpoints where the trainer switches them off."""
-    off: list[type[L.Callback]] = []
+def wanted_callbacks(cfg: DictConfig, stop: StopRequest) -> list[L.Callback]:
+    """The config's callbacks (no bar where the trainer switches it off), random state, and checkpoints last of all, so
+    that they hold what the others have seen.
+    """
+    built = [build(node) for node in (cfg.callbacks or {}).values()]
     if not cfg.trainer.get("enable_progress_bar", True):
-        off.append(ProgressBar)
-    if not cfg.trainer.get("enable_checkpointing", True):
-        off.append(Checkpoint)
-    built = [instantiate(node) for node in (cfg.callbacks or {}).values()]
-    return [callback for callback in built if not isinstance(callback, tuple(off))]
+        built = [callback for callback in built if not isinstance(callback, ProgressBar)]
+    given = [callback for callback in built if isinstance(callback, Checkpoints)]
+    checkpoints = given[0] if given else Checkpoints(str(cfg.monitor))
+    checkpoints.enabled = bool(given) and bool(cfg.trainer.get("enable_checkpointing", True))
+    checkpoints.stop = stop
+    others = [callback for callback in built if not isinstance(callback, Checkpoints)]
+    return [*others, RandomState(), checkpoints]
 
 
-def _load_best(trainer: L.Trainer, module: Any) -> None:
-    best = next((c.best_model_path for c in trainer.checkpoint_callbacks if isinstance(c, BestCheckpoint)), "")
-    if not best:
+def _load_best(callbacks: Sequence[L.Callback], module: FunnelModule) -> None:
+    best = next(c.best_path for c in callbacks if isinstance(c, Checkpoints))
+    if best is None:
         raise RunError("select=best, but no checkpoint was eligible; use select=last, or validate in the final phase.")
-    checkpoint = torch.load(best, map_location="cpu", weights_only=True)
-    module.load_state_dict(checkpoint["state_dict"])
-    module.tuning.load_state_dict(checkpoint["tuning"])
+    module.restore_weights(read_checkpoint(best))
 
 
 def write_predictions(path: Path, columns: dict[str, Any]) -> None:
     """One row per impression, in store order; Parquet with page checksums, whole or not at all."""
-    part = path.with_suffix(".part")
-    pd.DataFrame(columns).to_parquet(part, index=False, write_page_checksum=True)
-    part.replace(path)
+    with whole_file(path) as part:
+        pd.DataFrame(columns).to_parquet(part, index=False, write_page_checksum=True)

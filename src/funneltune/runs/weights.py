@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from funneltune.errors import RunError
+from funneltune.files import require_space, sha256_of, told_write_faults, whole_file, write_text
 from funneltune.modules import FunnelModule
 
 TENSORS, MANIFEST = "trained.safetensors", "manifest.json"
@@ -33,16 +33,25 @@ def save_weights(module: FunnelModule, folder: Path, *, write: bool = True) -> i
         named |= {f"{prefix}.{name}": t for name, t in part.state_dict().items()}
     tensors = {name: _whole(t).detach().cpu().contiguous() for name, t in named.items()}
     if not write:
+        module.tuning.export_peft(folder / "peft", write=False)
         return 0
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, folder / TENSORS)
-    module.tuning.export_peft(folder / "peft")
+    require_space(folder, sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()))
+    with told_write_faults(folder):
+        (folder / MANIFEST).unlink(missing_ok=True)  # of an attempt that was interrupted; it is written last
+        folder.mkdir(parents=True, exist_ok=True)
+        module.tuning.export_peft(folder / "peft")
+    with whole_file(folder / TENSORS) as aside:
+        try:
+            save_file(tensors, aside)
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
     manifest = {
         "tuning": module.tuning.name,
         "rank_pattern": module.tuning.rank_pattern(),
-        "files": {TENSORS: _sha256(folder / TENSORS)},
+        "files": {path.relative_to(folder).as_posix(): sha256_of(path) for path in files},
     }
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
+    write_text(folder / MANIFEST, json.dumps(manifest, indent=1))
     return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
 
 
@@ -59,7 +68,7 @@ def load_weights(module: FunnelModule, folder: Path) -> None:
     try:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
         expected = manifest["files"][TENSORS]
-        if _sha256(folder / TENSORS) != expected:
+        if sha256_of(folder / TENSORS) != expected:
             raise RunError(f"{folder}/{TENSORS} is damaged: its sha256 is not the manifest's; train it anew.")
         tensors = load_file(folder / TENSORS)
     except FileNotFoundError as error:
@@ -76,8 +85,3 @@ def load_weights(module: FunnelModule, folder: Path) -> None:
             part.load_state_dict(parts[prefix])
     except RuntimeError as error:
         raise RunError(f"{folder} does not fit the run's config: {str(error).splitlines()[0]}") from None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -304,7 +304,7 @@ class AdaLoRA(WeightTuning):
             raise TuningError("AdaLoRA's weights can be stored once finish() has settled its ranks.")
         return {name: p.detach() for name, p in backbone.named_parameters() if f".{ADAPTER}" in name}
 
-    def export_peft(self, folder: Path) -> None:
+    def export_peft(self, folder: Path, *, write: bool = True) -> None:
         """PEFT's format: factors at their final ranks, and the pattern by which PEFT makes room for them."""
         suffix = f".{ADAPTER}"
         tensors = {
@@ -313,7 +313,7 @@ class AdaLoRA(WeightTuning):
             if ".ranknum" not in name
         }
         pattern = {name.replace(suffix, ""): list(kept) for name, kept in self._config.rank_pattern.items()}
-        write_adapter(self._model, folder, tensors, rank_pattern=pattern)
+        write_adapter(self._model, folder, tensors, write=write, rank_pattern=pattern)
 
     def restore(self, backbone: PreTrainedModel, tensors: Mapping[str, Tensor]) -> None:
         """Take over factors of any ranks."""

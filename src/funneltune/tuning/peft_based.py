@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import warnings
 from pathlib import Path
@@ -12,6 +13,7 @@ from peft import PeftConfig, PeftModel, get_peft_model, get_peft_model_state_dic
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 from transformers.utils import cached_file
@@ -23,6 +25,16 @@ from funneltune.tuning.protocol import WeightTuning
 ADAPTER = "funneltune"
 """PEFT finds an adapter's tensors by substring: the name must occur in no module's."""
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+UNDERSTOOD = {
+    *("peft_type", "task_type", "peft_version", "auto_mapping", "base_model_name_or_path", "revision"),
+    *("inference_mode", "r", "lora_alpha", "lora_dropout", "target_modules", "feedforward_modules"),
+    *("fan_in_fan_out", "bias", "use_dora", "init_lora_weights", "init_ia3_weights", "layers_to_transform"),
+    *("num_virtual_tokens", "token_dim", "num_attention_heads", "num_layers", "encoder_hidden_size"),
+    *("megatron_core", "qalora_group_size"),  # always set; they mean something beside a megatron_config, use_qalora
+}
+"""Keys of a stored adapter's config that may hold something: they describe tensors, or nothing here reads them."""
+PLAIN_STARTS = (None, "gaussian", "orthogonal")
+"""`init_lora_weights` that leave the backbone as it is; eva, corda, pissa and loftq read data or change its weights."""
 
 
 class PeftTuning(WeightTuning):
@@ -88,10 +100,10 @@ class PeftTuning(WeightTuning):
     shape_fields = "tuning.parts and tuning.top"
     """The config's fields that decide which tensors there are, and their shapes."""
 
-    def export_peft(self, folder: Path) -> None:
+    def export_peft(self, folder: Path, *, write: bool = True) -> None:
         """Write the adapter as PEFT does, so that `PeftModel.from_pretrained(backbone, folder)` loads it."""
         assert self._model is not None
-        write_adapter(self._model, folder)
+        write_adapter(self._model, folder, write=write)
 
 
 def wrap(backbone: PreTrainedModel, config: PeftConfig) -> PeftModel:
@@ -120,13 +132,16 @@ def stores_transposed(backbone: nn.Module, pattern: str) -> bool:
 def read_adapter(where: str) -> dict[str, Tensor]:
     """The tensors of a stored adapter: safetensors only, from a folder, the hub's cache or the hub.
 
+    Its config builds nothing, ours does; it is read to refuse what it asks for and would not get.
+
     Raises:
-        TuningError: if there are none or they are damaged.
+        TuningError: if there are none, they are damaged, or the adapter's config asks for more than tensors.
     """
     try:
         local = Path(where) / WEIGHTS
-        path = str(local) if Path(where).is_dir() else cached_file(where, WEIGHTS)
-        return load_file(path)
+        path = local if Path(where).is_dir() else Path(cached_file(where, WEIGHTS))
+        _check_adapter(where, path.with_name(CONFIG))
+        return load_file(str(path))
     except (OSError, SafetensorError, ValueError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0][:160]
         raise TuningError(
@@ -135,11 +150,40 @@ def read_adapter(where: str) -> dict[str, Tensor]:
         ) from None
 
 
-def write_adapter(model: PeftModel, folder: Path, tensors: dict[str, Tensor] | None = None, **fields: Any) -> None:
-    """Tensors and config in PEFT's format; `tensors` and `fields` replace what PEFT would write."""
-    folder.mkdir(parents=True, exist_ok=True)
+def _check_adapter(where: str, path: Path) -> None:
+    """Refuse an adapter whose config names code, other files, or a computation that `tuning` does not have."""
+    if not path.is_file():
+        return
+    told = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(told, dict):
+        raise ValueError(f"{CONFIG} holds no mapping")
+    odd = [key for key, value in told.items() if value and key not in UNDERSTOOD]
+    start = told.get("init_lora_weights", True)
+    if not isinstance(start, bool) and start not in PLAIN_STARTS:
+        odd.append("init_lora_weights")
+    library = (told.get("auto_mapping") or {}).get("parent_library") or "transformers"
+    if not str(library).startswith("transformers"):
+        odd.append("auto_mapping")
+    if odd:
+        raise TuningError(
+            f"tuning.adapter={where!r}: {CONFIG} asks for {odd[0]}={told[odd[0]]!r}, which is not carried out here; "
+            "merge or export the adapter without it."
+        )
+
+
+def write_adapter(
+    model: PeftModel, folder: Path, tensors: dict[str, Tensor] | None = None, *, write: bool = True, **fields: Any
+) -> None:
+    """Tensors and config in PEFT's format; `tensors` and `fields` replace what PEFT would write.
+
+    All ranks call it, because sharded tensors are gathered; only the one with `write` writes.
+    """
     state = tensors if tensors is not None else get_peft_model_state_dict(model, adapter_name=ADAPTER)
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, folder / WEIGHTS)
+    whole = {name: t.full_tensor() if isinstance(t, DTensor) else t for name, t in state.items()}
+    if not write:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in whole.items()}, folder / WEIGHTS)
     config = model.peft_config[ADAPTER]
     kept = {name: getattr(config, name) for name in (*fields, "inference_mode")}
     try:

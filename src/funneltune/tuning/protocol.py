@@ -76,8 +76,8 @@ class TuningMethod(Protocol):
         """The tensors that training changed, by their names in the backbone."""
         ...
 
-    def export_peft(self, folder: Path) -> None:
-        """Write PEFT's own adapter files, where the method has that form."""
+    def export_peft(self, folder: Path, *, write: bool = True) -> None:
+        """Write PEFT's own adapter files, where the method has that form. All ranks call it; one has `write`."""
         ...
 
     def restore(self, backbone: PreTrainedModel, tensors: Mapping[str, Tensor]) -> None:
@@ -191,7 +191,7 @@ class WeightTuning:
         """The trained parameters."""
         return {name: p.detach() for name, p in backbone.named_parameters() if p.requires_grad}
 
-    def export_peft(self, folder: Path) -> None:
+    def export_peft(self, folder: Path, *, write: bool = True) -> None:
         """None: these weights have no such form."""
 
     def restore(self, backbone: nn.Module, tensors: Mapping[str, Tensor]) -> None:

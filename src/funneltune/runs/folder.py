@@ -1,0 +1,117 @@
+"""A run's folder: claimed by one process, or taken up again where an interrupted run left it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from funneltune.callbacks import CHECKPOINTS, newest_checkpoint
+from funneltune.errors import FunnelError, RunError
+from funneltune.files import locked, remove_parts, told_write_faults
+from funneltune.records import RECORD_NAME, RunRecord
+from funneltune.runs.identity import as_plain, config_hash, differences
+
+CONFIG_NAME = "config.yaml"
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What an interrupted run left: its record, its newest whole checkpoint (if it got that far), what is changed."""
+
+    record: RunRecord
+    checkpoint: Path | None
+    changed: tuple[str, ...]
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps done."""
+        return int(self.checkpoint.stem.rpartition("-")[2]) if self.checkpoint is not None else 0
+
+
+def earlier_run(cfg: DictConfig, run_dir: Path) -> Earlier | None:
+    """The run to go on with, as `cfg.resume` asks; None where a new one is to begin.
+
+    Raises:
+        RunError: if the folder holds a run and none may be taken up, or that run began with another config, or none of
+            its checkpoints is whole.
+    """
+    empty = not run_dir.exists() or not any(run_dir.iterdir())
+    if empty:
+        return None
+    if not cfg.get("resume"):
+        hint = ", or go on with its run: resume=auto" if _is_unfinished(run_dir) else ""
+        raise RunError(f"run_dir={run_dir} exists and is not empty; name another folder, remove it{hint}.")
+    record = RunRecord.read(run_dir / RECORD_NAME)
+    allowed = [str(key) for key in cfg.get("resume_changes") or ()]
+    changed = differences(record.config, as_plain(cfg))
+    refused = {key: told for key, told in changed.items() if not _covers(allowed, key)}
+    if refused:
+        raise RunError(
+            f"run_dir={run_dir} began with another config: {'; '.join(refused.values())}. Give the command that it "
+            f"began with, let a field differ (resume_changes=[{next(iter(refused))}]), or name another run_dir."
+        )
+    if record.status == "finished":
+        return Earlier(record, None, ())
+    return Earlier(record, newest_checkpoint(run_dir / CHECKPOINTS), tuple(changed.values()))
+
+
+def _covers(allowed: Sequence[str], key: str) -> bool:
+    return any(key == one or key.startswith(f"{one}.") for one in allowed)
+
+
+def _is_unfinished(run_dir: Path) -> bool:
+    try:
+        return RunRecord.read(run_dir / RECORD_NAME).status != "finished"
+    except FunnelError:
+        return False
+
+
+@contextmanager
+def held(run_dir: Path, *, fresh: bool) -> Iterator[None]:
+    """Make the folder, if need be, and hold it: two runs never write one. What a killed writer left is removed.
+
+    Raises:
+        RunError: if another process holds it, or (for a fresh run) has begun to fill it.
+    """
+    with told_write_faults(run_dir):
+        run_dir.mkdir(parents=True, exist_ok=True)
+    with locked(run_dir, refuse=f"run_dir={run_dir} is being written by another run; wait for it or name another."):
+        if fresh and any(run_dir.iterdir()):
+            raise RunError(f"run_dir={run_dir} has just been filled by another run; name another folder.")
+        remove_parts(run_dir)
+        yield
+
+
+def newest_unfinished(parent: Path, cfg: DictConfig) -> Path | None:
+    """The newest folder below `parent` whose run has this config, is not finished, and is not being written."""
+    wanted = config_hash(cfg)
+    for folder in sorted((path for path in parent.glob("*") if path.is_dir()), reverse=True):
+        try:
+            record = RunRecord.read(folder / RECORD_NAME)
+            if record.status == "finished" or record.config_hash != wanted:
+                continue
+            with locked(folder, refuse="busy"):
+                return folder
+        except FunnelError:
+            continue
+    return None
+
+
+def stored_config(run_dir: Path) -> DictConfig:
+    """The config that a run began with.
+
+    Raises:
+        RunError: if the folder holds none.
+    """
+    path = run_dir / CONFIG_NAME
+    if not path.is_file() or not (run_dir / RECORD_NAME).is_file():
+        raise RunError(f"{run_dir} holds no {RECORD_NAME}; name the folder that `funneltune train` wrote.")
+    found: Any = OmegaConf.load(path)
+    if not isinstance(found, DictConfig):
+        raise RunError(f"{path} is no config; write it anew or train the run again.")
+    return found

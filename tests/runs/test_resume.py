@@ -1,0 +1,324 @@
+"""An interrupted run goes on bit for bit from every step; or says in one line why it cannot."""
+
+import itertools
+import json
+import os
+import shutil
+import signal
+
+import pytest
+import torch
+
+from funneltune.callbacks import read_checkpoint
+from funneltune.cli import main
+from funneltune.cli.compose import compose_config
+from funneltune.errors import ConfigError, Interrupted, RunError
+from funneltune.files import locked
+from funneltune.runs import train
+from funneltune.runs.folder import earlier_run, newest_unfinished
+from resuming import SMALL, VARIANTS, config, fit, steps, sweep, unlike
+
+FAST = [
+    ("full", "32-true", 1, "esmm"),
+    ("houlsby", "32-true", 2, "single"),
+    ("lora", "bf16-mixed", 1, "single"),
+    ("adalora", "bf16-mixed", 2, "esmm"),
+]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+def exact(cache, tmp_path, variant):
+    differing, rows, last = sweep(config(cache, *variant), tmp_path)
+    assert len(differing) == last - 1 >= 5  # every step but the last, from which nothing is left to do
+    assert {step: places for step, places in differing.items() if places} == {}
+    per_epoch = len(rows) // 2
+    first, second = (list(itertools.chain.from_iterable(part)) for part in (rows[:per_epoch], rows[per_epoch:]))
+    assert len(set(first)) == len(first)
+    assert sorted(first) == sorted(second)  # every row once per epoch
+    assert first != second
+
+
+@pytest.mark.parametrize("variant", FAST, ids=lambda v: "-".join(map(str, v)))
+def test_a_run_goes_on_bit_for_bit_from_every_step(cache, tmp_path, variant):
+    exact(cache, tmp_path, variant)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", [v for v in VARIANTS if v not in FAST], ids=lambda v: "-".join(map(str, v)))
+def test_so_does_every_other_method_precision_accumulation_and_head(cache, tmp_path, variant):
+    exact(cache, tmp_path, variant)
+
+
+def test_a_comparison_of_checkpoints_sees_a_single_bit(cache, tmp_path):
+    fit(config(cache, *FAST[0]), tmp_path)
+    found = steps(tmp_path)
+    one, other = (read_checkpoint(found[max(found)]) for _ in range(2))
+    assert unlike(one, other) == []
+    name = next(iter(other["state_dict"]))
+    other["state_dict"][name].view(-1)[0] += 1e-6
+    assert unlike(one, other) == [f"/state_dict/{name}"]
+    assert unlike(one, read_checkpoint(found[max(found) - 1]))
+
+
+def test_frozen_weights_are_in_no_checkpoint_and_others_are_refused(cache, tmp_path):
+    cfg = config(cache, "lora", "32-true", 1, "esmm")
+    module, _ = fit(cfg, tmp_path)
+    checkpoint = read_checkpoint(max(steps(tmp_path).items())[1])
+    frozen = {name for name, p in module.named_parameters() if not p.requires_grad}
+    assert frozen
+    assert not frozen & set(checkpoint["state_dict"])
+    with torch.no_grad():
+        next(p for p in module.parameters() if not p.requires_grad).view(-1)[0] += 1
+    module._frozen = None
+    with pytest.raises(RunError, match="frozen weights are not those that the checkpoint was made with"):
+        module.on_load_checkpoint(checkpoint)
+
+
+def test_a_checkpoint_of_another_shape_is_refused(cache, tmp_path):
+    fit(config(cache, *FAST[0]), tmp_path)
+    first = steps(tmp_path)[1]
+    with pytest.raises(RunError, match="the checkpoint does not fit the run's config: 'head"):
+        fit(config(cache, *FAST[0], "head.hidden=[8]"), tmp_path / "other", first)
+
+
+# --- whole runs ----------------------------------------------------------------------------------------------------
+
+
+class _Stops:
+    """Asks a run to stop, as a signal does, when it has taken so many steps."""
+
+    def __init__(self, monkeypatch, at, signum=signal.SIGTERM):
+        from funneltune.modules import FunnelModule
+
+        step = FunnelModule.optimizer_step
+
+        def noted(module, *arguments, **keywords):
+            step(module, *arguments, **keywords)
+            if module.steps_taken == at:
+                os.kill(os.getpid(), signum)
+
+        monkeypatch.setattr(FunnelModule, "optimizer_step", noted)
+
+
+def words(cache, *more):
+    return [
+        *("data=simulated", "tuning=adalora", "tuning.target_rank=1", "tuning.initial_rank=2"),
+        *(word for word in SMALL if not word.startswith(("callbacks.", "~", "select="))),
+        *(f"data.cache_dir={cache}", "trainer.precision=32-true"),
+        *more,
+    ]
+
+
+def record(folder):
+    return json.loads((folder / "record.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def alone(cache, tmp_path_factory):
+    """A run that was left alone."""
+    folder = tmp_path_factory.mktemp("alone") / "run"
+    train(compose_config(words(cache)), folder)
+    return folder
+
+
+@pytest.fixture
+def stopped(cache, tmp_path, monkeypatch):
+    """A run that was stopped after five steps, and took a checkpoint there."""
+    with monkeypatch.context() as patched:
+        _Stops(patched, 5)
+        with pytest.raises(Interrupted) as caught:
+            train(compose_config(words(cache)), tmp_path / "run")
+    assert caught.value.code == 143
+    return tmp_path / "run"
+
+
+def same(run, other):
+    a, b = record(run), record(other)
+    assert a["metrics"] == b["metrics"]
+    assert a["rank_pattern"] == b["rank_pattern"]
+    for name in ("weights/trained.safetensors", "statistics.npz"):
+        assert (run / name).read_bytes() == (other / name).read_bytes()
+
+
+def test_a_stopped_run_says_so_and_goes_on_to_the_end_that_it_would_have_had(stopped, alone, cache):
+    left = record(stopped)
+    assert left["status"] == "interrupted"
+    assert left["error"] == f"stopped by SIGTERM, saved at step 5; go on with: funneltune train resume={stopped}"
+    train(compose_config(words(cache, "resume=auto")), stopped)
+    same(stopped, alone)
+    (resumed,) = record(stopped)["resumed"]
+    assert (resumed["step"], resumed["changed"]) == (5, [])
+    assert record(stopped)["started"] == left["started"]
+    assert record(stopped)["config"]["resume"] is None
+    assert "resume: null" in (stopped / "config.yaml").read_text()
+
+
+def test_the_folder_alone_is_enough_to_go_on(stopped, alone, monkeypatch, capsys):
+    monkeypatch.chdir(stopped.parent)
+    assert main(["train", "resume=run"]) == 0
+    assert "record: run/record.json" in capsys.readouterr().out
+    same(stopped, alone)
+    assert main(["train", "resume=run"]) == 0  # finished: the table again, nothing is trained
+    assert len(record(stopped)["resumed"]) == 1
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_signals_end_the_command_with_the_shells_status_and_the_command_that_goes_on(
+    signum, code, cache, tmp_path, monkeypatch, capsys
+):
+    _Stops(monkeypatch, 4, signum)
+    assert main(["train", *words(cache, f"run_dir={tmp_path / 'run'}")]) == code
+    told = capsys.readouterr().err.strip().splitlines()[-1]
+    name = signal.Signals(signum).name
+    assert told == f"stopped by {name}, saved at step 4; go on with: funneltune train resume={tmp_path / 'run'}"
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+
+
+def test_a_stop_in_a_validation_is_obeyed_at_once_and_loses_one_step(alone, cache, tmp_path, monkeypatch):
+    from funneltune.modules import FunnelModule
+
+    step = FunnelModule.validation_step
+
+    def noted(module, *arguments):
+        if module.trainer.global_step == 6 and module.trainer.state.fn == "fit":
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(module, *arguments)
+
+    small = ["data.eval_rows_per_batch=5"]
+    with monkeypatch.context() as patched:
+        patched.setattr(FunnelModule, "validation_step", noted)
+        with pytest.raises(Interrupted, match="saved at step 5"):
+            train(compose_config(words(cache, *small)), tmp_path / "run")
+    train(compose_config(words(cache, *small, "resume=auto")), tmp_path / "run")
+    assert (tmp_path / "run/weights/trained.safetensors").read_bytes() == (
+        alone / "weights/trained.safetensors"
+    ).read_bytes()
+
+
+def test_a_second_sigint_ends_at_once(cache, tmp_path, monkeypatch, capsys):
+    from funneltune.modules import FunnelModule
+
+    def hang(module, *arguments):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        raise AssertionError
+
+    monkeypatch.setattr(FunnelModule, "training_step", hang)
+    assert main(["train", *words(cache, f"run_dir={tmp_path / 'run'}")]) == 130
+    assert "before its first checkpoint; go on with" in capsys.readouterr().err
+
+
+def test_a_changed_config_is_refused_with_what_differs(stopped, cache):
+    cfg = compose_config(words(cache, "resume=auto", "seed=3", "tuning.alpha=8", "~optimizer.eps"))
+    with pytest.raises(RunError) as caught:
+        train(cfg, stopped)
+    told = str(caught.value)
+    for one in ("seed was 0, is 3", "tuning.alpha was 32.0, is 8", "optimizer.eps was 1e-08, is absent"):
+        assert one in told
+    assert "resume_changes=[seed]" in told
+    assert record(stopped)["status"] == "interrupted"
+
+
+def test_a_field_may_differ_where_one_says_so_and_the_record_tells(stopped, cache):
+    cfg = compose_config(words(cache, "resume=auto", "trainer.gradient_clip_val=0.5", "resume_changes=[trainer]"))
+    train(cfg, stopped)
+    (resumed,) = record(stopped)["resumed"]
+    assert resumed["changed"] == ["trainer.gradient_clip_val was 1.0, is 0.5"]
+    assert record(stopped)["config"]["trainer"]["gradient_clip_val"] == 0.5
+    assert "gradient_clip_val: 0.5" in (stopped / "config.yaml").read_text()
+
+
+def test_another_log_is_refused(stopped, cache):
+    changes = ["data.source.impressions=301", "resume_changes=[data.source.impressions]"]
+    with pytest.raises(RunError, match="began on another log"):
+        train(compose_config([*words(cache, "resume=auto"), *changes]), stopped)
+
+
+def test_how_a_run_is_watched_may_differ(stopped, alone, cache):
+    train(compose_config(words(cache, "resume=auto", "logger=csv", "callbacks.checkpoint.keep=3")), stopped)
+    same(stopped, alone)
+    assert (stopped / "csv" / "resumed_1" / "metrics.csv").is_file()
+
+
+def test_a_damaged_newest_checkpoint_falls_back_and_ends_alike(stopped, alone, cache, capfd):
+    newest = stopped / "checkpoints" / "step-5.ckpt"
+    (older,) = set((stopped / "checkpoints").glob("*.ckpt")) - {newest}
+    newest.write_bytes(newest.read_bytes()[:-1000])
+    train(compose_config(words(cache, "resume=auto")), stopped)
+    same(stopped, alone)
+    assert record(stopped)["resumed"][0]["step"] == int(older.stem.rpartition("-")[2]) < 5
+
+
+def test_a_run_without_a_checkpoint_begins_again_in_its_folder(stopped, alone, cache):
+    shutil.rmtree(stopped / "checkpoints")
+    train(compose_config(words(cache, "resume=auto")), stopped)
+    same(stopped, alone)
+    assert record(stopped)["resumed"][0]["step"] == 0
+
+
+def test_two_runs_never_write_one_folder(stopped, cache):
+    with locked(stopped), pytest.raises(RunError, match="is being written by another run"):
+        train(compose_config(words(cache, "resume=auto")), stopped)
+    with pytest.raises(RunError, match=r"exists and is not empty; .* go on with its run: resume=auto"):
+        train(compose_config(words(cache)), stopped)
+
+
+def test_auto_finds_the_newest_unfinished_run_of_this_very_config(stopped, cache, monkeypatch):
+    monkeypatch.chdir(stopped.parent)
+    cfg = compose_config(words(cache, "resume=auto"))
+    assert newest_unfinished(stopped.parent, cfg) == stopped
+    assert newest_unfinished(stopped.parent, compose_config(words(cache, "seed=1"))) is None
+    with locked(stopped):
+        assert newest_unfinished(stopped.parent, cfg) is None
+    runs = stopped.parent / "runs" / "train"
+    runs.mkdir(parents=True)
+    stopped.rename(runs / "2020-01-01_00-00-00")
+    assert main(["train", *words(cache, "resume=auto")]) == 0
+    assert [path.name for path in runs.iterdir()] == ["2020-01-01_00-00-00"]
+    assert record(runs / "2020-01-01_00-00-00")["status"] == "finished"
+    assert main(["train", *words(cache, "resume=auto", "seed=1", "trainer.max_steps=4")]) == 0
+    assert len(list(runs.iterdir())) == 2
+
+
+def test_a_new_folder_is_begun_by_auto(cache, tmp_path):
+    assert earlier_run(compose_config(words(cache, "resume=auto")), tmp_path / "new") is None
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["resume=nowhere"], "nowhere holds no record.json"),
+        (["resume=https://example.org/run"], "is an address"),
+        (["resume=a", "run_dir=b"], "resume=a and run_dir=b name two folders"),
+        (["skip_nonfinite=-1"], "skip_nonfinite=-1 must be a whole number >= 0"),
+        (["callbacks.checkpoint.keep=0"], "callbacks.checkpoint.keep=0 must be above 0."),
+        (["callbacks.checkpoint.mode=most"], "callbacks.checkpoint.mode='most' must be max or min"),
+    ],
+)
+def test_what_cannot_be_meant_is_told_in_one_line(given, message, tmp_path, monkeypatch, capsys, cache):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", *words(cache), *given]) == 2
+    shown = capsys.readouterr().err
+    assert message in shown
+    assert shown.count("\n") == 1
+
+
+def test_early_stopping_is_part_of_what_a_run_is():
+    from funneltune.runs import config_hash
+
+    plain, early = compose_config([]), compose_config(["callbacks=early_stopping"])
+    patient = compose_config(["callbacks=early_stopping", "callbacks.early_stopping.patience=9"])
+    assert len({config_hash(cfg) for cfg in (plain, early, patient)}) == 3
+    assert config_hash(compose_config(["callbacks.checkpoint.keep=5"])) == config_hash(plain)
+    assert config_hash(compose_config(["resume=auto", "resume_changes=[seed]"])) == config_hash(plain)
+
+
+def test_a_monitor_that_is_undefined_selects_nothing(cache, tmp_path):
+    cfg = compose_config(words(cache, "select=best", "data.source.ctr=0.01", "data.source.cvr=0.01"))
+    with pytest.raises(ConfigError, match=r"'validation/ctcvr/auc' is undefined on the validation split \(every label"):
+        train(cfg, tmp_path / "run")
