@@ -40,6 +40,10 @@ def exact(cache, tmp_path, variant):
     assert len(set(first)) == len(first)
     assert sorted(first) == sorted(second)  # every row once per epoch
     assert first != second
+    module, rest = fit(config(cache, *variant), tmp_path / "whole", steps(tmp_path / "whole")[last])
+    assert rest == []  # killed behind the last step: nothing is trained, nor validated, again
+    assert module.validated_at == last
+    assert module.measured["validation"]
 
 
 @pytest.mark.parametrize("variant", FAST, ids=lambda v: "-".join(map(str, v)))
