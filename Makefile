@@ -32,7 +32,7 @@ check: $(STAMP)    ## format, lint, types, import contracts
 	$(BIN)/lint-imports
 
 slow: $(STAMP)     ## the tests that take longer
-	$(BIN)/python -m pytest -m 'slow and not gpu'
+	$(BIN)/python -m pytest -m 'slow and not gpu' -n 2
 
 format: $(STAMP)   ## rewrite the code in the house style
 	$(BIN)/ruff format .

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 
 from funneltune.data.collate import Collator, Specials
 from funneltune.data.features import FeatureColumns, training_numbers
+from funneltune.data.leaks import Guard, find_leaks, text_columns
 from funneltune.data.loaders import EpochSampler, ResumableLoader
 from funneltune.data.sampling import RequestPlan, Requests, evaluation_draws
 from funneltune.data.sources import Source
@@ -51,6 +52,7 @@ class LogDataModule(L.LightningDataModule):
         train_share: Share of the training requests that is used (data-size studies); drawn by `seed`.
         features: What batches hold beside texts.
         max_unknown: Largest share of the log's tokens that the tokenizer may not know.
+        leaks: What is done about leaks (see `Guard.parse`): `refuse`, `warn` or `ignore`, or {kind: word}.
     """
 
     def __init__(
@@ -74,8 +76,13 @@ class LogDataModule(L.LightningDataModule):
         train_share: float = 1.0,
         features: FeatureNeeds | None = None,
         max_unknown: float = 0.2,
+        leaks: str | Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
+        self.guard = Guard.parse(leaks)
+        self.leaks_found: list[dict[str, str]] = []
+        """What the guard found before training, as plain values: kind, message, action."""
+        self._guarded = False
         if not texts and interaction != "none":
             raise ConfigError(
                 "data.texts=null: this log has no texts; set backbone=none tuning=frozen with features, or name texts."
@@ -92,6 +99,8 @@ class LogDataModule(L.LightningDataModule):
         self.seed, self.workers, self.accumulate, self.unique = seed, workers, accumulate, unique
         self.cache_dir, self.slices, self.train_share = Path(cache_dir), tuple(slices), train_share
         self.features, self.max_unknown = features or FeatureNeeds(), max_unknown
+        self._loader: ResumableLoader | None = None
+        self._position: dict[str, int] = {"epoch": 0, "handed_out": 0}
         self._store: LogStore | None = None
         self._requests: dict[str, Requests] = {}
 
@@ -102,7 +111,19 @@ class LogDataModule(L.LightningDataModule):
         prepare(self.source, self.funnel, self.cache_dir)
 
     def setup(self, stage: str | None = None) -> None:
-        """Open the store and cut it, once."""
+        """Open the store and cut it, once; before a fit, look for leaks, once.
+
+        Raises:
+            DataError: with every leak that `leaks` refuses.
+        """
+        self._open()
+        if stage == "fit" and not self._guarded:
+            texts = self.texts if self.interaction != "none" else {}
+            read = (texts, self._collator.features, self.funnel, self.split, text_columns(self.source))
+            self.leaks_found = self.guard.act(find_leaks(self.store, self._requests, *read, self.guard.words))
+            self._guarded = True
+
+    def _open(self) -> None:
         if self._store is not None:
             return
         self._store = prepare(self.source, self.funnel, self.cache_dir)
@@ -165,7 +186,7 @@ class LogDataModule(L.LightningDataModule):
     def store(self) -> LogStore:
         """The log, opened."""
         if self._store is None:
-            self.setup()
+            self._open()
         assert self._store is not None
         return self._store
 
@@ -253,13 +274,27 @@ class LogDataModule(L.LightningDataModule):
     def train_dataloader(self) -> ResumableLoader:
         """Shuffled by (seed, epoch); resumable."""
         _ = self.store
-        return ResumableLoader(
+        self._loader = ResumableLoader(
             EpochSampler(self.plan, lambda: self.rank),
             collate_fn=self._collator,
             num_workers=self.workers,
             timeout=120 if self.workers else 0,
             persistent_workers=False,
         )
+        self._loader.load_state_dict(self._position)
+        return self._loader
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the training rows stand. Lightning keeps the loader's state too, and loses it where the number of
+        steps was asked for before a checkpoint is restored, as every scheduler does.
+        """
+        return dict(self._loader.state_dict() if self._loader is not None else self._position)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on behind the batches of a saved state."""
+        self._position = dict(state_dict)
+        if self._loader is not None:
+            self._loader.load_state_dict(self._position)
 
     def _evaluation_loader(self, split: str) -> DataLoader[Any]:
         draws = evaluation_draws(

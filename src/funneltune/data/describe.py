@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from funneltune.data.datamodule import LogDataModule
 from funneltune.data.features import FeatureColumns
+from funneltune.data.leaks import Guard, Leak, find_leaks, text_columns
 from funneltune.data.sources import Source
 from funneltune.data.splits import Split
 from funneltune.data.write import prepare
@@ -21,6 +22,7 @@ from funneltune.errors import ConfigError, FunnelError
 from funneltune.funnel import Task, TaskFunnel
 from funneltune.schema import FeatureNeeds
 
+T = TypeVar("T")
 NOT_FOR_PEOPLE = ("categories", "numeric")
 """Notes of a store that only programs read."""
 
@@ -31,6 +33,8 @@ class Checked:
 
     counts: Mapping[str, int]
     notes: Mapping[str, Any]
+    leaks: Sequence[Leak] = ()
+    """What a run would warn of."""
 
     def in_words(self) -> str:
         """Lines for people."""
@@ -45,6 +49,7 @@ class Checked:
                 lines.append(f"  {note}: {spelt}")
         if self.counts.get("items") == 1:
             lines.append("  one item only: name data.source.item if rows are about items")
+        lines += [f"  warning, leak ({leak.kind}): {leak.message}" for leak in self.leaks]
         return "\n".join(lines)
 
 
@@ -97,29 +102,37 @@ def validate(
     split: Split | None = None,
     texts: Mapping[str, str] | None = None,
     needs: FeatureNeeds | None = None,
+    guard: Guard | None = None,
 ) -> Checked:
-    """Read a whole log as a run would, into a folder that is thrown away; then cut it, and look up texts and features.
+    """Read a whole log as a run would, into a folder that is thrown away; then cut it, look up texts and features, and
+    look for leaks among all of them.
 
     Raises:
-        DataError: with every fault found in the log.
+        DataError: with every fault found in the log, or every leak that the guard refuses.
         ConfigError: with every fault found in what is to be made of it.
     """
     with tempfile.TemporaryDirectory(prefix="funneltune-") as folder:
         store = prepare(source, tasks, Path(folder))
         faults: list[str] = []
-        asked: list[Callable[[], Any]] = []
-        if split is not None:
-            asked.append(lambda: split.cut(store))
+        cut = _told(partial(split.cut, store), faults) if split is not None else None
         for side, template in (texts or {}).items():
-            asked.append(partial(store.text, "queries" if side == "query" else "items", template))
-        if needs:
-            asked.append(lambda: FeatureColumns(store, needs, np.ones(store.n_rows, dtype=bool)))
-        for ask in asked:
-            try:
-                ask()
-            except FunnelError as fault:
-                faults.append(str(fault).rstrip("."))
+            _told(partial(store.text, "queries" if side == "query" else "items", template), faults)
+        columns = _told(lambda: FeatureColumns(store, needs, np.ones(store.n_rows, bool)), faults) if needs else None
         if faults:
             raise ConfigError("; ".join(faults) + ".")
+        leaks: list[Leak] = []
+        guard = guard or Guard.parse(None)
+        if split is not None and cut is not None:
+            leaks = find_leaks(store, cut, texts or {}, columns, tasks, split, text_columns(source), guard.words)
+            guard.refuse(leaks)
         notes = {k: v for k, v in store.manifest["notes"].items() if k not in NOT_FOR_PEOPLE}
-        return Checked(dict(store.manifest["counts"]), notes)
+        return Checked(dict(store.manifest["counts"]), notes, guard.warned(leaks))
+
+
+def _told(ask: Callable[[], T], faults: list[str]) -> T | None:
+    """What is asked for, or None and one more fault."""
+    try:
+        return ask()
+    except FunnelError as fault:
+        faults.append(str(fault).rstrip("."))
+        return None

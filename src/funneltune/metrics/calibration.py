@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from funneltune.errors import DataError
 from funneltune.metrics.ties import (
     Floats,
     block_lengths,
@@ -34,11 +35,12 @@ def log_loss(label: ArrayLike, p: ArrayLike) -> float:
 
 def normalised_entropy(label: ArrayLike, p: ArrayLike) -> float:
     """Log loss over that of always saying the average rate (He et al. 2014, eq. 3); 1 is worthless, lower is better."""
-    y = checked_labels(label)
+    y, q = checked_labels(label), checked_probabilities(p)
+    same_length(label=y, p=q)
     rate = float(y.mean()) if len(y) else 0.0
     if rate in (0.0, 1.0):
         return float("nan")
-    return float(log_loss(y, p) / -(rate * np.log(rate) + (1.0 - rate) * np.log1p(-rate)))
+    return float(log_loss(y, q) / -(rate * np.log(rate) + (1.0 - rate) * np.log1p(-rate)))
 
 
 def ece(label: ArrayLike, p: ArrayLike, bins: int = 15) -> float:
@@ -48,6 +50,8 @@ def ece(label: ArrayLike, p: ArrayLike, bins: int = 15) -> float:
     """
     y, q = checked_labels(label), checked_probabilities(p)
     rows = same_length(label=y, p=q)
+    if bins < 1:
+        raise DataError(f"metrics.bins={bins} must be >= 1; 15 is usual.")
     if rows == 0:
         return float("nan")
     order = np.argsort(q, kind="stable")

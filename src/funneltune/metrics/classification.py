@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from numpy.typing import ArrayLike
 
+from funneltune.errors import DataError
 from funneltune.metrics.ties import checked_labels, checked_probabilities, same_length
 
 
@@ -14,6 +15,8 @@ def classification_report(label: ArrayLike, p: ArrayLike, threshold: float = 0.5
     """
     y, q = checked_labels(label), checked_probabilities(p)
     rows = same_length(label=y, p=q)
+    if not 0.0 <= threshold <= 1.0:
+        raise DataError(f"metrics.threshold={threshold} must lie in [0, 1]: it is held against probabilities.")
     said = q >= threshold
     hits, named, support = float(y[said].sum()), float(said.sum()), float(y.sum())
     undefined = float("nan")

@@ -18,6 +18,7 @@ from funneltune.metrics.ties import (
     checked_labels,
     checked_probabilities,
     checked_scores,
+    checked_weights,
     dense_groups,
     same_length,
     sum_by,
@@ -37,8 +38,9 @@ def auc(label: ArrayLike, score: ArrayLike) -> float:
     >>> auc([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
     0.75
     """
-    y = checked_labels(label)
-    return weighted_auc(score, y, 1.0 - y)
+    y, s = checked_labels(label), checked_scores(score)
+    same_length(label=y, score=s)
+    return weighted_auc(s, y, 1.0 - y)
 
 
 def expected_auc(p_true: ArrayLike, score: ArrayLike) -> float:
@@ -57,7 +59,7 @@ def weighted_auc(score: ArrayLike, positive_weight: ArrayLike, negative_weight: 
     sum_ij a_i b_j (1[s_i > s_j] + 1/2 1[s_i = s_j]) / (sum a . sum b)
     """
     s = checked_scores(score)
-    a, b = checked_scores(positive_weight, "positive weight"), checked_scores(negative_weight, "negative weight")
+    a, b = checked_weights(positive_weight, "positive weight"), checked_weights(negative_weight, "negative weight")
     same_length(score=s, positive_weight=a, negative_weight=b)
     total = a.sum() * b.sum()
     if len(s) == 0 or total <= 0:
@@ -82,7 +84,7 @@ def placements(score: ArrayLike, positive_weight: ArrayLike, negative_weight: Ar
     The AUC is the positives' mean of the first, and the negatives' mean of the second.
     """
     s = checked_scores(score)
-    a, b = checked_scores(positive_weight, "positive weight"), checked_scores(negative_weight, "negative weight")
+    a, b = checked_weights(positive_weight, "positive weight"), checked_weights(negative_weight, "negative weight")
     rows = same_length(score=s, positive_weight=a, negative_weight=b)
     if rows == 0 or a.sum() <= 0 or b.sum() <= 0:
         return Placements(np.full(rows, np.nan), np.full(rows, np.nan))
@@ -141,10 +143,13 @@ def _first_block(group_of_block: Indices) -> Indices:
 
 
 def pr_auc(label: ArrayLike, score: ArrayLike) -> float:
-    """Average precision: precision at each distinct score, weighted by the recall that it adds; no interpolation."""
+    """Average precision: precision at each distinct score, weighted by the recall that it adds; no interpolation.
+
+    NaN where a class is absent: without negatives every score would get 1.
+    """
     y, s = checked_labels(label), checked_scores(score)
     rows = same_length(label=y, score=s)
-    if rows == 0 or y.sum() == 0:
+    if y.sum() in (0, rows):
         return float("nan")
     order = np.argsort(-s, kind="stable")
     starts = block_starts(s[order])

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from funneltune.errors import DataError
-from funneltune.metrics.ties import Floats
+from funneltune.metrics.ties import Floats, same_length
 
 ENOUGH_SEEDS = 10
 """From here on the two-level bootstrap gives the interval; a percentile of fewer seeds is too narrow."""
@@ -30,6 +30,10 @@ class ClusterPlacements:
     negatives: Floats
     among_negatives: Floats
     among_positives: Floats
+
+    def __post_init__(self) -> None:
+        """Refuse parts of different clusters."""
+        same_length(**vars(self))
 
     @property
     def auc(self) -> float:
@@ -52,6 +56,10 @@ class ClusterSums:
 
     sums: Floats
     weights: Floats
+
+    def __post_init__(self) -> None:
+        """Refuse parts of different clusters."""
+        same_length(**vars(self))
 
     @property
     def mean(self) -> float:
@@ -168,6 +176,8 @@ def holm(p_values: ArrayLike) -> Floats:
     [0.03, 0.06, 0.06]
     """
     p = np.asarray(p_values, dtype=np.float64)
+    if ((p < 0) | (p > 1)).any():
+        raise DataError(f"compare: a p-value is {p[(p < 0) | (p > 1)][0]}; it must lie in [0, 1].")
     order = np.argsort(p, kind="stable")  # NaN sorts last
     adjusted = np.maximum.accumulate(np.minimum(1.0, p[order] * np.arange(len(p), 0, -1)))
     result = np.empty_like(p)

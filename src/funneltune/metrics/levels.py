@@ -15,6 +15,8 @@ from funneltune.metrics.spaces import Columns, column
 from funneltune.metrics.ties import Floats, Indices, checked_probabilities
 
 Levels = NDArray[np.int64]
+LARGEST_GAP = 0.01
+"""Between 1 and the sum of a row's probabilities: half precision rounds."""
 
 
 def checked_levels(label: NDArray, task: Task) -> Levels:
@@ -27,8 +29,13 @@ def checked_levels(label: NDArray, task: Task) -> Levels:
 
 
 def probabilities(columns: Columns, task: Task, rows: Indices) -> Floats:
-    """(n, K): the predicted probability of each level on some rows."""
-    return np.stack([checked_probabilities(column(columns, name)[rows], name) for name in task.predicted], axis=1)
+    """(n, K): the predicted probability of each level on some rows. Raises DataError where they do not add up to 1."""
+    p = np.stack([checked_probabilities(column(columns, name)[rows], name) for name in task.predicted], axis=1)
+    wrong = np.abs(p.sum(axis=1) - 1.0) > LARGEST_GAP
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise DataError(f"{task.name}: probabilities of row {row} add up to {p[row].sum():.4g}, but must to 1.")
+    return p
 
 
 def row_level_losses(label: Levels, p: Floats) -> Floats:
@@ -65,7 +72,12 @@ def macro_f1(label: Levels, predicted: Levels) -> float:
 
 
 def quadratic_weighted_kappa(label: Levels, predicted: Levels, levels: int) -> float:
-    """Agreement beyond chance, a miss weighed by its squared distance (Cohen 1968); 1 is perfect, 0 is chance."""
+    """Agreement beyond chance, a miss weighed by its squared distance (Cohen 1968); 1 is perfect, 0 is chance.
+
+    NaN where every label is the same level: any prediction would get 0.
+    """
+    if not len(label) or (label == label[0]).all():
+        return float("nan")
     seen = np.zeros((levels, levels))
     np.add.at(seen, (label, predicted), 1.0)
     chance = np.outer(seen.sum(axis=1), seen.sum(axis=0)) / max(len(label), 1)

@@ -11,13 +11,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from funneltune.errors import DataError
 from funneltune.metrics.ties import (
     Floats,
     Indices,
     block_lengths,
     block_starts,
     checked_labels,
+    checked_probabilities,
     checked_scores,
+    checked_weights,
     dense_groups,
     same_length,
     sum_by,
@@ -66,12 +69,18 @@ class RankedLists:
         """Rows of the longest list."""
         return int(self.lengths.max()) if self.n_requests else 0
 
+    def checked(self, gain: ArrayLike) -> Floats:
+        """One gain >= 0 per row. Raises DataError otherwise."""
+        g = checked_weights(gain, "gain")
+        same_length(gain=g, score=self.order)
+        return g
+
     def expected_sum(self, gain: ArrayLike, position_weight: Floats) -> Floats:
         """Per request: the sum of gain x weight of its position, averaged over the orders of tied rows.
 
         `position_weight` holds the weight of positions 0, 1, ...; positions beyond it weigh nothing.
         """
-        g = np.asarray(gain, dtype=np.float64)
+        g = self.checked(gain)
         if not self.rows:
             return np.zeros(0)
         cumulative = np.concatenate([[0.0], np.cumsum(position_weight)])
@@ -83,11 +92,11 @@ class RankedLists:
 
     def total(self, gain: ArrayLike) -> Floats:
         """Per request: the sum over all its rows."""
-        return sum_by(self.index, np.asarray(gain, dtype=np.float64), self.n_requests)
+        return sum_by(self.index, self.checked(gain), self.n_requests)
 
     def best_sum(self, gain: ArrayLike, position_weight: Floats) -> Floats:
         """Per request: `expected_sum` when sorted by the gain itself; weights must not rise with the position."""
-        g = np.asarray(gain, dtype=np.float64)
+        g = self.checked(gain)
         if not self.rows:
             return np.zeros(0)
         order = np.lexsort((-g, self.index))
@@ -107,11 +116,17 @@ def ndcg(lists: RankedLists, gain: ArrayLike, k: int) -> RequestMean:
 
     A request whose rows all have the same gain has an NDCG of 1 under any order: `indifferent` names them.
     """
-    weight = discounts(min(k, max(lists.longest, 1)))
+    weight = discounts(min(_depth(k), max(lists.longest, 1)))
     best = lists.best_sum(gain, weight)
     value = np.full(lists.n_requests, np.nan)
     np.divide(lists.expected_sum(gain, weight), best, out=value, where=best > 0)
     return RequestMean(value)
+
+
+def _depth(k: int) -> int:
+    if k < 1:
+        raise DataError(f"metrics.ks: k={k} must be >= 1; 10 is usual.")
+    return k
 
 
 def exponential_gain(grade: ArrayLike, lowest: float | None = None) -> Floats:
@@ -123,7 +138,7 @@ def exponential_gain(grade: ArrayLike, lowest: float | None = None) -> Floats:
 
 def indifferent(lists: RankedLists, gain: ArrayLike) -> np.ndarray:
     """Requests whose rows all have the same gain: no order is better than another."""
-    g = np.asarray(gain, dtype=np.float64)
+    g = lists.checked(gain)
     if not lists.rows:
         return np.zeros(0, dtype=bool)
     of_request = g[np.argsort(lists.index, kind="stable")]
@@ -136,18 +151,18 @@ def recall(lists: RankedLists, label: ArrayLike, k: int) -> RequestMean:
     y = checked_labels(label)
     positives = lists.total(y)
     value = np.full(lists.n_requests, np.nan)
-    np.divide(lists.expected_sum(y, np.ones(k)), positives, out=value, where=positives > 0)
+    np.divide(lists.expected_sum(y, np.ones(_depth(k))), positives, out=value, where=positives > 0)
     return RequestMean(value)
 
 
 def expected_count(lists: RankedLists, p_true: ArrayLike, k: int) -> RequestMean:
     """Events expected among the first k of a request, by the oracle's probabilities; no request is skipped."""
-    return RequestMean(lists.expected_sum(checked_scores(p_true, "oracle p"), np.ones(k)))
+    return RequestMean(lists.expected_sum(checked_probabilities(p_true, "oracle p"), np.ones(_depth(k))))
 
 
 def reciprocal_rank(lists: RankedLists, label: ArrayLike) -> RequestMean:
     """1 over the rank of the first positive, in expectation over ties; requests without a positive are skipped."""
-    y = checked_labels(label)
+    y = lists.checked(checked_labels(label))
     value = np.full(lists.n_requests, np.nan)
     if not lists.rows:
         return RequestMean(value)

@@ -25,6 +25,7 @@ from funneltune.metrics.spaces import (
     overall_score,
     probability,
     ranking_score,
+    same_rows,
     score_of,
     spaces,
 )
@@ -65,6 +66,7 @@ def evaluate(
         DataError: A column is missing, a label not 0 or 1, a probability not finite or outside [0, 1].
     """
     found: Metrics = {}
+    same_rows(columns)
     every = spaces(columns, funnel)
     request, ranks = column(columns, "request"), has_lists(columns)
     for space in every:
@@ -104,14 +106,11 @@ def ceiling(
 
 def score_metrics(columns: Columns, funnel: TaskFunnel, score: Scorer, ks: Sequence[int] = (10,)) -> Metrics:
     """The metrics that need no probability, of one score for every task or of one per rate: a baseline's row."""
+    same_rows(columns, {"score": score})
     request, ranks = column(columns, "request"), has_lists(columns)
     found: Metrics = {}
     for space in spaces(columns, funnel):
         s = score_of(score, space)
-        if len(s) != len(request):
-            raise DataError(
-                f"metrics: score has {len(s)} rows but the log has {len(request)}; score every row, in order."
-            )
         _separation(found, columns, funnel, space, s)
         if space.joint and ranks:
             _ranking(found, columns, funnel, space, lists.RankedLists(request, s), ks)
@@ -206,11 +205,13 @@ def _ranking(
 ) -> None:
     positives = ranked.total(space.label)
     flat = int((lists.indifferent(ranked, space.label) & (positives > 0)).sum())
-    why = "no request has a positive"
+    # Where no request has both classes, every order gets the same value: it says nothing of the score.
+    told = flat < int((positives > 0).sum())
+    why = "no request has both classes" if flat else "no request has a positive"
 
-    def put(name: str, per_request: lists.RequestMean, why: str = why, **more: Any) -> None:
+    def put(name: str, per_request: lists.RequestMean, why: str = why, told: bool = told, **more: Any) -> None:
         found[f"{space.rate}/{name}"] = entry(
-            per_request.mean,
+            per_request.mean if told else math.nan,
             why,
             **_rows(space),
             averaging="mean over requests, ties by expectation",
@@ -225,7 +226,7 @@ def _ranking(
         put(f"recall@{k}", lists.recall(ranked, space.label, k))
         if space.task is funnel.binary[-1] and has_oracle(columns, funnel, space.task):
             p_true = joint(columns, funnel, space.task, "oracle_p_")
-            put(f"expected_{space.task.name}s@{k}", lists.expected_count(ranked, p_true, k), "no rows")
+            put(f"expected_{space.task.name}s@{k}", lists.expected_count(ranked, p_true, k), "no rows", told=True)
 
 
 def _levels(found: Metrics, columns: Columns, funnel: TaskFunnel, task: Task) -> None:
@@ -237,7 +238,8 @@ def _levels(found: Metrics, columns: Columns, funnel: TaskFunnel, task: Task) ->
     likeliest = levels.likeliest(p)
 
     def put(name: str, value: float, averaging: str) -> None:
-        found[f"{task.rate}/{name}"] = entry(value, "no rows" if not len(rows) else "", **shared, averaging=averaging)
+        why = "no rows" if not len(rows) else f"every label is {task.levels[label[0]]}"
+        found[f"{task.rate}/{name}"] = entry(value, why, **shared, averaging=averaging)
 
     def mean(values: Floats) -> float:
         return float(values.mean()) if len(values) else math.nan
@@ -280,7 +282,7 @@ def _graded(found: Metrics, columns: Columns, ranked: lists.RankedLists, ks: Seq
         for name, per_request in (("ndcg", every), ("ndcg_discriminating", some)):
             found[f"grade/{name}@{k}"] = entry(
                 per_request.mean,
-                "no request has a gain",
+                "no request has a gain" if not every.counted.any() else "every request's grades are all equal",
                 rows="all impressions",
                 n=ranked.rows,
                 averaging="mean over requests, ties by expectation",

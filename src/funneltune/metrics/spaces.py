@@ -50,6 +50,21 @@ def column(columns: Columns, name: str) -> NDArray:
     return np.asarray(columns[name])
 
 
+def same_rows(columns: Columns, scores: Mapping[str, Scorer] | None = None) -> None:
+    """Raises DataError where columns, or baselines' scores, differ in length: the longer would be cut silently."""
+    lengths = {name: len(np.atleast_1d(values)) for name, values in columns.items()}
+    for name, score in (scores or {}).items():
+        parts = score.items() if isinstance(score, Mapping) else [("", score)]
+        lengths |= {f"{name}{f'[{stem}]' if stem else ''}": len(np.atleast_1d(part)) for stem, part in parts}
+    wanted = max(lengths.values(), key=list(lengths.values()).count, default=0)
+    odd = next((name for name, length in lengths.items() if length != wanted), None)
+    if odd is not None:
+        raise DataError(
+            f"metrics: columns differ in length: {odd} has {lengths[odd]} rows but the log has {wanted}; pass every "
+            "row of it, in order."
+        )
+
+
 def labels_of(columns: Columns, funnel: TaskFunnel) -> dict[str, Floats]:
     """Every binary task's label column, checked."""
     return {task.name: checked_labels(column(columns, task.name), task.name) for task in funnel.binary}
@@ -75,10 +90,8 @@ def spaces(columns: Columns, funnel: TaskFunnel) -> list[Space]:
     labels = labels_of(columns, funnel)
     if not labels:
         return []
-    lengths = {name: len(label) for name, label in labels.items()}
-    if len(set(lengths.values())) > 1:
-        raise DataError(f"metrics: label columns differ in length ({lengths}); they must describe the same rows.")
-    everything = np.arange(next(iter(lengths.values())), dtype=np.int64)
+    same_rows(columns)
+    everything = np.arange(len(next(iter(labels.values()))), dtype=np.int64)
     found = []
     for task in funnel.binary:
         observed = np.flatnonzero(funnel.observed(labels, task.name)).astype(np.int64)
@@ -137,14 +150,21 @@ def clusters_of(columns: Columns) -> str:
 
 def score_of(scorer: Scorer, space: Space, name: str = "score") -> Floats:
     """A baseline's score for one rate, checked; `name` is what a message calls it."""
-    return checked_scores(scorer[space.stem] if isinstance(scorer, Mapping) else scorer, name)
+    return checked_scores(_part(scorer, space.stem, name) if isinstance(scorer, Mapping) else scorer, name)
 
 
 def overall_score(scorer: Scorer, funnel: TaskFunnel) -> Floats:
     """What a baseline ranks graded lists by: its score, or the sum of its joint probabilities."""
     if isinstance(scorer, Mapping):
-        return np.asarray(sum(scorer[task.joint] for task in funnel.binary), dtype=np.float64)
+        parts = [checked_scores(_part(scorer, task.joint, "score"), "score") for task in funnel.binary]
+        return np.asarray(sum(parts), dtype=np.float64)
     return checked_scores(scorer)
+
+
+def _part(scorer: Mapping[str, Floats], stem: str, name: str) -> Floats:
+    if stem not in scorer:
+        raise DataError(f"metrics: {name} has nothing for {stem!r}; it has {', '.join(scorer) or 'nothing'}.")
+    return scorer[stem]
 
 
 def has_oracle(columns: Columns, funnel: TaskFunnel, task: Task) -> bool:

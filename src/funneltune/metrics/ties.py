@@ -13,7 +13,7 @@ Indices = NDArray[np.int64]
 
 def checked_labels(label: ArrayLike, name: str = "label") -> Floats:
     """Labels as float64. Raises DataError where one is neither 0 nor 1 (NaN included)."""
-    values = np.asarray(label)
+    values = _one_axis(np.asarray(label), name)
     wrong = ~((values == 0) | (values == 1))
     if wrong.any():
         row = int(np.argmax(wrong))
@@ -23,7 +23,10 @@ def checked_labels(label: ArrayLike, name: str = "label") -> Floats:
 
 def checked_scores(score: ArrayLike, name: str = "score") -> Floats:
     """Scores as float64. Raises DataError where one is NaN or infinite: sorting would place it silently."""
-    values = np.asarray(score, dtype=np.float64)
+    try:
+        values = _one_axis(np.asarray(score, dtype=np.float64), name)
+    except (TypeError, ValueError):
+        raise DataError(f"{name}: it holds something else than numbers; pass one number per row.") from None
     wrong = ~np.isfinite(values)
     if wrong.any():
         row = int(np.argmax(wrong))
@@ -43,6 +46,21 @@ def checked_probabilities(p: ArrayLike, name: str = "p") -> Floats:
         raise DataError(
             f"{name}: row {row} is {values[row]}, but a probability must lie in [0, 1]; pass p, not a logit."
         )
+    return values
+
+
+def checked_weights(weight: ArrayLike, name: str) -> Floats:
+    """Weights as float64. Raises DataError where one is negative: a rank statistic of them means nothing."""
+    values = checked_scores(weight, name)
+    if (values < 0).any():
+        row = int(np.argmax(values < 0))
+        raise DataError(f"{name}: row {row} is {values[row]}, but a weight must be >= 0; check the column.")
+    return values
+
+
+def _one_axis(values: NDArray, name: str) -> NDArray:
+    if values.ndim != 1:
+        raise DataError(f"{name}: it has the shape {values.shape}; a metric takes one value per row, so flatten it.")
     return values
 
 
