@@ -1,9 +1,10 @@
 """Small runs that are cut off and taken up again, for `test_resume.py`; by hand, all of them:
 
-`python tests/resuming.py FOLDER` prints what it found of each of the 32 variants.
+`python tests/resuming.py FOLDER` tries each of the 32 variants.
 """
 
 import itertools
+import json
 import logging
 import sys
 import warnings
@@ -143,10 +144,11 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     logging.disable(logging.WARNING)
     where = Path(sys.argv[1])
-    exact = 0
+    found = {}
     for variant in VARIANTS:
         differing, _, last = sweep(config(where / "cache", *variant), where / "-".join(map(str, variant)))
         wrong = {step: places[:3] for step, places in differing.items() if places}
-        exact += not wrong
-        print(*variant, f"{len(differing)} of {last} steps:", wrong or "bit for bit", flush=True)  # noqa: T201
-    print(f"{exact} of {len(VARIANTS)} variants bit for bit from every step")  # noqa: T201
+        found[" ".join(map(str, variant))] = {"steps": last, "taken up from": len(differing), "unlike": wrong}
+        print(*variant, wrong or "bit for bit", file=sys.stderr, flush=True)  # noqa: T201
+    exact = sum(not one["unlike"] for one in found.values())
+    print(json.dumps({"variants": len(found), "bit for bit from every step": exact, "each": found}))  # noqa: T201
