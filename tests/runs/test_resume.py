@@ -77,7 +77,7 @@ def test_frozen_weights_are_in_no_checkpoint_and_others_are_refused(cache, tmp_p
     assert not frozen & set(checkpoint["state_dict"])
     with torch.no_grad():
         next(p for p in module.parameters() if not p.requires_grad).view(-1)[0] += 1
-    module._frozen = None
+    del module.frozen_sum  # what was summed before
     with pytest.raises(RunError, match="frozen weights are not those that the checkpoint was made with"):
         module.on_load_checkpoint(checkpoint)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any, ClassVar
 
 import lightning as L
@@ -17,16 +18,14 @@ from torch.optim import Optimizer
 
 from funneltune.backbones import Encoder, NoEncoder
 from funneltune.data import LogDataModule
-from funneltune.errors import RunError
 from funneltune.features import Features
 from funneltune.funnel import TaskFunnel
 from funneltune.metrics import evaluate
 from funneltune.modules.finite import FiniteGuard
-from funneltune.modules.frozen import frozen_weights, require_fit, sum_of
 from funneltune.modules.meter import PredictionMeter
 from funneltune.modules.scales import LabelScales
 from funneltune.modules.sharding import gather, release, shard_model
-from funneltune.records import as_json
+from funneltune.modules.state import frozen_weights, kept_of, require_fit, sum_of, take_up
 from funneltune.schema import Batch, HeadOutput, LossTerms, predictions
 from funneltune.tuning import TuningMethod
 
@@ -85,7 +84,6 @@ class FunnelModule(L.LightningModule):
         self.validated_at = -1
         """The optimizer step of the last validation."""
         self._saved_tuning_state: dict[str, Any] | None = None
-        self._frozen: str | None = None
         encoder.boundary = tuning.lowest_trained_layer
 
     # --- forward -----------------------------------------------------------------------------------------------
@@ -304,50 +302,22 @@ class FunnelModule(L.LightningModule):
     # --- state that torch does not keep ------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what torch does not: the tuning method's own state (AdaLoRA's importance averages and rank pattern),
-        counts, the last validation. Leave out frozen weights, which the backbone's home has: their sha256 stands in.
-        """
+        """Keep what torch does not; leave out frozen weights, which the backbone's home has."""
         frozen = set(frozen_weights(self))
         checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k not in frozen}
-        checkpoint["frozen"] = self._frozen_sum()
-        checkpoint["tuning"] = self.tuning.state_dict()
-        checkpoint["steps"] = {
-            "taken": self.steps_taken,
-            "skipped": self.skipped_steps,
-            "not_finite": self.finite.taken_out,
-        }
-        checkpoint["validation"] = {
-            "step": self.validated_at,
-            "measured": as_json(self.measured.get("validation", {})),
-        }
+        checkpoint |= kept_of(self)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Check that the checkpoint fits. The tuning method's state is restored in `on_fit_start`, after `begin`:
-        Lightning calls this hook before it.
-
-        Raises:
-            RunError: if its tensors or the frozen weights that it was made with are not this run's.
+        """The inverse. The tuning method's state is restored in `on_fit_start`, after `begin`: Lightning calls this
+        hook before it.
         """
-        if "state_dict" in checkpoint:  # a sharded model has taken them over by now
-            require_fit(self, checkpoint["state_dict"])
-        if checkpoint["frozen"] != self._frozen_sum():
-            raise RunError(
-                "the backbone's frozen weights are not those that the checkpoint was made with; name the backbone "
-                "(and revision) that the run began with, or train it again in another folder."
-            )
+        take_up(self, checkpoint)
         self._saved_tuning_state = checkpoint["tuning"]
-        steps, validation = checkpoint["steps"], checkpoint["validation"]
-        self.steps_taken, self.skipped_steps = int(steps["taken"]), int(steps["skipped"])
-        self.finite.taken_out = int(steps["not_finite"])
-        self.validated_at = int(validation["step"])
-        if validation["measured"]:
-            self.measured["validation"] = validation["measured"]
 
-    def _frozen_sum(self) -> str:
-        """sha256 of the frozen weights, computed once: nothing moves them."""
-        if self._frozen is None:
-            self._frozen = sum_of(frozen_weights(self))
-        return self._frozen
+    @cached_property
+    def frozen_sum(self) -> str:
+        """sha256 of the frozen weights: nothing moves them."""
+        return sum_of(frozen_weights(self))
 
     def restore_weights(self, checkpoint: Mapping[str, Any]) -> None:
         """Take over the weights of a checkpoint of this very run, and the tuning method's state with them."""
