@@ -11,7 +11,7 @@ from funneltune.data.leaks import find_leaks, text_columns
 from funneltune.funnel import TaskFunnel
 from funneltune.schema import FeatureNeeds
 
-DATA = Path(os.environ.get("FUNNELTUNE_DATA", Path(__file__).parents[3] / "shared" / "data"))
+DATA = Path(os.environ.get("FUNNELTUNE_DATA", Path(__file__).parents[2] / "shared" / "data"))
 FUNNEL = TaskFunnel.from_config({"click": {}, "purchase": {"given": ["click"]}})
 CLICKS = TaskFunnel.from_config({"click": {}})
 BY_TIME = Split(by="time", validation=0.1, test=0.2)
