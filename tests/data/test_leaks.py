@@ -9,7 +9,7 @@ from funneltune.data.leaks import DEFAULT, Guard, find_leaks
 from funneltune.errors import ConfigError, DataError
 from funneltune.funnel import TaskFunnel
 from funneltune.schema import FeatureNeeds
-from shops import BY_TIME, CLICKS, DATA, FUNNEL, label_in_a_number, label_in_an_id, leaks, shop, table
+from shops import BY_TIME, CLICKS, DATA, FUNNEL, PAGE, ROWS, label_in_a_number, label_in_an_id, leaks, shop, table
 
 
 def kinds(found):
@@ -97,7 +97,16 @@ def test_a_column_that_cuts_breaks_time_order_by_one_request(tmp_path):
     assert leaks(tmp_path, frame, split=split) == []
     frame.loc[frame.request == 1000, "split"] = "train"
     (found,) = leaks(tmp_path, frame, split=split)
-    assert "data.split.by=column: 1 of 801 training requests (0.1%) are later than the earliest test" in found.message
+    assert "data.split.by=column: 1 of 801 training requests (0.1%) end later than the earliest test" in found.message
+
+
+def test_training_requests_that_last_into_the_test_break_time_order(tmp_path):
+    frame = shop()
+    late = frame.request >= ROWS // PAGE - 10  # page views that begin with the log and end with it
+    frame.loc[late, "request"] -= ROWS // PAGE - 10
+    (found,) = leaks(tmp_path, frame)
+    assert found.kind == "time"
+    assert "10 of" in found.message
 
 
 def test_equal_times_at_the_boundary_are_no_breach(tmp_path):

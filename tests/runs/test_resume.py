@@ -217,6 +217,47 @@ def test_a_second_sigint_ends_at_once(cache, tmp_path, monkeypatch, capsys):
     assert "before its first checkpoint; go on with" in capsys.readouterr().err
 
 
+def test_a_folder_that_was_moved_goes_on_from_anywhere(stopped, alone, tmp_path_factory, monkeypatch):
+    moved = tmp_path_factory.mktemp("elsewhere") / "moved"
+    stopped.rename(moved)
+    (moved.parent / "sub").mkdir()
+    monkeypatch.chdir(moved.parent / "sub")
+    assert main(["train", "resume=../moved"]) == 0
+    same(moved, alone)
+
+
+def test_single_values_beside_a_folder_change_the_runs_own_config(stopped, capsys):
+    assert main(["train", f"resume={stopped}", "trainer.gradient_clip_val=0.5"]) == 2
+    told = capsys.readouterr().err
+    assert "trainer.gradient_clip_val was 1.0, is 0.5. Give" in told  # and nothing else differs
+    more = ["trainer.gradient_clip_val=0.5", "resume_changes=[trainer.gradient_clip_val]"]
+    assert main(["train", f"resume={stopped}", "tuning.alpa=1", *more]) == 2
+    assert "tuning.alpa is no key of the run in" in capsys.readouterr().err
+    assert main(["train", f"resume={stopped}", *more]) == 0
+    assert record(stopped)["resumed"][0]["changed"] == ["trainer.gradient_clip_val was 1.0, is 0.5"]
+
+
+def test_the_whole_command_with_the_folder_goes_on_too(stopped, alone, cache):
+    assert main(["train", *words(cache, f"resume={stopped}")]) == 0
+    same(stopped, alone)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "config.yaml is missing"), ("", "config.yaml holds no config"), ("a: [1", "config.yaml cannot be read")],
+)
+def test_a_config_that_is_lost_is_named_with_the_way_on(stopped, alone, cache, content, message, capsys):
+    (stopped / "config.yaml").unlink()
+    if content is not None:
+        (stopped / "config.yaml").write_text(content)
+    assert main(["train", f"resume={stopped}"]) == 2
+    told = capsys.readouterr().err
+    assert message in told
+    assert f"run_dir={stopped} resume=auto" in told
+    assert main(["train", *words(cache, f"run_dir={stopped}", "resume=auto")]) == 0
+    same(stopped, alone)
+
+
 def test_a_changed_config_is_refused_with_what_differs(stopped, cache):
     cfg = compose_config(words(cache, "resume=auto", "seed=3", "tuning.alpha=8", "~optimizer.eps"))
     with pytest.raises(RunError) as caught:
@@ -300,6 +341,10 @@ def test_a_new_folder_is_begun_by_auto(cache, tmp_path):
         (["resume=https://example.org/run"], "is an address"),
         (["resume=a", "run_dir=b"], "resume=a and run_dir=b name two folders"),
         (["skip_nonfinite=-1"], "skip_nonfinite=-1 must be a whole number >= 0"),
+        (["resume_changes=[trainer.max_epoch]"], "no key of the config (nearest: trainer.max_epochs)"),
+        ([f"run_dir={__file__}"], "is a file; name a folder"),
+        (["callbacks.checkpoint.every_minutes=abc"], "callbacks.checkpoint.every_minutes=abc must be above 0"),
+        (["callbacks.checkpoint.every_minutes=.nan"], "callbacks.checkpoint.every_minutes=.nan must be above 0"),
         (["callbacks.checkpoint.keep=0"], "callbacks.checkpoint.keep=0 must be above 0."),
         (["callbacks.checkpoint.mode=most"], "callbacks.checkpoint.mode='most' must be max or min"),
     ],

@@ -51,7 +51,7 @@ class Checkpoints(L.Callback):
         if mode not in {"max", "min"}:
             raise ConfigError(f"{field}.mode={mode!r} must be max or min.")
         for name, value in (("every_minutes", every_minutes), ("every_n_steps", every_n_steps), ("keep", keep)):
-            if value is not None and not value > 0:
+            if value is not None and not (isinstance(value, (int, float)) and value > 0):
                 raise ConfigError(f"{field}.{name}={value} must be above 0" + ("." if name == "keep" else ", or null."))
         self.monitor = validation_only(f"{field}.monitor", monitor) if select == "best" else None
         self.sign = 1.0 if mode == "max" else -1.0

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from funneltune.cli.arguments import Arguments
+from funneltune.cli import helptext
+from funneltune.cli.arguments import Arguments, nearest_clause
 from funneltune.cli.verb import Verb, is_first_process, say
 from funneltune.errors import ConfigError
 
@@ -45,13 +46,33 @@ def run(arguments: Arguments) -> int:
 
 
 def _taken_up(overrides: Sequence[str]) -> DictConfig | None:
-    """The config of the run that `resume=FOLDER` names, where the command says nothing else of the run."""
+    """The config of the run that `resume=FOLDER` names, with the command's single values set in it.
+
+    None where no run is named, or the command chooses groups: then it says all of the run by itself.
+
+    Raises:
+        ConfigError: for a key that the run's config does not have.
+    """
     found = [override.partition("=")[2] for override in overrides if override.startswith("resume=")]
-    if len(found) != 1 or len(overrides) != 1 or found[0] in {AUTO, "null", ""} or ":/" in found[0]:
+    if len(found) != 1 or found[0] in {AUTO, "null", ""} or ":/" in found[0]:
         return None
+    chosen = {group for group, _ in helptext.groups()} | {"experiment", "study", "debug"}
+    if any(override[0] in "+~" or override.partition("=")[0] in chosen for override in overrides):
+        return None
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from omegaconf import OmegaConf
+
+    from funneltune.cli.faults import dotted_keys
     from funneltune.runs.folder import stored_config
 
     cfg = stored_config(Path(found[0]))
+    cfg.run_dir = None  # where the folder lies now counts, not where it lay
+    known = [*dotted_keys(cfg), "resume", "resume_changes", "skip_nonfinite"]
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        key = override.get_key_element()
+        if key not in known:
+            raise ConfigError(f"{key} is no key of the run in {found[0]}{nearest_clause(key, known)}.")
+        OmegaConf.update(cfg, key, override.value(), force_add=True)
     cfg.resume = found[0]
     return cfg
 
@@ -66,7 +87,7 @@ def _run_dir(cfg: DictConfig) -> Path:
     """
     given: str | None = cfg.run_dir
     if cfg.resume not in {None, AUTO}:
-        if given is not None and Path(given) != Path(cfg.resume):
+        if given is not None and Path(given).resolve() != Path(cfg.resume).resolve():
             raise ConfigError(f"resume={cfg.resume} and run_dir={given} name two folders; give one of them.")
         from funneltune.runs.folder import stored_config
 

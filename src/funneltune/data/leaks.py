@@ -204,16 +204,17 @@ def _time_order(store: LogStore, requests: Mapping[str, Requests], split: Split)
     if not store.has("time"):
         return []
     time, starts = store.column("time"), store.request_offsets[:-1]
-    earliest = time[starts[requests["test"]]].min()
-    late = int((time[starts[requests["train"]]] > earliest).sum())
+    # A request may last: what it trains on is as late as its last row, what it tests as early as its first.
+    earliest = np.minimum.reduceat(time, starts)[requests["test"]].min()
+    late = int((np.maximum.reduceat(time, starts)[requests["train"]] > earliest).sum())
     if not late:
         return []
     total = len(requests["train"])
     return [
         Leak(
             "time",
-            f"data.split.by={split.by}: {late:,} of {total:,} training requests ({late / total:.1%}) are later than "
-            "the earliest test request; a model is tested on what comes after it (none may be later): use "
+            f"data.split.by={split.by}: {late:,} of {total:,} training requests ({late / total:.1%}) end later than "
+            "the earliest test request begins; a model is tested on what comes after it (none may be later): use "
             "data.split.by=time",
         )
     ]

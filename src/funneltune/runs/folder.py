@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from yaml import YAMLError
 
 from funneltune.callbacks import CHECKPOINTS, newest_checkpoint
-from funneltune.errors import FunnelError, RunError
+from funneltune.errors import ConfigError, FunnelError, RunError
 from funneltune.files import locked, remove_parts, told_write_faults
 from funneltune.records import RECORD_NAME, RunRecord
-from funneltune.runs.identity import as_plain, config_hash, differences
+from funneltune.runs.identity import as_plain, config_hash, differences, dotted
 
 CONFIG_NAME = "config.yaml"
 
@@ -40,15 +42,19 @@ def earlier_run(cfg: DictConfig, run_dir: Path) -> Earlier | None:
         RunError: if the folder holds a run and none may be taken up, or that run began with another config, or none of
             its checkpoints is whole.
     """
-    empty = not run_dir.exists() or not any(run_dir.iterdir())
-    if empty:
+    if run_dir.exists() and not run_dir.is_dir():
+        raise RunError(f"run_dir={run_dir} is a file; name a folder.")
+    plain = as_plain(cfg)
+    allowed = [str(key) for key in cfg.get("resume_changes") or ()]
+    if not run_dir.exists() or not any(run_dir.iterdir()):
+        _require_known(allowed, plain)
         return None
     if not cfg.get("resume"):
         hint = ", or go on with its run: resume=auto" if _is_unfinished(run_dir) else ""
         raise RunError(f"run_dir={run_dir} exists and is not empty; name another folder, remove it{hint}.")
     record = RunRecord.read(run_dir / RECORD_NAME)
-    allowed = [str(key) for key in cfg.get("resume_changes") or ()]
-    changed = differences(record.config, as_plain(cfg))
+    _require_known(allowed, plain, record.config)
+    changed = differences(record.config, plain)
     refused = {key: told for key, told in changed.items() if not _covers(allowed, key)}
     if refused:
         raise RunError(
@@ -58,6 +64,14 @@ def earlier_run(cfg: DictConfig, run_dir: Path) -> Earlier | None:
     if record.status == "finished":
         return Earlier(record, None, ())
     return Earlier(record, newest_checkpoint(run_dir / CHECKPOINTS), tuple(changed.values()))
+
+
+def _require_known(allowed: Sequence[str], *configs: Mapping[str, Any]) -> None:
+    keys = [key for config in configs for key in dotted(config)]
+    for one in allowed:
+        if one not in keys:
+            near = [f" (nearest: {key})" for key in get_close_matches(one, keys, 1)]
+            raise ConfigError(f"resume_changes names {one}, which is no key of the config{''.join(near)}.")
 
 
 def _covers(allowed: Sequence[str], key: str) -> bool:
@@ -109,9 +123,16 @@ def stored_config(run_dir: Path) -> DictConfig:
         RunError: if the folder holds none.
     """
     path = run_dir / CONFIG_NAME
-    if not path.is_file() or not (run_dir / RECORD_NAME).is_file():
+    if not (run_dir / RECORD_NAME).is_file():
         raise RunError(f"{run_dir} holds no {RECORD_NAME}; name the folder that `funneltune train` wrote.")
-    found: Any = OmegaConf.load(path)
-    if not isinstance(found, DictConfig):
-        raise RunError(f"{path} is no config; write it anew or train the run again.")
+    remedy = f"give the whole command that the run began with, and run_dir={run_dir} resume=auto"
+    try:
+        found: Any = OmegaConf.load(path)
+    except FileNotFoundError:
+        raise RunError(f"{path} is missing; {remedy}.") from None
+    except (OSError, ValueError, YAMLError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise RunError(f"{path} cannot be read ({reason}); {remedy}.") from None
+    if not isinstance(found, DictConfig) or not found:
+        raise RunError(f"{path} holds no config; {remedy}.")
     return found

@@ -6,7 +6,7 @@ import hashlib
 import json
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,14 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, st
         for key in dict.fromkeys([*before, *after])
         if before.get(key, "absent") != after.get(key, "absent")
     }
+
+
+def dotted(config: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Every key of a plain config, dotted; a mapping before its own keys."""
+    for key, child in config.items():
+        yield f"{prefix}{key}"
+        if isinstance(child, Mapping):
+            yield from dotted(child, f"{prefix}{key}.")
 
 
 def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
