@@ -48,6 +48,10 @@ class Texts(_OnDevice):
     lengths: Int[Tensor, " texts"]
     first_lengths: Int[Tensor, " texts"]
     """Tokens of a text's first segment ([CLS] query [SEP]); equal to `lengths` where there is no second."""
+    numbers: Int[Tensor, " texts"] | None = None
+    """Which texts of the log these are: query q is q, item i is (queries) + i, their pair is q * (items) + i; None
+    where they are of no log.
+    """
 
     def __len__(self) -> int:
         """Number of unique texts."""

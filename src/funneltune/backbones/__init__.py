@@ -1,12 +1,16 @@
 """Texts to vectors: pretrained transformers, pooled, and how a row's texts interact."""
 
+from funneltune.backbones.boundary import BoundaryCache, Caching
 from funneltune.backbones.encoder import Encoder, Hidden
 from funneltune.backbones.interaction import CrossInteraction, TwinInteraction, build_interaction
 from funneltune.backbones.none import NoBackbone, NoEncoder, NoInteraction
-from funneltune.backbones.resolve import Backbone
+from funneltune.backbones.resolve import DROPOUTS, Backbone
 
 __all__ = [
+    "DROPOUTS",
     "Backbone",
+    "BoundaryCache",
+    "Caching",
     "CrossInteraction",
     "Encoder",
     "Hidden",

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from funneltune.backbones import attention
+from funneltune.backbones.boundary import BoundaryCache, Caching
 from funneltune.backbones.families import known_family
 from funneltune.backbones.layout import Chunk, chunks
 from funneltune.backbones.memory import VectorMemory
@@ -35,8 +36,11 @@ class Encoder(nn.Module):
 
     `boundary` layers (the lowest, with the embeddings) run without gradient and without dropout; the tuning method
     sets it. BERT-like models are cut into layers; others run whole, in `upper`. Where the architecture allows it, texts
-    are packed, several to a row behind a block mask, which is exact; elsewhere they are padded. Where the boundary lies
-    above all layers, the vectors of up to `remember` texts are kept for the batches to come.
+    are packed, several to a row behind a block mask, which is exact; elsewhere they are padded.
+
+    Three things keep a text from being read again: within a batch it is there once; `cache`, where one is given, holds
+    what lies below the boundary for every text of a log; and the vectors of up to `remember` texts are kept from batch
+    to batch for as long as no weight moves (a boundary above all layers, or an evaluation: `reuse`).
 
     Raises:
         ConfigError: if a decoder is pooled at its first token, which has seen no other.
@@ -49,6 +53,7 @@ class Encoder(nn.Module):
         token_budget: int = 4096,
         remember: int = 0,
         packed: bool = True,
+        caching: Caching | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -67,6 +72,10 @@ class Encoder(nn.Module):
         self.one_chunk_in_training = False
         """Whatever the token budget: for ranks that must call each layer equally often."""
         self._boundary = 0
+        self._reuse = False
+        self.caching = caching or Caching()
+        self.cache: BoundaryCache | None = None
+        """Of the boundary and the log at hand; whoever sets it sees to that."""
         if self.layered:
             backbone.set_attn_implementation(attention.NAME)
 
@@ -92,8 +101,28 @@ class Encoder(nn.Module):
     @boundary.setter
     def boundary(self, layers: int) -> None:
         self._boundary = layers
+        self.cache = None
         self.memory.forget()
         self.train(self.training)
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the boundary lies above all layers."""
+        return self._boundary >= self.n_layers
+
+    def parameters_below(self) -> dict[str, nn.Parameter]:
+        """What decides the states at the boundary; where all is frozen, every weight."""
+        if self.frozen or not self.layered:
+            return dict(self.backbone.named_parameters())
+        layers = enumerate(self.backbone.encoder.layer[: self._boundary])
+        below = {"embeddings": self.backbone.embeddings} | {str(number): layer for number, layer in layers}
+        return {f"{part}.{name}": p for part, module in below.items() for name, p in module.named_parameters()}
+
+    def reuse(self, until_told: bool) -> None:
+        """Keep vectors from batch to batch, because no weight moves for a while; with False, no longer."""
+        self._reuse = until_told
+        if not self.frozen:
+            self.memory.forget()
 
     def train(self, mode: bool = True) -> Encoder:
         """Training mode for what is trained; the frozen part stays in evaluation mode (no dropout)."""
@@ -108,15 +137,20 @@ class Encoder(nn.Module):
 
     def forward(self, texts: Texts) -> Float[Tensor, "texts width"]:
         """One vector per unique text."""
-        if self._boundary >= self.n_layers and self.memory.limit:
+        if self.frozen and (vectors := self._cached(texts)) is not None:
+            return vectors
+        if (self.frozen or self._reuse) and self.memory.limit:
             return self.memory.vectors(texts, self._encode)
         return self._encode(texts)
+
+    def _cached(self, texts: Texts) -> Tensor | None:
+        return None if self.cache is None else self.cache.find(texts)
 
     def _encode(self, texts: Texts) -> Float[Tensor, "texts width"]:
         return self.upper(self.lower(texts))
 
     def _load_from_state_dict(self, *arguments: Any, **keywords: Any) -> None:
-        """Vectors of the weights that were there before are worth nothing."""
+        """What was kept of the weights that were there before is worth nothing."""
         self.memory.forget()
         super()._load_from_state_dict(*arguments, **keywords)
 
@@ -127,8 +161,24 @@ class Encoder(nn.Module):
         laid_out = tuple(chunks(texts, budget, packed=self.packed, causal=causal))
         if not self.layered:
             return Hidden(laid_out, (None,) * len(laid_out))
+        if not self.frozen and (kept := self._cached(texts)) is not None:
+            sizes = [len(chunk.place) for chunk in laid_out]
+            return Hidden(laid_out, tuple(map(_spread, laid_out, torch.split(kept, sizes))))
         with torch.set_grad_enabled(torch.is_grad_enabled() and self._boundary == 0):
             return Hidden(laid_out, tuple(self._embed(chunk) for chunk in laid_out))
+
+    @torch.no_grad()
+    def below(self, texts: Texts) -> Float[Tensor, "rows width"]:
+        """What a cache keeps: the tokens' states at the boundary, text by text; where all is frozen, vectors."""
+        if self.frozen:
+            return self._encode(texts)
+        hidden = self.lower(texts)
+        states = [
+            states.flatten(0, 1)[chunk.place]
+            for chunk, states in zip(hidden.chunks, hidden.states, strict=True)
+            if states is not None
+        ]
+        return torch.cat(states)
 
     def _whole_batch(self) -> bool:
         return self.one_chunk_in_training and self.training
@@ -188,3 +238,10 @@ class Encoder(nn.Module):
             return flat[chunk.place[ends - 1]]
         summed = flat.new_zeros(len(chunk.lengths), flat.shape[1]).index_add(0, chunk.text, flat[chunk.place])
         return summed / chunk.lengths.unsqueeze(1)
+
+
+def _spread(chunk: Chunk, states: Float[Tensor, "tokens width"]) -> Float[Tensor, "rows positions width"]:
+    """A chunk's states from those of its tokens; where no token is, zeros, which no token looks at."""
+    rows, positions = chunk.input_ids.shape
+    flat = states.new_zeros(rows * positions, states.shape[1]).index_copy_(0, chunk.place, states)
+    return flat.view(rows, positions, -1)

@@ -81,4 +81,5 @@ def _subset(texts: Texts, chosen: list[int]) -> Texts:
         return texts
     which = torch.tensor(chosen, device=texts.lengths.device)
     pieces = torch.split(texts.token_ids, texts.lengths.tolist())
-    return Texts(torch.cat([pieces[i] for i in chosen]), texts.lengths[which], texts.first_lengths[which])
+    numbers = None if texts.numbers is None else texts.numbers[which]
+    return Texts(torch.cat([pieces[i] for i in chosen]), texts.lengths[which], texts.first_lengths[which], numbers)

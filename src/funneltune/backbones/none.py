@@ -9,6 +9,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from funneltune.backbones.boundary import Caching
 from funneltune.backbones.encoder import Pooling
 from funneltune.schema import Batch, Interaction, Texts
 
@@ -27,10 +28,15 @@ class NoEncoder(nn.Module):
     width = 0
     n_layers = 0
     boundary = 0
+    frozen = True
 
     def __init__(self) -> None:
         super().__init__()
+        self.caching, self.cache = Caching("never"), None
         self.backbone = _Nothing()
+
+    def reuse(self, until_told: bool) -> None:
+        """There is nothing to keep."""
 
     def forward(self, texts: Texts) -> Float[Tensor, "texts 0"]:
         """Nothing of nothing."""

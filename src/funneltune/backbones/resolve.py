@@ -16,6 +16,7 @@ from huggingface_hub import try_to_load_from_cache
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PretrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
+from funneltune.backbones.boundary import CACHE_POLICIES, CachePolicy, Caching
 from funneltune.backbones.encoder import Encoder, Pooling
 from funneltune.backbones.trust import check_home, field_faults
 from funneltune.errors import ConfigError
@@ -44,7 +45,10 @@ class Backbone:
         token_budget: Padded tokens per chunk of texts; more is faster until memory or padding costs.
         dropout: The backbone's own dropout while training; None keeps the config's.
         packed: Lay several texts in a row where the architecture allows it; False pads them (the reference).
-        remember: Texts whose vectors are kept between batches where no weight of the backbone moves; 0 keeps none.
+        remember: Texts whose vectors are kept from batch to batch while no weight moves; 0 keeps none.
+        cache: Whether what lies below the lowest trained layer is computed once for all texts of a log and kept beside
+            it, for this run and others: `auto` where that is less work, `always`, `never`.
+        cache_gb: Largest size of that cache, in gigabytes (10^9 bytes).
 
     Raises:
         ConfigError: when weights are missing, damaged or need code from elsewhere.
@@ -62,6 +66,8 @@ class Backbone:
     dropout: float | None = None
     packed: bool = True
     remember: int = 100_000
+    cache: CachePolicy = "auto"
+    cache_gb: float = 16.0
 
     def __post_init__(self) -> None:
         """Refuse words that nothing knows, and fields that would fetch code."""
@@ -77,6 +83,10 @@ class Backbone:
             raise ConfigError(f"backbone.token_budget={self.token_budget} must be >= 1.")
         if self.remember < 0:
             raise ConfigError(f"backbone.remember={self.remember} must be >= 0; 0 keeps no vectors.")
+        if self.cache not in CACHE_POLICIES:
+            raise ConfigError(f"backbone.cache={self.cache!r} must be {', '.join(CACHE_POLICIES)}.")
+        if not self.cache_gb >= 0:
+            raise ConfigError(f"backbone.cache_gb={self.cache_gb} must be >= 0, in gigabytes.")
 
     def tokenizer(self) -> Any:
         """The backbone's fast tokenizer."""
@@ -124,6 +134,7 @@ class Backbone:
             token_budget=self.token_budget,
             remember=self.remember,
             packed=self.packed,
+            caching=Caching(self.cache, self.cache_gb),
         )
 
 

@@ -1,10 +1,11 @@
 """Logs to batches: sources, the store, splits, sampling, collation."""
 
 from funneltune.data.baselines import bm25, boosted_trees, popularity
-from funneltune.data.collate import Collator
+from funneltune.data.collate import Catalogue, Collator
 from funneltune.data.datamodule import LogDataModule
 from funneltune.data.describe import describe, validate
 from funneltune.data.features import FeatureColumns
+from funneltune.data.folders import built_folder
 from funneltune.data.sampling import RequestPlan
 from funneltune.data.sources import Judged, Simulated, Source, Table
 from funneltune.data.splits import Split
@@ -12,6 +13,7 @@ from funneltune.data.store import LogStore
 from funneltune.data.write import prepare
 
 __all__ = [
+    "Catalogue",
     "Collator",
     "FeatureColumns",
     "Judged",
@@ -24,6 +26,7 @@ __all__ = [
     "Table",
     "bm25",
     "boosted_trees",
+    "built_folder",
     "describe",
     "popularity",
     "prepare",

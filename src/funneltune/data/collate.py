@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,26 @@ class Specials:
         before = tokenizer.cls_token_id if tokenizer.cls_token_id is not None else tokenizer.bos_token_id
         after = tokenizer.sep_token_id if tokenizer.sep_token_id is not None else tokenizer.eos_token_id
         return cls(before, after)
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The texts of a log, by their numbers."""
+
+    numbers: Integers
+    """Ascending."""
+    tokens: int
+    """Of all of them, special tokens included."""
+    read: Callable[[Integers], Texts]
+
+    def __len__(self) -> int:
+        """How many texts."""
+        return len(self.numbers)
+
+    def texts(self, at_once: int = 4096) -> Iterator[Texts]:
+        """All of them, so many at a time: each part shortest first, the parts in the order of their numbers."""
+        for start in range(0, len(self), at_once):
+            yield self.read(self.numbers[start : start + at_once])
 
 
 @dataclass(frozen=True)
@@ -133,11 +153,19 @@ class Collator:
 
     def _twin(self, query: Integers, item: Integers, past: Integers | None) -> tuple[Texts, Mapping[str, Integers]]:
         """Unique queries, then unique items: the rows' own and those of their shoppers' past."""
-        room = self.max_tokens - _present(self.specials.before) - _present(self.specials.after)
         queries, query_index = self._distinct(query)
         before = past[past >= 0] if past is not None else item[:0]
         items, index = self._distinct(np.concatenate([item, before]))
-        item_index = index[: len(item)]
+        pointers = {"query": query_index, "item": index[: len(item)] + len(queries)}
+        if past is not None:
+            pointers["history"] = index[len(item) :] + len(queries)
+        return self._lone(queries, items, pointers)
+
+    def _lone(
+        self, queries: Integers, items: Integers, pointers: Mapping[str, Integers]
+    ) -> tuple[Texts, Mapping[str, Integers]]:
+        """Queries and items, each a text of its own."""
+        room = self.max_tokens - _present(self.specials.before) - _present(self.specials.after)
         starts = [table.offsets[which] for table, which in ((self.queries, queries), (self.items, items))]
         sizes = [
             np.minimum(table.offsets[which + 1] - table.offsets[which], room)
@@ -149,25 +177,46 @@ class Collator:
                 for table, start, size in zip((self.queries, self.items), starts, sizes, strict=True)
             ]
         )
-        lengths = np.concatenate(sizes)
-        flat, full = self._wrap([(ids, lengths)])
-        pointers = {"query": query_index, "item": item_index + len(queries)}
-        if past is not None:
-            pointers["history"] = index[len(item) :] + len(queries)
-        return _sorted(flat, full, full, pointers)
+        flat, full = self._wrap([(ids, np.concatenate(sizes))])
+        numbers = np.concatenate([queries.astype(np.int64), items.astype(np.int64) + len(self.queries)])
+        return _sorted(flat, full, full, numbers, pointers)
 
     def _cross(self, query: Integers, item: Integers) -> tuple[Texts, Mapping[str, Integers]]:
-        room = self.max_tokens - _present(self.specials.before) - 2 * _present(self.specials.after)
         pairs, index = self._distinct(query.astype(np.int64) * len(self.items) + item)
+        return self._joined(pairs, {"pair": index})
+
+    def _joined(self, pairs: Integers, pointers: Mapping[str, Integers]) -> tuple[Texts, Mapping[str, Integers]]:
+        """Queries and items, two and two."""
+        room = self.max_tokens - _present(self.specials.before) - 2 * _present(self.specials.after)
         first, second = pairs // len(self.items), pairs % len(self.items)
-        a = np.diff(self.queries.offsets)[first].astype(np.int64)
-        b = np.diff(self.items.offsets)[second].astype(np.int64)
+        a = np.asarray(self.queries.offsets[first + 1] - self.queries.offsets[first])
+        b = np.asarray(self.items.offsets[second + 1] - self.items.offsets[second])
         a, b = longest_first(a, b, room)
         query_ids = self.queries.ids[ragged_arange(np.asarray(self.queries.offsets[first]), a)]
         item_ids = self.items.ids[ragged_arange(self.items.offsets[second], b)]
         flat, full = self._wrap([(query_ids, a), (item_ids, b)])
         head = a + _present(self.specials.before) + _present(self.specials.after)
-        return _sorted(flat, full, head, {"pair": index})
+        return _sorted(flat, full, head, pairs, pointers)
+
+    def catalogue(self) -> Catalogue:
+        """Every text that the log's rows may ask for: its queries and items, or the pairs that it has."""
+        queries, items = np.diff(self.queries.offsets), np.diff(self.items.offsets)
+        around = _present(self.specials.before) + _present(self.specials.after)
+        if self.interaction == "twin":
+            numbers, lengths = np.arange(len(queries) + len(items)), np.concatenate([queries, items])
+        else:
+            pairs = self.store.column("query").astype(np.int64) * len(items) + self.store.column("item")
+            numbers = np.unique(pairs)
+            lengths = queries[numbers // len(items)] + items[numbers % len(items)]
+            around += _present(self.specials.after)
+        return Catalogue(numbers, int(np.minimum(lengths + around, self.max_tokens).sum()), self._numbered)
+
+    def _numbered(self, numbers: Integers) -> Texts:
+        """Texts by their numbers, shortest first."""
+        if self.interaction == "cross":
+            return self._joined(numbers, {})[0]
+        items = numbers[numbers >= len(self.queries)] - len(self.queries)
+        return self._lone(numbers[numbers < len(self.queries)], items, {})[0]
 
     def _wrap(self, segments: list[tuple[NDArray[np.int32], Integers]]) -> tuple[Integers, Integers]:
         """Special tokens around each text's segments; returns the flat ids and each text's full length."""
@@ -203,7 +252,7 @@ def _present(token: int | None) -> int:
 
 
 def _sorted(
-    flat: Integers, lengths: Integers, first_lengths: Integers, pointers: Mapping[str, Integers]
+    flat: Integers, lengths: Integers, first_lengths: Integers, numbers: Integers, pointers: Mapping[str, Integers]
 ) -> tuple[Texts, Mapping[str, Integers]]:
     """Texts shortest first (stable), and the pointers that follow them."""
     order = np.argsort(lengths, kind="stable")
@@ -214,5 +263,6 @@ def _sorted(
         token_ids=torch.from_numpy(flat[ragged_arange(starts[order], lengths[order])]),
         lengths=torch.from_numpy(lengths[order]),
         first_lengths=torch.from_numpy(first_lengths[order]),
+        numbers=torch.from_numpy(numbers[order]),
     )
     return texts, {name: place[index] for name, index in pointers.items()}

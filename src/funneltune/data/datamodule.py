@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,7 @@ from funneltune.data.loaders import EpochSampler, ResumableLoader
 from funneltune.data.sampling import RequestPlan, Requests, evaluation_draws
 from funneltune.data.sources import Source
 from funneltune.data.splits import Split
-from funneltune.data.store import LogStore, TokenTable
+from funneltune.data.store import LogStore, TokenTable, tokenizer_fingerprint
 from funneltune.data.write import prepare
 from funneltune.errors import ConfigError
 from funneltune.funnel import TaskFunnel
@@ -181,6 +184,12 @@ class LogDataModule(L.LightningDataModule):
             known[:] = False
             known[store.rows_of(np.sort(self._requests["train"]))] = True
         return known
+
+    @cached_property
+    def catalogue_key(self) -> str:
+        """What decides the log's texts as the backbone reads them, and their numbers."""
+        told = [self.store.fingerprint, self.texts, self.max_tokens, self.interaction]
+        return hashlib.sha256(json.dumps([*told, tokenizer_fingerprint(self.tokenizer)]).encode()).hexdigest()
 
     @property
     def store(self) -> LogStore:

@@ -21,6 +21,7 @@ from funneltune.data import LogDataModule
 from funneltune.features import Features
 from funneltune.funnel import TaskFunnel
 from funneltune.metrics import evaluate
+from funneltune.modules.caching import Kept, open_cache, pays
 from funneltune.modules.finite import FiniteGuard
 from funneltune.modules.meter import PredictionMeter
 from funneltune.modules.scales import LabelScales
@@ -83,6 +84,8 @@ class FunnelModule(L.LightningModule):
         self.finite = FiniteGuard(skip_nonfinite)
         self.validated_at = -1
         """The optimizer step of the last validation."""
+        self.kept: Kept | None = None
+        """What the last fit had on disk of the states below its lowest trained layer."""
         self._saved_tuning_state: dict[str, Any] | None = None
         encoder.boundary = tuning.lowest_trained_layer
 
@@ -117,6 +120,7 @@ class FunnelModule(L.LightningModule):
         then restore what a checkpoint kept of it.
         """
         self._measure_training_rows()
+        self.kept = self._open_cache(wanted=("auto", "always"))
         self.tuning.begin(int(self.trainer.estimated_stepping_batches))
         if self._saved_tuning_state is not None:
             self.tuning.load_state_dict(self._saved_tuning_state)
@@ -128,6 +132,18 @@ class FunnelModule(L.LightningModule):
             self.scales.fit({name: data.training_labels(name) for name in self.scales.tasks})
             if self.features is not None:
                 self.features.fit(data.training_numbers())
+
+    def _open_cache(self, wanted: tuple[str, ...]) -> Kept | None:
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        if self.encoder.caching.policy not in wanted or not isinstance(data, LogDataModule):
+            return None
+        if not isinstance(self.encoder, Encoder) or not pays(self.encoder, data, self.trainer):
+            return None
+        return open_cache(self.encoder, data, self.trainer)
+
+    def teardown(self, stage: str) -> None:
+        """Another log would number its texts otherwise."""
+        self.encoder.cache = None
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The step's loss as this batch sees it, plus the tuning method's penalty (once per step)."""
@@ -225,6 +241,9 @@ class FunnelModule(L.LightningModule):
 
     def _begin_evaluation(self) -> None:
         gather(self)  # ranks evaluate unequal numbers of batches
+        self.encoder.reuse(True)
+        if self.encoder.cache is None:
+            self._open_cache(wanted=("always",))
         self.meter.begin()
 
     def _measure(self, batch: Batch) -> None:
@@ -233,6 +252,7 @@ class FunnelModule(L.LightningModule):
     def _conclude(self, split: str) -> dict[str, dict[str, Any]]:
         """Gather the split's predictions, keep them, compute the protocol's metrics and log their values."""
         release(self)
+        self.encoder.reuse(False)
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(data, LogDataModule)
         split_rows = np.sort(data.rows(split))

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
+from funneltune.backbones import Caching
 from funneltune.data import LogDataModule
 from funneltune.errors import RunError
 from funneltune.files import whole_file
@@ -55,6 +56,8 @@ def evaluate(run: Path, split: str = "test") -> dict[str, dict[str, Any]]:
     if split not in {"validation", "test"}:
         raise RunError(f"split={split!r} must be validation or test.")
     assembly = load(run)
+    kept = RunRecord.read(run / RECORD_NAME).cost.get("boundary_cache")
+    assembly.module.encoder.caching = Caching("always" if kept else "never", float("inf"))  # as the run measured
     with train_log(None):
         trainer = make_trainer(_single_process(assembly.cfg), run, [], [])
         step = trainer.test if split == "test" else trainer.validate

@@ -7,7 +7,7 @@ import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from signal import Signals
@@ -253,7 +253,8 @@ def _fit_and_measure(
     wall = watched.wall_seconds if watched is not None else time.perf_counter() - begun
     skipped = {"steps_left_out": module.finite.taken_out} if module.finite.taken_out else {}
     efficiency = watched.summary() if watched is not None else {}
-    record.cost = efficiency | {"wall_seconds": wall, "saved_bytes": saved} | skipped
+    kept = {"boundary_cache": asdict(module.kept)} if module.kept is not None else {}
+    record.cost = efficiency | kept | {"wall_seconds": wall, "saved_bytes": saved} | skipped
     write_predictions(run_dir / "predictions.parquet", columns | _score_columns(scores))
 
 
