@@ -9,6 +9,7 @@ from transformers import AutoConfig, AutoModel
 
 from architectures import TINY, build
 from funneltune.errors import TuningError
+from funneltune.modules.replacing import move_state
 from funneltune.tuning import IA3, AdaLoRA, BitFit, DoRA, Frozen, Full, Houlsby, LoRA, Pfeiffer, PfeifferHub, Prefix
 
 STEPS = 12
@@ -69,7 +70,8 @@ def fit(method, model, steps=STEPS):
         loss = (states(model) - torch.linspace(-1, 1, 32)).square().mean()
         (loss + method.penalty()).backward()
         optimizer.step()
-        method.after_step(step)
+        if change := method.after_step(step):
+            move_state(change, optimizer)
         optimizer.zero_grad()
         losses.append(float(loss.detach()))
     method.finish()

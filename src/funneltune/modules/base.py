@@ -12,7 +12,6 @@ import torch
 from lightning.pytorch.strategies import ModelParallelStrategy
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
@@ -24,9 +23,10 @@ from funneltune.metrics import evaluate
 from funneltune.modules.caching import Kept, open_cache, pays
 from funneltune.modules.finite import FiniteGuard
 from funneltune.modules.meter import PredictionMeter
+from funneltune.modules.replacing import take_over
 from funneltune.modules.scales import LabelScales
 from funneltune.modules.sharding import gather, release, shard_model
-from funneltune.modules.state import frozen_weights, kept_of, require_fit, sum_of, take_up
+from funneltune.modules.state import frozen_weights, kept_of, restore, sum_of, take_up
 from funneltune.schema import Batch, HeadOutput, LossTerms, predictions
 from funneltune.tuning import TuningMethod
 
@@ -205,7 +205,9 @@ class FunnelModule(L.LightningModule):
             return
         if self.finite.took_out_last:
             return
-        self.tuning.after_step(self.steps_taken)
+        change = self.tuning.after_step(self.steps_taken)
+        if change is not None:
+            take_over(change, self.optimizers(use_pl_optimizer=False), self.trainer.strategy)  # type: ignore[arg-type]
         self.steps_taken += 1
 
     def _scaler(self) -> Any:
@@ -328,8 +330,8 @@ class FunnelModule(L.LightningModule):
         checkpoint |= kept_of(self)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """The inverse. The tuning method's state is restored in `on_fit_start`, after `begin`: Lightning calls this
-        hook before it.
+        """The inverse, before Lightning loads any tensor or asks for optimizers. The tuning method's state is restored
+        in `on_fit_start`, after `begin`.
         """
         take_up(self, checkpoint)
         self._saved_tuning_state = checkpoint["tuning"]
@@ -341,7 +343,4 @@ class FunnelModule(L.LightningModule):
 
     def restore_weights(self, checkpoint: Mapping[str, Any]) -> None:
         """Take over the weights of a checkpoint of this very run, and the tuning method's state with them."""
-        require_fit(self, checkpoint["state_dict"])
-        whole = StateDictOptions(full_state_dict=True, strict=False)  # ranks may hold parts
-        set_model_state_dict(self, dict(checkpoint["state_dict"]), options=whole)
-        self.tuning.load_state_dict(checkpoint["tuning"])
+        restore(self, checkpoint)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
 from torch.distributed.tensor import DTensor
 
 from funneltune.errors import RunError
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
 
 def frozen_weights(module: nn.Module) -> dict[str, Tensor]:
-    """Parameters without a gradient, by name."""
-    return {name: parameter.detach() for name, parameter in module.named_parameters() if not parameter.requires_grad}
+    """Parameters without a gradient, by name; empty ones (an update of rank 0) hold nothing that could be frozen."""
+    return {name: p.detach() for name, p in module.named_parameters() if not p.requires_grad and p.numel()}
 
 
 def sum_of(tensors: Mapping[str, Tensor]) -> str:
@@ -65,11 +66,13 @@ def kept_of(module: FunnelModule) -> dict[str, Any]:
 
 
 def take_up(module: FunnelModule, checkpoint: Mapping[str, Any]) -> None:
-    """Check that a checkpoint fits a module, and set the module's counts and last validation to what it holds.
+    """Make a module's parameters as large as a checkpoint's, check that it fits, and set the module's counts and last
+    validation to what it holds.
 
     Raises:
         RunError: if its tensors, or the frozen weights that it was made with, are not this run's.
     """
+    module.tuning.make_room(checkpoint["tuning"])
     if "state_dict" in checkpoint:  # a sharded model has taken them over by now
         require_fit(module, checkpoint["state_dict"])
     if checkpoint["frozen"] != module.frozen_sum:
@@ -83,3 +86,12 @@ def take_up(module: FunnelModule, checkpoint: Mapping[str, Any]) -> None:
     module.validated_at = int(validation["step"])
     if validation["measured"]:
         module.measured["validation"] = validation["measured"]
+
+
+def restore(module: FunnelModule, checkpoint: Mapping[str, Any]) -> None:
+    """Take over weights and the tuning method's state, and nothing else."""
+    module.tuning.make_room(checkpoint["tuning"])
+    require_fit(module, checkpoint["state_dict"])
+    whole = StateDictOptions(full_state_dict=True, strict=False)  # ranks may hold parts
+    set_model_state_dict(module, dict(checkpoint["state_dict"]), options=whole)
+    module.tuning.load_state_dict(checkpoint["tuning"])

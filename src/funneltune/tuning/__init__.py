@@ -1,7 +1,9 @@
 """Which weights move, and how. The only room that imports peft."""
 
-from funneltune.tuning.adalora import AdaLoRA, orthogonality
+from funneltune.tuning.adalora import AdaLoRA
 from funneltune.tuning.bottleneck import BottleneckAdapter, BottleneckTuning
+from funneltune.tuning.change import ParameterChange, Replaced
+from funneltune.tuning.factors import orthogonality
 from funneltune.tuning.full import BitFit, Frozen, Full
 from funneltune.tuning.houlsby import Houlsby, Pfeiffer, PfeifferHub
 from funneltune.tuning.lora import IA3, DoRA, LoRA
@@ -21,11 +23,13 @@ __all__ = [
     "Full",
     "Houlsby",
     "LoRA",
+    "ParameterChange",
     "PeftTuning",
     "Pfeiffer",
     "PfeifferHub",
     "Prefix",
     "RankSchedule",
+    "Replaced",
     "TuningMethod",
     "orthogonality",
 ]

@@ -7,7 +7,6 @@ moment with the right step count, its state in checkpoints, and the proof that t
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,13 @@ from jaxtyping import Float
 from peft import AdaLoraConfig, PeftModel
 from peft.tuners.adalora import AdaLoraModel
 from peft.tuners.adalora.layer import AdaLoraLayer, SVDLinear
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from funneltune.errors import TuningError
+from funneltune.tuning.change import ParameterChange, Replaced
+from funneltune.tuning.factors import FACTORS, orthogonality, resize
+from funneltune.tuning.lean import LeanSVD
 from funneltune.tuning.peft_based import ADAPTER, stores_transposed, wrap, write_adapter
 from funneltune.tuning.protocol import WeightTuning
 from funneltune.tuning.schedule import RankSchedule
@@ -28,37 +30,13 @@ from funneltune.tuning.schedule import RankSchedule
 AVERAGES = ("ipt", "exp_avg_ipt", "exp_avg_unc")
 
 
-def orthogonality(factors: list[Tensor]) -> Float[Tensor, ""]:
-    """Mean over all P and Q of the Frobenius norm of (P P^T - I), each factor with its rank first; in float32.
-
-    Zhang et al. 2023, eq. 4, as the authors' code and PEFT have it: not squared, averaged over the factors.
-    """
-    norms = []
-    with torch.autocast(device_type=factors[0].device.type, enabled=False):
-        for factor in factors:
-            wide = factor.float()
-            norms.append(torch.linalg.matrix_norm(wide @ wide.T - torch.eye(len(wide), device=wide.device)))
-        return torch.stack(norms).mean()
-
-
-class _LeanUpdate(SVDLinear):
-    """PEFT's layer with the same sum in another order: what it does to each output, done to the small factors.
-
-    W x + (alpha / r) B E A x. PEFT widens x to float32 under autocast and scales and adds in float32 at the output's
-    size, a fifth of a step on a CPU; nothing else of the layer changes.
-    """
-
-    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        if self.disable_adapters or self.merged:
-            return super().forward(x, *args, **kwargs)  # type: ignore[no-any-return]
-        down = self.lora_A[ADAPTER] * self.lora_E[ADAPTER]
-        up = self.lora_B[ADAPTER] * (self.scaling[ADAPTER] / (self.ranknum[ADAPTER] + 1e-5))
-        update = nn.functional.linear(nn.functional.linear(self.lora_dropout[ADAPTER](x), down), up)
-        return self.base_layer(x, *args, **kwargs) + update  # type: ignore[no-any-return]
-
-
 class AdaLoRA(WeightTuning):
     """AdaLoRA on every matrix that `targets` matches.
+
+    With `shrink`, ranks that the last allocation prunes leave factors and optimizer at once instead of being masked to
+    the end. The function, the live ranks' moments and their path stay what they were; only what looked at pruned ranks
+    differs from there on: the orthogonality term sees live ranks alone, and so does the norm that gradients are clipped
+    by. Matrices of rank 0 draw no dropout.
 
     Args:
         target_rank: Final rank per matrix, on average; the final total is exactly target_rank x matrices.
@@ -76,6 +54,7 @@ class AdaLoRA(WeightTuning):
         targets: A regular expression that the whole name of a module must match; None: every matrix of a layer.
         learning_rate: Of the update's factors.
         top: Adapt only so many of the highest layers; None: all.
+        shrink: Drop pruned ranks right after the last allocation; False masks them to the end (the reference).
 
     Raises:
         TuningError: if a value is out of range or the expression matches nothing.
@@ -102,6 +81,7 @@ class AdaLoRA(WeightTuning):
         targets: str | None = None,
         learning_rate: float = 1e-3,
         top: int | None = None,
+        shrink: bool = True,
     ) -> None:
         super().__init__(learning_rate, top)
         if targets is not None and top is not None:
@@ -128,10 +108,10 @@ class AdaLoRA(WeightTuning):
         self.warmup_share, self.final_share = warmup_share, final_share
         self.warmup_steps, self.final_steps, self.interval = warmup_steps, final_steps, interval
         self.beta1, self.beta2, self.weight, self.dropout = beta1, beta2, orthogonality, dropout
-        self.targets = targets
+        self.targets, self.shrink = targets, shrink
         self._schedule: RankSchedule | None = None
         self._steps_done = 0
-        self._finished = False
+        self._shrunk = False
 
     # --- before training ---------------------------------------------------------------------------------------
 
@@ -156,7 +136,7 @@ class AdaLoRA(WeightTuning):
         wrapped = wrap(backbone, config)
         for module in backbone.modules():
             if isinstance(module, SVDLinear):
-                module.__class__ = _LeanUpdate
+                module.__class__ = LeanSVD
         self._model: PeftModel = wrapped
         self._peft: AdaLoraModel = wrapped.base_model
         self._backbone = backbone
@@ -201,19 +181,28 @@ class AdaLoRA(WeightTuning):
             factors += [layer.lora_A[ADAPTER], layer.lora_B[ADAPTER].T]
         return self.weight * orthogonality(factors)
 
-    def after_step(self, step: int) -> None:
-        """Update importances and allocate, from this step's gradients and the weights after it (as the authors do).
+    def after_step(self, step: int) -> ParameterChange | None:
+        """Update importances and allocate, from this step's gradients and the weights after it (as the authors do);
+        after the last allocation, drop what it pruned.
 
         Raises:
-            TuningError: if a gradient is missing or not finite; one such step would poison the averages for good.
+            TuningError: if a gradient is missing or not finite (one such step would poison the averages for good), or
+                the last allocation misses the target.
         """
+        if not self._shrunk:  # afterwards PEFT would mask by a pattern of the initial ranks
+            if step <= self.schedule.last_allocation:
+                self._check_gradients(step)
+            self._peft.update_and_allocate(step)
+        self._steps_done = step + 1
+        return self._drop() if self.shrink and not self._shrunk and step == self.schedule.last_allocation else None
+
+    def _check_gradients(self, step: int) -> None:
         missing, infinite = [], []
-        if step < self.schedule.last_allocation + 1:
-            for name, parameter in self.trained().items():
-                if parameter.grad is None:
-                    missing.append(name)
-                elif not torch.isfinite(parameter.grad).all():
-                    infinite.append(name)
+        for name, parameter in self.trained().items():
+            if parameter.grad is None:
+                missing.append(name)
+            elif not torch.isfinite(parameter.grad).all():
+                infinite.append(name)
         if missing:
             raise TuningError(
                 f"tuning.targets matches {missing[0].split('.lora_')[0]!r}, which no forward pass uses "
@@ -224,12 +213,10 @@ class AdaLoRA(WeightTuning):
                 f"gradient of {infinite[0]!r} is not finite at step {step}; importance would stay undefined "
                 "for good; lower tuning.learning_rate, or use trainer.precision=32-true."
             )
-        self._peft.update_and_allocate(step)
-        self._steps_done = step + 1
 
     def exportable(self) -> bool:
         """From the final phase on."""
-        return self._finished or (self._schedule is not None and self._steps_done > self.schedule.last_allocation)
+        return self._shrunk or (self._schedule is not None and self._steps_done > self.schedule.last_allocation)
 
     def finish(self) -> None:
         """Prove that the final rank is the promised one, then drop the pruned ranks from the weights, exactly.
@@ -243,6 +230,11 @@ class AdaLoRA(WeightTuning):
                 f"allocation at {self.schedule.last_allocation}: rank {sum((self.rank_pattern() or {}).values())}, "
                 f"target {self.target_budget}; train to the end: no early stopping before it."
             )
+        if not self._shrunk:
+            self._drop()
+
+    def _drop(self) -> ParameterChange:
+        """Keep what the last allocation kept, if that is exactly the target."""
         pattern: dict[str, list[bool]] = self._config.rank_pattern
         live = sum(sum(kept) for kept in pattern.values())
         if live != self.target_budget:
@@ -250,25 +242,19 @@ class AdaLoRA(WeightTuning):
                 f"AdaLoRA ended with {live} ranks instead of {self.target_budget}: importances tie at the threshold "
                 "(dead updates); raise tuning.learning_rate or tuning.warmup_share."
             )
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # initialising a matrix of rank 0 is a no-op, and says so
-            for name, layer in self._layers().items():
-                kept = torch.tensor(pattern[f"{name}.lora_E.{ADAPTER}"])
-                self._resize(layer, {part: _kept(layer, part, kept) for part in ("lora_A", "lora_E", "lora_B")})
-        self._finished = True
-
-    def _resize(self, layer: AdaLoraLayer, parts: Mapping[str, Tensor]) -> None:
-        """Replace a layer's factors by ones of another rank; the scaling stays alpha / initial_rank."""
-        scale = layer.ranknum[ADAPTER].detach().clone()
-        for part, values in parts.items():
-            device = layer.lora_A[ADAPTER].device
-            getattr(layer, part)[ADAPTER] = nn.Parameter(values.detach().clone().to(device))
-        layer.r[ADAPTER] = len(parts["lora_E"])
-        layer.ranknum[ADAPTER].data.copy_(scale)
+        replaced = []
+        for name, layer in self._layers().items():
+            kept = torch.tensor(pattern[f"{name}.lora_E.{ADAPTER}"]).nonzero().flatten()
+            old = {part: getattr(layer, part)[ADAPTER] for part in FACTORS}
+            where = kept.to(layer.lora_E[ADAPTER].device)
+            resize(layer, {part: old[part].index_select(dim, where) for part, dim in FACTORS.items()})
+            replaced += [Replaced(old[part], getattr(layer, part)[ADAPTER], dim, kept) for part, dim in FACTORS.items()]
+        self._shrunk = True
+        return ParameterChange(tuple(replaced))
 
     def rank_pattern(self) -> dict[str, int] | None:
         """Live rank per matrix: what the last allocation kept, `initial_rank` before the first."""
-        if self._finished or not self._config.rank_pattern:
+        if self._shrunk or not self._config.rank_pattern:
             return {name: len(layer.lora_E[ADAPTER]) for name, layer in self._layers().items()}
         kept: Mapping[str, list[bool]] = self._config.rank_pattern
         return {name: sum(kept[f"{name}.lora_E.{ADAPTER}"]) for name in self._layers()}
@@ -282,13 +268,25 @@ class AdaLoRA(WeightTuning):
             **{average: dict(getattr(allocator, average)) for average in AVERAGES},
             "rank_pattern": {name: list(kept) for name, kept in (self._config.rank_pattern or {}).items()},
             "steps_done": self._steps_done,
+            "shrunk": self._shrunk,
         }
 
+    def make_room(self, state: Mapping[str, Any]) -> None:
+        """Where the pruned ranks were dropped by then, drop as many here."""
+        if not state["shrunk"]:
+            return
+        for name, layer in self._layers().items():
+            rank = sum(state["rank_pattern"][f"{name}.lora_E.{ADAPTER}"])
+            if len(layer.lora_E[ADAPTER]) != rank:
+                parts = {part: getattr(layer, part)[ADAPTER] for part in FACTORS}
+                resize(layer, {part: parts[part].narrow(dim, 0, rank) for part, dim in FACTORS.items()})
+        self._shrunk = True
+
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """The inverse; shapes must be those of the initial rank."""
+        """The inverse; shapes must be those of the initial rank, or what `make_room` made of them."""
         allocator = self._peft.rankallocator
         live = sum(len(layer.lora_E[ADAPTER]) for layer in self._layers().values())
-        if live != allocator.init_bgt:
+        if live != allocator.init_bgt and not state["shrunk"]:
             raise TuningError(
                 f"AdaLoRA cannot go on allocating from pruned weights ({live} ranks of {allocator.init_bgt}); "
                 "resume from a checkpoint, not from exported weights."
@@ -300,7 +298,7 @@ class AdaLoRA(WeightTuning):
 
     def export(self, backbone: PreTrainedModel) -> dict[str, Tensor]:
         """The factors at their final ranks, and the scaling."""
-        if not self._finished:
+        if not self._shrunk:
             raise TuningError("AdaLoRA's weights can be stored once finish() has settled its ranks.")
         return {name: p.detach() for name, p in backbone.named_parameters() if f".{ADAPTER}" in name}
 
@@ -325,15 +323,7 @@ class AdaLoRA(WeightTuning):
                 f"tuning=adalora: stored weights do not fit, {odd[0]!r} is missing or unknown; "
                 "load them with the config they were trained with."
             )
-        with torch.no_grad():
-            for name, layer in layers.items():
-                self._resize(
-                    layer, {part: tensors[f"{name}.{part}.{ADAPTER}"] for part in ("lora_A", "lora_E", "lora_B")}
-                )
-                layer.ranknum[ADAPTER].copy_(tensors[f"{name}.ranknum.{ADAPTER}"])
-        self._finished = True
-
-
-def _kept(layer: AdaLoraLayer, part: str, kept: Tensor) -> Tensor:
-    values: Tensor = getattr(layer, part)[ADAPTER]
-    return values[:, kept] if part == "lora_B" else values[kept]
+        for name, layer in layers.items():
+            resize(layer, {part: tensors[f"{name}.{part}.{ADAPTER}"] for part in FACTORS})
+            layer.ranknum[ADAPTER].data.copy_(tensors[f"{name}.ranknum.{ADAPTER}"])
+        self._shrunk = True

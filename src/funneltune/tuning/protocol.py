@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 
 from funneltune.backbones.families import Family, known_family
 from funneltune.errors import TuningError
+from funneltune.tuning.change import ParameterChange
 
 
 class TuningMethod(Protocol):
@@ -44,8 +45,11 @@ class TuningMethod(Protocol):
         """A term for the training loss, in float32; it never enters an evaluation."""
         ...
 
-    def after_step(self, step: int) -> None:
-        """Called right after the optimizer's step, while its (reduced, accumulated) gradients still exist."""
+    def after_step(self, step: int) -> ParameterChange | None:
+        """Called right after the optimizer's step, while its (reduced, accumulated) gradients still exist.
+
+        What it replaced among the parameters, so that the caller gives the optimizer the new ones.
+        """
         ...
 
     def finish(self) -> None:
@@ -66,6 +70,10 @@ class TuningMethod(Protocol):
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint must keep beside the module's own state: tensors, numbers, lists."""
+        ...
+
+    def make_room(self, state: Mapping[str, Any]) -> None:
+        """Give the parameters the shapes that they had when `state` was kept, before their values are loaded."""
         ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -158,8 +166,9 @@ class WeightTuning:
         """None: zero, without a gradient."""
         return torch.zeros(())
 
-    def after_step(self, step: int) -> None:
+    def after_step(self, step: int) -> ParameterChange | None:
         """Nothing to allocate."""
+        return None
 
     def finish(self) -> None:
         """Nothing to settle."""
@@ -183,6 +192,9 @@ class WeightTuning:
     def state_dict(self) -> dict[str, Any]:
         """Nothing that torch does not keep."""
         return {}
+
+    def make_room(self, state: Mapping[str, Any]) -> None:
+        """Shapes never change."""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Nothing to restore."""
