@@ -16,7 +16,7 @@ from funneltune.callbacks.checkpoint_files import (
     prune,
     read_checkpoint,
 )
-from funneltune.errors import RunError
+from funneltune.errors import FailedRunError, RunError
 
 
 def content(step, size=100):
@@ -109,10 +109,14 @@ def test_a_disk_that_takes_no_more_leaves_the_older_ones(folder):
     }
 
 
-def test_room_is_asked_for_before_anything_is_written(folder, monkeypatch):
-    monkeypatch.setattr("funneltune.files.free_bytes", lambda _: 1)
-    with pytest.raises(RunError, match=r"step-11\.ckpt needs 16 MB"):
-        CheckpointFiles().save_checkpoint(content(11), folder / "step-11.ckpt")
+def test_room_is_asked_for_before_each_save_and_nothing_is_written(folder, monkeypatch):
+    files, free = CheckpointFiles(), iter([100 * 2**20, 1])
+    monkeypatch.setattr("funneltune.files.free_bytes", lambda _: next(free))
+    files.save_checkpoint(content(11), folder / "step-11.ckpt")
+    with pytest.raises(FailedRunError, match=r"step-12\.ckpt needs 16 MB \(0\.0 MB and 16 MB to spare"):
+        files.save_checkpoint(content(12), folder / "step-12.ckpt")
+    assert newest_checkpoint(folder).name == "step-11.ckpt"
+    assert not list(folder.glob("*12*"))
 
 
 class Payload:

@@ -6,7 +6,7 @@ import pytest
 from hydra.errors import InstantiationException
 
 from funneltune.cli import entry, main
-from funneltune.errors import TuningError
+from funneltune.errors import FailedRunError, TuningError
 
 
 def raising(error):
@@ -85,6 +85,12 @@ def test_our_error_is_one_line_and_status_2(verb_that_raises, capsys):
     verb_that_raises(TuningError("tuning.x=1 breaks\n  a rule."))
     assert main(["train"]) == 2
     assert capsys.readouterr().err == "error: tuning.x=1 breaks a rule.\n"
+
+
+def test_what_was_rightly_asked_for_and_failed_is_one_line_and_status_1(verb_that_raises, capsys):
+    verb_that_raises(FailedRunError("the disk is full;\nmake room."))
+    assert main(["train"]) == 1
+    assert capsys.readouterr().err == "error: the disk is full; make room.\n"
 
 
 def test_our_error_that_hydra_wrapped_while_building_an_object_is_told_alike(verb_that_raises, capsys):

@@ -12,7 +12,7 @@ import torch
 from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 from torch import Tensor
 
-from funneltune.errors import RunError
+from funneltune.errors import FailedRunError, RunError
 from funneltune.files import require_space, sha256_of, whole_file, write_text
 
 NAME = re.compile(r"step-(\d+)\.ckpt")
@@ -29,12 +29,12 @@ class CheckpointFiles(CheckpointIO):
         """Write a checkpoint and its sha256, in the format of `sha256sum`.
 
         Raises:
-            RunError: if a weight is not finite, or the disk refuses. Older files stay as they are.
+            FailedRunError: if a weight is not finite, or the disk refuses. Older files stay as they are.
         """
         path = Path(path)
         infinite = [name for name, tensor in checkpoint["state_dict"].items() if not _finite(tensor)]
         if infinite:
-            raise RunError(
+            raise FailedRunError(
                 f"{infinite[0]} is not finite after step {checkpoint['global_step']} ({len(infinite)} such tensors): "
                 "nothing was saved, older checkpoints are good; lower optimizer.lr or tuning.learning_rate."
             )
