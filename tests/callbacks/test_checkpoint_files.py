@@ -77,13 +77,28 @@ def test_where_all_are_damaged_nothing_is_begun_anew_in_silence(folder):
         newest_checkpoint(folder)
 
 
-def test_one_that_was_never_finished_is_none(folder, caplog):
-    (folder / "step-11.ckpt").write_bytes(b"half")
+def test_where_none_was_passed_over_nothing_is_said(folder, caplog):
     assert newest_checkpoint(folder).name == "step-10.ckpt"
     assert caplog.text == ""
+
+
+def test_one_that_was_never_finished_is_none_and_that_is_said(folder, caplog):
+    (folder / "step-11.ckpt").write_bytes(b"half")
+    assert newest_checkpoint(folder).name == "step-10.ckpt"
+    (said,) = caplog.messages
+    assert said.endswith("was never finished, or its sum was removed; going on from step-10.ckpt.")
+    caplog.clear()
     for path in folder.glob("*.sha256"):
         path.unlink()
     assert newest_checkpoint(folder) is None
+    assert [message.rpartition("; ")[2] for message in caplog.messages] == ["there is no older one to go on from."] * 3
+
+
+def test_a_checkpoint_that_was_deleted_is_missed(folder, caplog):
+    (folder / "step-10.ckpt").unlink()
+    assert newest_checkpoint(folder).name == "step-2.ckpt"
+    assert caplog.messages == [f"checkpoint {folder / 'step-10.ckpt'} is missing; going on from step-2.ckpt."]
+    assert [path.name for path in checkpoints_in(folder)] == ["step-2.ckpt"]
 
 
 def test_a_weight_that_is_not_finite_is_never_saved(folder):
