@@ -1,4 +1,4 @@
-"""Every error that a user can mend, under one root: the CLI prints it as one line and exits with 2, or 1 (a failure)."""
+"""Every error that a user can mend, under one root: the CLI prints it as one line and exits with 2 (failures: 1)."""
 
 from signal import Signals
 

@@ -65,7 +65,7 @@ def _taken_up(overrides: Sequence[str]) -> DictConfig | None:
     from funneltune.cli.faults import dotted_keys
     from funneltune.runs.folder import stored_config
 
-    cfg = stored_config(Path(found[0]))
+    cfg = stored_config(Path(found[0]), "resume")
     cfg.run_dir = None  # where the folder lies now counts, not where it lay
     known = [*dotted_keys(cfg), "resume", "resume_changes", "skip_nonfinite"]
     for override in OverridesParser.create().parse_overrides(list(overrides)):
@@ -91,7 +91,7 @@ def _run_dir(cfg: DictConfig) -> Path:
             raise ConfigError(f"resume={cfg.resume} and run_dir={given} name two folders; give one of them.")
         from funneltune.runs.folder import stored_config
 
-        stored_config(Path(cfg.resume))
+        stored_config(Path(cfg.resume), "resume")
         return Path(cfg.resume)
     if given is not None:
         return Path(given)
