@@ -222,9 +222,10 @@ def read_records(folder: Path | str) -> RecordFolder:
 
 def read_study(path: Path) -> dict[str, Any]:
     """Read a study.json. Raises RunError where it is broken or of another version."""
-    content = read_json(path)
+    remedy = "give the study's command again, which writes it anew from the records of its cells, or remove it"
+    content = read_json(path, remedy)
     if not isinstance(content, dict):
-        raise RunError(f"{path}: holds {type(content).__name__}, not a mapping; it is not a study.")
+        raise RunError(f"{path}: holds {type(content).__name__}, not a mapping; {remedy}.")
     if "schema_version" in content:
         check_version(content, str(path))
     return content
