@@ -1,3 +1,5 @@
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -10,7 +12,7 @@ from funneltune.errors import FailedRunError, TuningError
 
 
 def raising(error):
-    def run(arguments):
+    def run(*arguments):
         raise error
 
     return run
@@ -105,6 +107,22 @@ def test_an_interrupt_is_status_130(verb_that_raises, capsys):
     verb_that_raises(KeyboardInterrupt())
     assert main(["train"]) == 130
     assert capsys.readouterr().err == "interrupted\n"
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("words", [["train"], ["study", "quickstart"]])
+def test_a_signal_in_the_set_up_says_that_nothing_was_saved(words, signum, monkeypatch, capsys):
+    monkeypatch.setattr("funneltune.cli.compose.compose_config", lambda *_: os.kill(os.getpid(), signum))
+    assert main(words) == 128 + signum
+    told = f"stopped by {signum.name} before anything was saved; give the same command again\n"
+    assert capsys.readouterr().err == told
+
+
+def test_a_study_that_is_interrupted_between_cells_says_that_the_same_command_goes_on(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("funneltune.cli.launch.launch", raising(KeyboardInterrupt()))
+    assert main(["study", "quickstart"]) == 130
+    assert "stopped by SIGINT; the same command goes on, with what is finished kept" in capsys.readouterr().err
 
 
 def test_a_fault_of_ours_keeps_its_traceback(verb_that_raises):
