@@ -1,5 +1,6 @@
 """Files are whole or what they were, whatever the disk does."""
 
+import errno
 import os
 import resource
 import subprocess
@@ -7,8 +8,16 @@ import sys
 
 import pytest
 
-from funneltune.errors import RunError
-from funneltune.files import locked, remove_parts, require_space, sha256_of, whole_file, write_text
+from funneltune.errors import FailedRunError, RunError
+from funneltune.files import (
+    locked,
+    remove_parts,
+    require_space,
+    sha256_of,
+    told_write_faults,
+    whole_file,
+    write_text,
+)
 
 
 def test_a_block_that_ends_leaves_the_file_and_one_that_fails_what_was_there(tmp_path):
@@ -100,8 +109,16 @@ def test_a_read_only_folder_is_told_in_one_line(tmp_path):
 def test_a_write_that_cannot_end_is_not_begun(tmp_path, monkeypatch):
     monkeypatch.setattr("funneltune.files.free_bytes", lambda _: 20 * 2**20)
     require_space(tmp_path / "small", 2**20)
-    with pytest.raises(RunError, match="needs 116 MB, and 20 MB are free there"):
+    said = r"needs 116 MB \(100\.0 MB and 16 MB to spare for the run's other files\), and 20 MB are free there"
+    with pytest.raises(FailedRunError, match=said):
         require_space(tmp_path / "large", 100 * 2**20)
+
+
+def test_a_folder_that_may_not_be_written_to_is_a_mistake_and_a_full_disk_a_failure(tmp_path):
+    for number, failed in ((errno.EACCES, False), (errno.EROFS, False), (errno.ENOSPC, True), (errno.EIO, True)):
+        with pytest.raises(RunError) as caught, told_write_faults(tmp_path):
+            raise OSError(number, os.strerror(number))
+        assert isinstance(caught.value, FailedRunError) is failed
 
 
 def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path):

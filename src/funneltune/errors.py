@@ -1,4 +1,4 @@
-"""Every error that a user can cause, under one root: the CLI prints it as one line and exits with 2."""
+"""Every error that a user can mend, under one root: the CLI prints it as one line and exits with 2 (failures: 1)."""
 
 from signal import Signals
 
@@ -37,3 +37,7 @@ class Interrupted(SystemExit):
 
 class RunError(FunnelError):
     """A run, a study or their folders are not as they must be."""
+
+
+class FailedRunError(RunError):
+    """Rightly asked for, and it could not be carried out: a full disk, a model that diverged."""

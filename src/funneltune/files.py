@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from funneltune.errors import RunError
+from funneltune.errors import FailedRunError, RunError
 
 MARGIN = 16 * 2**20
 """Bytes that a disk must have beside what is to be written: other files of the same run."""
@@ -73,23 +73,24 @@ def told_write_faults(path: Path) -> Iterator[None]:
     """A failed write in one line: the path, the reason, what to do.
 
     Raises:
-        RunError: in place of the system's error.
+        RunError: in place of the system's error; `FailedRunError` unless another folder was to be named.
     """
     try:
         yield
     except OSError as error:
-        raise RunError(_write_fault(path, error)) from error
+        raise _write_fault(path, error) from error
 
 
-def _write_fault(path: Path, error: OSError) -> str:
+def _write_fault(path: Path, error: OSError) -> RunError:
     reason = error.strerror or " ".join(str(error).split()) or type(error).__name__
+    kind: type[RunError] = FailedRunError
     if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
         remedy = f"{free_bytes(path) / 2**20:,.0f} MB are free there; make room or name a folder on another disk"
     elif error.errno in {errno.EROFS, errno.EACCES, errno.EPERM}:
-        remedy = "name a folder that may be written to"
+        kind, remedy = RunError, "name a folder that may be written to"
     else:
         remedy = "mend the disk or name another folder"
-    return f"{path} cannot be written ({reason}): {remedy}. Nothing that was there is lost."
+    return kind(f"{path} cannot be written ({reason}): {remedy}. Nothing that was there is lost.")
 
 
 def free_bytes(path: Path) -> int:
@@ -104,13 +105,14 @@ def require_space(path: Path, needed: int) -> None:
     """Refuse to begin a write that cannot end.
 
     Raises:
-        RunError: naming the path, what is needed and what is free.
+        FailedRunError: naming the path, what is needed and what is free.
     """
     free = free_bytes(path)
     if free < needed + MARGIN:
-        raise RunError(
-            f"{path} needs {(needed + MARGIN) / 2**20:,.0f} MB, and {free / 2**20:,.0f} MB are free there; make room "
-            "or name a folder on another disk. Nothing that was there is lost."
+        raise FailedRunError(
+            f"{path} needs {(needed + MARGIN) / 2**20:,.0f} MB ({needed / 2**20:,.1f} MB and {MARGIN // 2**20} MB to "
+            f"spare for the run's other files), and {free / 2**20:,.0f} MB are free there; make room or name a folder "
+            "on another disk. Nothing that was there is lost."
         )
 
 

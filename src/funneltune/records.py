@@ -105,7 +105,8 @@ class RunRecord:
     @classmethod
     def read(cls, path: Path) -> RunRecord:
         """Read a record file. Raises RunError where it is missing, broken or of another version."""
-        return cls.from_json(read_json(path), str(path))
+        lost = f"remove {path.parent} and train that run again" if path.name == RECORD_NAME else "leave it out"
+        return cls.from_json(read_json(path, f"restore it from a copy, or {lost}"), str(path))
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,15 +171,15 @@ def write_json(path: Path, content: Any) -> Path:
     return write_text(path, json.dumps(as_json(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """Parse a JSON file. Raises RunError, naming the file, where it is missing or broken."""
+def read_json(path: Path, remedy: str = "write it anew or leave it out") -> Any:
+    """Parse a JSON file. Raises RunError, naming the file and the remedy, where it is missing or broken."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RunError(f"{path} is missing; give a folder that a run or a study has written.") from None
     except (OSError, ValueError) as error:
         first_line = (str(error).splitlines() or [""])[0]
-        raise RunError(f"{path} cannot be read as JSON ({first_line}); write it anew or leave it out.") from None
+        raise RunError(f"{path} cannot be read as JSON ({first_line}); {remedy}.") from None
 
 
 def check_version(content: Mapping[str, Any], source: str) -> None:
@@ -221,9 +222,10 @@ def read_records(folder: Path | str) -> RecordFolder:
 
 def read_study(path: Path) -> dict[str, Any]:
     """Read a study.json. Raises RunError where it is broken or of another version."""
-    content = read_json(path)
+    remedy = "give the study's command again, which writes it anew from the records of its cells, or remove it"
+    content = read_json(path, remedy)
     if not isinstance(content, dict):
-        raise RunError(f"{path}: holds {type(content).__name__}, not a mapping; it is not a study.")
+        raise RunError(f"{path}: holds {type(content).__name__}, not a mapping; {remedy}.")
     if "schema_version" in content:
         check_version(content, str(path))
     return content

@@ -16,7 +16,7 @@ from funneltune.callbacks.checkpoint_files import (
     prune,
     read_checkpoint,
 )
-from funneltune.errors import RunError
+from funneltune.errors import FailedRunError, RunError
 
 
 def content(step, size=100):
@@ -77,13 +77,28 @@ def test_where_all_are_damaged_nothing_is_begun_anew_in_silence(folder):
         newest_checkpoint(folder)
 
 
-def test_one_that_was_never_finished_is_none(folder, caplog):
-    (folder / "step-11.ckpt").write_bytes(b"half")
+def test_where_none_was_passed_over_nothing_is_said(folder, caplog):
     assert newest_checkpoint(folder).name == "step-10.ckpt"
     assert caplog.text == ""
+
+
+def test_one_that_was_never_finished_is_none_and_that_is_said(folder, caplog):
+    (folder / "step-11.ckpt").write_bytes(b"half")
+    assert newest_checkpoint(folder).name == "step-10.ckpt"
+    (said,) = caplog.messages
+    assert said.endswith("was never finished, or its sum was removed; going on from step-10.ckpt.")
+    caplog.clear()
     for path in folder.glob("*.sha256"):
         path.unlink()
     assert newest_checkpoint(folder) is None
+    assert [message.rpartition("; ")[2] for message in caplog.messages] == ["there is no older one to go on from."] * 3
+
+
+def test_a_checkpoint_that_was_deleted_is_missed(folder, caplog):
+    (folder / "step-10.ckpt").unlink()
+    assert newest_checkpoint(folder).name == "step-2.ckpt"
+    assert caplog.messages == [f"checkpoint {folder / 'step-10.ckpt'} is missing; going on from step-2.ckpt."]
+    assert [path.name for path in checkpoints_in(folder)] == ["step-2.ckpt"]
 
 
 def test_a_weight_that_is_not_finite_is_never_saved(folder):
@@ -109,10 +124,14 @@ def test_a_disk_that_takes_no_more_leaves_the_older_ones(folder):
     }
 
 
-def test_room_is_asked_for_before_anything_is_written(folder, monkeypatch):
-    monkeypatch.setattr("funneltune.files.free_bytes", lambda _: 1)
-    with pytest.raises(RunError, match=r"step-11\.ckpt needs 16 MB"):
-        CheckpointFiles().save_checkpoint(content(11), folder / "step-11.ckpt")
+def test_room_is_asked_for_before_each_save_and_nothing_is_written(folder, monkeypatch):
+    files, free = CheckpointFiles(), iter([100 * 2**20, 1])
+    monkeypatch.setattr("funneltune.files.free_bytes", lambda _: next(free))
+    files.save_checkpoint(content(11), folder / "step-11.ckpt")
+    with pytest.raises(FailedRunError, match=r"step-12\.ckpt needs 16 MB \(0\.0 MB and 16 MB to spare"):
+        files.save_checkpoint(content(12), folder / "step-12.ckpt")
+    assert newest_checkpoint(folder).name == "step-11.ckpt"
+    assert not list(folder.glob("*12*"))
 
 
 class Payload:

@@ -121,7 +121,7 @@ OTHERS = {
     ("report", ".", "outptu=x"): "outptu=x is no key here, nearest: output",
     ("report", "."): "holds no record.json",
     ("evaluate",): "missing run=PATH",
-    ("evaluate", "run=nowhere"): "nowhere holds no record.json",
+    ("evaluate", "run=nowhere"): "run=nowhere holds no record.json; name the folder",
     ("evaluate", "run=nowhere", "split=tset"): "split=tset must be one of validation, test",
     ("predict", "run=nowhere", "input=a.csv"): "missing output=FILE",
     ("predict", "run=nowhere", "input=a.csv", "output=b.csv"): "input=a.csv is not a file",

@@ -1,3 +1,5 @@
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -6,11 +8,11 @@ import pytest
 from hydra.errors import InstantiationException
 
 from funneltune.cli import entry, main
-from funneltune.errors import TuningError
+from funneltune.errors import FailedRunError, TuningError
 
 
 def raising(error):
-    def run(arguments):
+    def run(*arguments):
         raise error
 
     return run
@@ -87,6 +89,12 @@ def test_our_error_is_one_line_and_status_2(verb_that_raises, capsys):
     assert capsys.readouterr().err == "error: tuning.x=1 breaks a rule.\n"
 
 
+def test_what_was_rightly_asked_for_and_failed_is_one_line_and_status_1(verb_that_raises, capsys):
+    verb_that_raises(FailedRunError("the disk is full;\nmake room."))
+    assert main(["train"]) == 1
+    assert capsys.readouterr().err == "error: the disk is full; make room.\n"
+
+
 def test_our_error_that_hydra_wrapped_while_building_an_object_is_told_alike(verb_that_raises, capsys):
     wrapped = InstantiationException("Error in call to target")
     wrapped.__cause__ = TuningError("tuning.target_rank=0 must be at least 1; raise it.")
@@ -99,6 +107,22 @@ def test_an_interrupt_is_status_130(verb_that_raises, capsys):
     verb_that_raises(KeyboardInterrupt())
     assert main(["train"]) == 130
     assert capsys.readouterr().err == "interrupted\n"
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("words", [["train"], ["study", "quickstart"]])
+def test_a_signal_in_the_set_up_says_that_nothing_was_saved(words, signum, monkeypatch, capsys):
+    monkeypatch.setattr("funneltune.cli.compose.compose_config", lambda *_: os.kill(os.getpid(), signum))
+    assert main(words) == 128 + signum
+    told = f"stopped by {signum.name} before anything was saved; give the same command again\n"
+    assert capsys.readouterr().err == told
+
+
+def test_a_study_that_is_interrupted_between_cells_says_that_the_same_command_goes_on(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("funneltune.cli.launch.launch", raising(KeyboardInterrupt()))
+    assert main(["study", "quickstart"]) == 130
+    assert "stopped by SIGINT; the same command goes on, with what is finished kept" in capsys.readouterr().err
 
 
 def test_a_fault_of_ours_keeps_its_traceback(verb_that_raises):

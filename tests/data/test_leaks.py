@@ -276,6 +276,27 @@ def test_a_run_that_does_not_read_a_column_is_not_refused_for_it(tmp_path):
     planted_module(tmp_path, {"time": "ignore"}, features=needs).setup("fit")
 
 
+PLANTED = """
+source:
+  _target_: funneltune.data.Table
+  path: {log}
+  request: request
+  user: user
+  time: at
+  query_text: {{query: query}}
+  item: item
+  item_text: {{title: title, review: title}}
+  price: price
+  categorical: [state]
+  labels: {{click: click, purchase: purchase}}
+tasks: {{click: {{rate: ctr}}, purchase: {{given: [click], rate: cvr, joint_rate: ctcvr}}}}
+split: {{_target_: funneltune.data.Split, by: time, validation: 0.1, test: 0.2, seed: 0}}
+texts: {{query: "{{query}}", item: "{{title}}"}}
+features: {{ids: [user, state], numbers: {{price: log}}, vectors: [], history: 0}}
+cache_dir: {cache}
+"""
+
+
 def test_validate_refuses_or_reports_without_training(tmp_path):
     source = table(tmp_path, label_in_an_id(shop()))
     needs = FeatureNeeds(ids=("state",))
@@ -283,3 +304,23 @@ def test_validate_refuses_or_reports_without_training(tmp_path):
         validate(source, FUNNEL, BY_TIME, None, needs)
     found = validate(source, FUNNEL, BY_TIME, None, needs, Guard.parse({"label": "warn"}))
     assert "warning, leak (label): features.ids: 'state' tells a label" in found.in_words()
+
+
+def test_validate_judges_what_a_run_would_read_and_names_the_rest(tmp_path, capsys):
+    from funneltune.cli import main
+
+    table(tmp_path, label_in_an_id(shop()))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "planted.yaml").write_text(PLANTED.format(log=tmp_path / "log.csv", cache=tmp_path / "cache"))
+    words = ["data", "validate", "data=planted", f"--config-dir={tmp_path}"]
+    assert main(words) == 0
+    assert "not searched for leaks, as this config does not read them (features=all does): price, state, user" in (
+        capsys.readouterr().out
+    )
+    assert main([*words, "features=all"]) == 2
+    assert "'state' tells a label" in capsys.readouterr().err
+    assert main([*words, "data.texts.item='{review}'"]) == 2
+    assert "is named like a buyer's review" in capsys.readouterr().err
+    assert main([*words, "data.texts.item='{review}'", "backbone=none", "features=ids"]) == 0  # reads no text
+    assert main([*words, "data.features.ids=[stat]"]) == 2  # what is offered must be there, read or not
+    assert "'stat'" in capsys.readouterr().err

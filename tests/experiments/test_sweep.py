@@ -80,6 +80,19 @@ def test_a_second_call_keeps_what_finished_and_runs_what_is_new(study):
     assert set(statuses(state).values()) == {"finished"}
 
 
+@pytest.mark.parametrize("content", ["", "{", "[]"])
+def test_a_study_json_that_is_lost_is_written_anew_from_the_cells_and_that_is_said(study, content, caplog, capsys):
+    before, _ = study()
+    caplog.clear()
+    (study.folder / "study.json").write_text(content)
+    assert main(["report", str(study.folder)]) == 2
+    told = capsys.readouterr().err
+    assert "give the study's command again, which writes it anew from the records of its cells" in told
+    assert study() == (before, [])
+    said = f"{study.folder / 'study.json'} cannot be read; it is written anew from the records of its cells."
+    assert caplog.messages == [said]
+
+
 def test_a_killed_cell_starts_again_in_an_empty_folder(study):
     left = study.folder / "cells/tuning=full/seed=0"
     left.mkdir(parents=True)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from funneltune.backbones import build_interaction
-from funneltune.errors import RunError
+from funneltune.errors import FailedRunError
 from funneltune.heads import ESMM, SharedBottom, Single
 from funneltune.modules import constant, module_class
 from funneltune.modules.finite import FiniteGuard
@@ -81,7 +81,7 @@ def test_the_run_stops_before_anything_moves_and_names_task_and_rows(
         return step(batch, batch_idx)
 
     module.training_step = noted
-    with pytest.raises(RunError) as caught:
+    with pytest.raises(FailedRunError) as caught:
         trainer.fit(module, datamodule=data)
     told = str(caught.value)
     assert "step 2 is not finite: " in told
@@ -94,7 +94,9 @@ def test_the_run_stops_before_anything_moves_and_names_task_and_rows(
 def test_a_gradient_that_overflows_behind_finite_losses_stops_the_run_too(make_data, tiny_backbone, funnel, tmp_path):
     module, trainer, data = trained(make_data, tiny_backbone, funnel, tmp_path, at=-1)
     next(module.interaction.parameters(), next(module.head.parameters())).register_hook(lambda g: g * float("inf"))
-    with pytest.raises(RunError, match="step 0 is not finite: the gradient's norm is (inf|nan), though every task's"):
+    with pytest.raises(
+        FailedRunError, match="step 0 is not finite: the gradient's norm is (inf|nan), though every task's"
+    ):
         trainer.fit(module, datamodule=data)
 
 
@@ -129,8 +131,22 @@ def test_more_such_steps_than_allowed_stop_the_run(make_data, tiny_backbone, fun
         return forward(inputs)
 
     module.head.forward = always
-    with pytest.raises(RunError, match=r"step 1 is not finite: .* \(1 steps were left out before\)"):
+    with pytest.raises(FailedRunError, match=r"step 1 is not finite: .* \(1 steps were left out before\)"):
         trainer.fit(module, datamodule=data)
+
+
+def test_a_model_that_predicts_what_is_not_finite_is_not_measured(make_data, tiny_backbone, funnel, tmp_path):
+    module, trainer, data = trained(make_data, tiny_backbone, funnel, tmp_path, skip_nonfinite=1)
+    trainer.fit(module, datamodule=data)
+    with torch.no_grad():
+        next(module.head.parameters()).fill_(float("nan"))
+    rows = f"{len(data.rows('test')):,}"
+    with pytest.raises(FailedRunError) as caught:
+        trainer.test(module, datamodule=data, verbose=False)
+    told = str(caught.value)
+    assert told.startswith("test split: p_click")
+    assert f"not finite in {rows} of {rows} rows: the model's weights predict such values, it has diverged" in told
+    assert "(1 steps were left out of its training); lower optimizer.lr" in told
 
 
 def test_adaloras_schedule_stands_still_at_a_step_left_out(make_data, tiny_backbone, funnel, tmp_path):

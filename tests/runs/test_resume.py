@@ -164,9 +164,12 @@ def test_a_stopped_run_says_so_and_goes_on_to_the_end_that_it_would_have_had(sto
 def test_the_folder_alone_is_enough_to_go_on(stopped, alone, monkeypatch, capsys):
     monkeypatch.chdir(stopped.parent)
     assert main(["train", "resume=run"]) == 0
-    assert "record: run/record.json" in capsys.readouterr().out
+    shown = capsys.readouterr()
+    assert "record: run/record.json" in shown.out
+    assert "run goes on from step 5\n" in shown.err
     same(stopped, alone)
     assert main(["train", "resume=run"]) == 0  # finished: the table again, nothing is trained
+    assert capsys.readouterr().err == "run is finished already: nothing is trained\n"
     assert len(record(stopped)["resumed"]) == 1
 
 
@@ -258,6 +261,23 @@ def test_a_config_that_is_lost_is_named_with_the_way_on(stopped, alone, cache, c
     same(stopped, alone)
 
 
+@pytest.mark.parametrize("content", ["", "{", '{"schema_version": 1'])
+def test_a_record_that_is_lost_is_named_with_the_one_way_on_there_is(stopped, cache, content, capsys):
+    (stopped / "record.json").write_text(content)
+    (stopped / "config.yaml").write_text("")
+    for given in ([f"resume={stopped}"], words(cache, f"run_dir={stopped}", "resume=auto")):
+        assert main(["train", *given]) == 2
+        told = capsys.readouterr().err
+        assert f"{stopped / 'record.json'} cannot be read as JSON" in told
+        assert f"restore it from a copy, or remove {stopped} and train that run again" in told
+
+
+def test_a_folder_of_other_files_is_no_run(cache, tmp_path, capsys):
+    (tmp_path / "notes.txt").write_text("mine")
+    assert main(["train", *words(cache, f"run_dir={tmp_path}", "resume=auto")]) == 2
+    assert f"run_dir={tmp_path} is not empty and holds no run (no record.json); name another" in capsys.readouterr().err
+
+
 def test_a_changed_config_is_refused_with_what_differs(stopped, cache):
     cfg = compose_config(words(cache, "resume=auto", "seed=3", "tuning.alpha=8", "~optimizer.eps"))
     with pytest.raises(RunError) as caught:
@@ -299,9 +319,10 @@ def test_a_damaged_newest_checkpoint_falls_back_and_ends_alike(stopped, alone, c
     assert record(stopped)["resumed"][0]["step"] == int(older.stem.rpartition("-")[2]) < 5
 
 
-def test_a_run_without_a_checkpoint_begins_again_in_its_folder(stopped, alone, cache):
+def test_a_run_without_a_checkpoint_begins_again_in_its_folder(stopped, alone, cache, capsys):
     shutil.rmtree(stopped / "checkpoints")
     train(compose_config(words(cache, "resume=auto")), stopped)
+    assert f"{stopped} begins again: it left no checkpoint\n" in capsys.readouterr().err
     same(stopped, alone)
     assert record(stopped)["resumed"][0]["step"] == 0
 
@@ -313,7 +334,7 @@ def test_two_runs_never_write_one_folder(stopped, cache):
         train(compose_config(words(cache)), stopped)
 
 
-def test_auto_finds_the_newest_unfinished_run_of_this_very_config(stopped, cache, monkeypatch):
+def test_auto_finds_the_newest_unfinished_run_of_this_very_config(stopped, cache, monkeypatch, capsys):
     monkeypatch.chdir(stopped.parent)
     cfg = compose_config(words(cache, "resume=auto"))
     assert newest_unfinished(stopped.parent, cfg) == stopped
@@ -324,6 +345,7 @@ def test_auto_finds_the_newest_unfinished_run_of_this_very_config(stopped, cache
     runs.mkdir(parents=True)
     stopped.rename(runs / "2020-01-01_00-00-00")
     assert main(["train", *words(cache, "resume=auto")]) == 0
+    assert "runs/train/2020-01-01_00-00-00 goes on from step 5\n" in capsys.readouterr().err
     assert [path.name for path in runs.iterdir()] == ["2020-01-01_00-00-00"]
     assert record(runs / "2020-01-01_00-00-00")["status"] == "finished"
     assert main(["train", *words(cache, "resume=auto", "seed=1", "trainer.max_steps=4")]) == 0
@@ -337,7 +359,9 @@ def test_a_new_folder_is_begun_by_auto(cache, tmp_path):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (["resume=nowhere"], "nowhere holds no record.json"),
+        (["resume=nowhere"], "resume=nowhere holds no record.json; name auto, or the folder"),
+        (["resume=never"], "resume=never holds no record.json; name auto, or the folder"),
+        (["resume="], "resume='' must be auto, the folder of a run, or null"),
         (["resume=https://example.org/run"], "is an address"),
         (["resume=a", "run_dir=b"], "resume=a and run_dir=b name two folders"),
         (["skip_nonfinite=-1"], "skip_nonfinite=-1 must be a whole number >= 0"),
@@ -347,6 +371,8 @@ def test_a_new_folder_is_begun_by_auto(cache, tmp_path):
         (["callbacks.checkpoint.every_minutes=.nan"], "callbacks.checkpoint.every_minutes=.nan must be above 0"),
         (["callbacks.checkpoint.keep=0"], "callbacks.checkpoint.keep=0 must be above 0."),
         (["callbacks.checkpoint.mode=most"], "callbacks.checkpoint.mode='most' must be max or min"),
+        (["callbacks.checkpoint.select=first"], "callbacks.checkpoint.select='first' must be best or last"),
+        (["callbacks.checkpoint.monitor=nope"], "callbacks.checkpoint.monitor='nope' must begin with validation/"),
     ],
 )
 def test_what_cannot_be_meant_is_told_in_one_line(given, message, tmp_path, monkeypatch, capsys, cache):

@@ -225,7 +225,7 @@ def test_a_pickled_adapter_is_refused(shop, backbone, adapter, tmp_path, mark, c
     (adapter / "adapter_config.json").write_bytes(pickled(mark))
     assert "holds no readable" in refuses(capsys, start(shop, backbone, adapter, tmp_path), mark)
     line = refuses(capsys, start(shop, backbone, "'https://evil.example/adapter'", tmp_path), mark)
-    assert "https://evil.example/adapter" in line
+    assert "tuning.adapter='https://evil.example/adapter' is a URL; give a local folder or a hub id" in line
 
 
 def test_a_payload_does_run_where_it_is_unpickled(mark):

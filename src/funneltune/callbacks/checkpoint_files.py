@@ -12,12 +12,13 @@ import torch
 from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 from torch import Tensor
 
-from funneltune.errors import RunError
+from funneltune.errors import FailedRunError, RunError
 from funneltune.files import require_space, sha256_of, whole_file, write_text
 
 NAME = re.compile(r"step-(\d+)\.ckpt")
 SUM = ".sha256"
-UNFINISHED = "has no sha256 beside it: it was never finished"
+UNFINISHED = "has no sha256 beside it: it was never finished, or its sum was removed"
+MISSING = "is missing"
 
 logger = logging.getLogger("funneltune")
 
@@ -29,12 +30,12 @@ class CheckpointFiles(CheckpointIO):
         """Write a checkpoint and its sha256, in the format of `sha256sum`.
 
         Raises:
-            RunError: if a weight is not finite, or the disk refuses. Older files stay as they are.
+            FailedRunError: if a weight is not finite, or the disk refuses. Older files stay as they are.
         """
         path = Path(path)
         infinite = [name for name, tensor in checkpoint["state_dict"].items() if not _finite(tensor)]
         if infinite:
-            raise RunError(
+            raise FailedRunError(
                 f"{infinite[0]} is not finite after step {checkpoint['global_step']} ({len(infinite)} such tensors): "
                 "nothing was saved, older checkpoints are good; lower optimizer.lr or tuning.learning_rate."
             )
@@ -78,7 +79,7 @@ def _read(path: Path) -> tuple[dict[str, Any] | None, str]:
     """A checkpoint's content, or None and what is wrong with it."""
     listed = path.with_name(path.name + SUM)
     if not path.is_file():
-        return None, "is missing"
+        return None, MISSING
     if not listed.is_file():
         return None, UNFINISHED
     if sha256_of(path) != listed.read_text(encoding="utf-8", errors="replace").partition(" ")[0]:
@@ -93,30 +94,34 @@ def _read(path: Path) -> tuple[dict[str, Any] | None, str]:
     return content, ""
 
 
-def checkpoints_in(folder: Path) -> list[Path]:
+def checkpoints_in(folder: Path, files: str = "*.ckpt") -> list[Path]:
     """A run's resumable checkpoints, the newest first, whole or not."""
-    found = {int(match.group(1)): path for path in folder.glob("*.ckpt") if (match := NAME.fullmatch(path.name))}
+    names = {path.name.removesuffix(SUM) for path in folder.glob(files)}
+    found = {int(match.group(1)): folder / name for name in names if (match := NAME.fullmatch(name))}
     return [found[step] for step in sorted(found, reverse=True)]
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that is whole, passing over damaged ones and saying so; None where there is none at all.
+    """The newest checkpoint that is whole, passing over others and saying so; None where there is none at all.
 
     Raises:
-        RunError: if there are some, and all are damaged.
+        RunError: if some are damaged, and none is whole.
     """
-    damaged: list[str] = []
-    for path in checkpoints_in(folder):
+    passed: dict[Path, str] = {}
+    whole: Path | None = None
+    for path in checkpoints_in(folder, "*.ckpt*"):  # one that was deleted has left its sum
         content, fault = _read(path)
         if content is not None:
-            for one in damaged:
-                logger.warning("checkpoint %s; going on from %s.", one, path.name)
-            return path
-        if fault != UNFINISHED:
-            damaged.append(f"{path} {fault}")
-    if damaged:
+            whole = path
+            break
+        passed[path] = fault
+    damaged = [f"{path} {fault}" for path, fault in passed.items() if fault not in {UNFINISHED, MISSING}]
+    if whole is None and damaged:
         raise RunError(f"no checkpoint of this run is whole ({'; '.join(damaged)}); train it again in another folder.")
-    return None
+    for path, fault in passed.items():
+        way_on = f"going on from {whole.name}" if whole is not None else "there is no older one to go on from"
+        logger.warning("checkpoint %s %s; %s.", path, fault, way_on)
+    return whole
 
 
 def prune(folder: Path, keep: Collection[str]) -> None:

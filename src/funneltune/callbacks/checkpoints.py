@@ -50,10 +50,13 @@ class Checkpoints(L.Callback):
         field = "callbacks.checkpoint"
         if mode not in {"max", "min"}:
             raise ConfigError(f"{field}.mode={mode!r} must be max or min.")
+        if select not in {"best", "last"}:
+            raise ConfigError(f"{field}.select={select!r} must be best or last.")
         for name, value in (("every_minutes", every_minutes), ("every_n_steps", every_n_steps), ("keep", keep)):
             if value is not None and not (isinstance(value, (int, float)) and value > 0):
                 raise ConfigError(f"{field}.{name}={value} must be above 0" + ("." if name == "keep" else ", or null."))
-        self.monitor = validation_only(f"{field}.monitor", monitor) if select == "best" else None
+        watched = validation_only(f"{field}.monitor", monitor)
+        self.monitor = watched if select == "best" else None
         self.sign = 1.0 if mode == "max" else -1.0
         self.every_minutes, self.every_n_steps, self.keep = every_minutes, every_n_steps, keep
         self.enabled = True

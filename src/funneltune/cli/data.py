@@ -52,21 +52,27 @@ def _validate(cfg: Any) -> int:
     from funneltune.data.leaks import Guard
     from funneltune.features import Numbers
     from funneltune.funnel import TaskFunnel
+    from funneltune.runs.assemble import needed_features
     from funneltune.runs.targets import build
     from funneltune.schema import FeatureNeeds
 
     data: Any = OmegaConf.to_container(cfg.data, resolve=True)
-    offered = data.get("features") or {}
-    Numbers(offered.get("numbers") or {}, "plain", 1, 2)  # refuses a transform that is none
+    node = data.get("features") or {}
+    Numbers(node.get("numbers") or {}, "plain", 1, 2)  # refuses a transform that is none
+    offered, backbone = FeatureNeeds.offered(node), build(cfg.backbone)
+    texts, needed = data.get("texts") or {}, needed_features(cfg, backbone)
     found = validate(
         build(cfg.data.source),
         TaskFunnel.from_config(data["tasks"]),
         build(cfg.data.split),
-        data.get("texts"),
-        FeatureNeeds.offered(offered),
+        texts,
+        offered,
         Guard.parse(data.get("leaks")),
+        read=(texts if backbone.interaction != "none" else {}, needed),
     )
     say(found.in_words())
+    if unread := sorted({*offered.ids, *offered.numbers} - {*needed.ids, *needed.numbers}):
+        say(f"  not searched for leaks, as this config does not read them (features=all does): {', '.join(unread)}")
     return 0
 
 

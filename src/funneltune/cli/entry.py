@@ -1,4 +1,4 @@
-"""`funneltune VERB ...`: finds the verb, and turns a user's mistake into one line and exit status 2."""
+"""`funneltune VERB ...`: finds the verb, and turns a user's mistake into one line and exit status 2 (a failure: 1)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from funneltune.cli import data, evaluate, helptext, predict, report, study, train
 from funneltune.cli.arguments import Arguments, nearest_clause
 from funneltune.cli.verb import Verb, is_first_process, say
-from funneltune.errors import ConfigError, FunnelError, Interrupted
+from funneltune.errors import ConfigError, FailedRunError, FunnelError, Interrupted
 
 VERBS: dict[str, Verb] = {module.VERB.name: module.VERB for module in (train, evaluate, predict, study, report, data)}
 
@@ -19,8 +19,9 @@ VERBS: dict[str, Verb] = {module.VERB.name: module.VERB for module in (train, ev
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit status.
 
-    0: done. 1: a study has failed cells (or, as Python's own status, a fault of ours, with its traceback).
-    2: a mistake that the user can mend, told in one line. 130, 143: stopped by SIGINT, SIGTERM.
+    0: done. 1: a run failed (`FailedRunError`, told in one line), a study has failed cells, or (as Python's own status)
+    a fault of ours, with its traceback. 2: a mistake that the user can mend, told in one line. 130, 143: stopped by
+    SIGINT, SIGTERM.
     """
     tokens = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -63,7 +64,7 @@ def _terminated_by_exception() -> Iterator[None]:
 
 def _tell(error: FunnelError) -> int:
     sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
-    return 2
+    return 1 if isinstance(error, FailedRunError) else 2
 
 
 def _dispatch(tokens: list[str]) -> int:

@@ -29,7 +29,8 @@ def general(verbs: Iterable[Verb]) -> str:
         "  funneltune VERB --help   the verb's keys, groups and choices",
         "  funneltune --version",
         "",
-        "exit status: 0 done, 1 failed, 2 a mistake in what was asked (told in one line),",
+        "exit status: 0 done, 1 failed (a cell of a study, a full disk, a model that diverged),",
+        "             2 a mistake in what was asked (told in one line, as is a failure),",
         "             130 and 143 stopped by SIGINT and SIGTERM (told how to go on)",
     ]
     return "\n".join(lines)

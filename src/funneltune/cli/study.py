@@ -3,44 +3,44 @@
 from __future__ import annotations
 
 import shlex
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from funneltune.cli import helptext
 from funneltune.cli.arguments import Arguments
-from funneltune.cli.verb import Verb, say
+from funneltune.cli.verb import Verb, nothing_saved_yet, say, signal_of
 from funneltune.errors import ConfigError, Interrupted, RunError
 
 
 def run(arguments: Arguments) -> int:
     """Compose, hand the open cells to the configured launcher, report. Returns 1 if a cell failed."""
-    from omegaconf import OmegaConf
-
-    from funneltune.cli import launch
-    from funneltune.cli.compose import compose_config
-
     word = arguments.only_word("study")
     study_dir, asked = _take_study_dir(arguments.overrides)
     overrides = [*([f"study={word}"] if word else []), *asked]
-    cfg = compose_config(launch.without_lists(overrides), arguments.config_dir)
-    if arguments.show_config:
-        say(OmegaConf.to_yaml(cfg))
-        return 0
-    if cfg.study is None:
-        studies = dict(helptext.groups(arguments.config_dir)).get("study", [])
-        raise ConfigError(f"no study is named: funneltune study NAME; studies: {', '.join(studies)}.")
-    folder = (study_dir or Path("studies") / cfg.name).absolute()
-    if folder.exists() and not folder.is_dir():
-        raise RunError(f"study_dir={folder} is a file; choose a folder.")
-    launch.check_axes(cfg, overrides, arguments.config_dir)
+    with nothing_saved_yet():
+        from omegaconf import OmegaConf
+
+        from funneltune.cli import launch
+        from funneltune.cli.compose import compose_config
+
+        cfg = compose_config(launch.without_lists(overrides), arguments.config_dir)
+        if arguments.show_config:
+            say(OmegaConf.to_yaml(cfg))
+            return 0
+        if cfg.study is None:
+            studies = dict(helptext.groups(arguments.config_dir)).get("study", [])
+            raise ConfigError(f"no study is named: funneltune study NAME; studies: {', '.join(studies)}.")
+        folder = (study_dir or Path("studies") / cfg.name).absolute()
+        if folder.exists() and not folder.is_dir():
+            raise RunError(f"study_dir={folder} is a file; choose a folder.")
+        launch.check_axes(cfg, overrides, arguments.config_dir)
     try:
         state = launch.launch(overrides, folder, arguments.config_dir)
-    except Interrupted as error:
-        stopped = f"stopped by {signal.Signals(error.signum).name}"
-        error.told = f"{stopped}; the same command goes on, with what is finished kept: {_command()}"
-        raise
+    except (Interrupted, KeyboardInterrupt) as stop:
+        signum = signal_of(stop)
+        told = f"stopped by {signum.name}; the same command goes on, with what is finished kept: {_command()}"
+        raise Interrupted(signum, told) from None
     if any(run["record"] for run in state["runs"]):
         from funneltune.reporting import report
 

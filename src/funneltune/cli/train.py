@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from funneltune.cli import helptext
 from funneltune.cli.arguments import Arguments, nearest_clause
-from funneltune.cli.verb import Verb, is_first_process, say
+from funneltune.cli.verb import Verb, is_first_process, nothing_saved_yet, say
 from funneltune.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -21,20 +21,21 @@ AUTO = "auto"
 
 def run(arguments: Arguments) -> int:
     """Compose, check, train, and say where the record lies."""
-    from omegaconf import OmegaConf
-
-    from funneltune.cli.compose import checked, compose_config
-
     word = arguments.only_word("experiment")
     overrides = [*([f"experiment={word}"] if word else []), *arguments.overrides]
-    cfg = _taken_up(overrides) or compose_config(overrides, arguments.config_dir)
-    if arguments.show_config:
-        say(OmegaConf.to_yaml(cfg))
-        return 0
-    cfg.study = None  # a study's cell is trained like any other run
-    checked(cfg)
-    run_dir = _run_dir(cfg)
-    from funneltune import runs
+    with nothing_saved_yet():
+        from omegaconf import OmegaConf
+
+        from funneltune.cli.compose import checked, compose_config
+
+        cfg = _taken_up(overrides) or compose_config(overrides, arguments.config_dir)
+        if arguments.show_config:
+            say(OmegaConf.to_yaml(cfg))
+            return 0
+        cfg.study = None  # a study's cell is trained like any other run
+        checked(cfg)
+        run_dir = _run_dir(cfg)
+        from funneltune import runs
 
     runs.train(cfg, run_dir)
     if is_first_process():
@@ -65,7 +66,7 @@ def _taken_up(overrides: Sequence[str]) -> DictConfig | None:
     from funneltune.cli.faults import dotted_keys
     from funneltune.runs.folder import stored_config
 
-    cfg = stored_config(Path(found[0]))
+    cfg = stored_config(Path(found[0]), "resume")
     cfg.run_dir = None  # where the folder lies now counts, not where it lay
     known = [*dotted_keys(cfg), "resume", "resume_changes", "skip_nonfinite"]
     for override in OverridesParser.create().parse_overrides(list(overrides)):
@@ -91,7 +92,7 @@ def _run_dir(cfg: DictConfig) -> Path:
             raise ConfigError(f"resume={cfg.resume} and run_dir={given} name two folders; give one of them.")
         from funneltune.runs.folder import stored_config
 
-        stored_config(Path(cfg.resume))
+        stored_config(Path(cfg.resume), "resume")
         return Path(cfg.resume)
     if given is not None:
         return Path(given)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from funneltune.cli.arguments import Arguments
+from funneltune.errors import Interrupted
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,26 @@ class Verb:
 def say(text: str) -> None:
     """Print a result."""
     sys.stdout.write(text.rstrip("\n") + "\n")
+
+
+@contextmanager
+def nothing_saved_yet() -> Iterator[None]:
+    """Where a signal ends the set-up, say that there is nothing to go on from.
+
+    Raises:
+        Interrupted: with that line.
+    """
+    try:
+        yield
+    except (Interrupted, KeyboardInterrupt) as stop:
+        signum = signal_of(stop)
+        told = f"stopped by {signum.name} before anything was saved; give the same command again"
+        raise Interrupted(signum, told) from None
+
+
+def signal_of(stop: Interrupted | KeyboardInterrupt) -> signal.Signals:
+    """The signal that ended the program."""
+    return signal.Signals(stop.signum if isinstance(stop, Interrupted) else signal.SIGINT)
 
 
 def is_first_process() -> bool:

@@ -17,6 +17,7 @@ from funneltune.data.features import FeatureColumns
 from funneltune.data.leaks import Guard, Leak, find_leaks, text_columns
 from funneltune.data.sources import Source
 from funneltune.data.splits import Split
+from funneltune.data.store import LogStore
 from funneltune.data.write import prepare
 from funneltune.errors import ConfigError, FunnelError
 from funneltune.funnel import Task, TaskFunnel
@@ -103,9 +104,10 @@ def validate(
     texts: Mapping[str, str] | None = None,
     needs: FeatureNeeds | None = None,
     guard: Guard | None = None,
+    read: tuple[Mapping[str, str], FeatureNeeds] | None = None,
 ) -> Checked:
     """Read a whole log as a run would, into a folder that is thrown away; then cut it, look up texts and features, and
-    look for leaks among all of them.
+    look for leaks among those that the run reads (`read`; None: all).
 
     Raises:
         DataError: with every fault found in the log, or every leak that the guard refuses.
@@ -117,9 +119,11 @@ def validate(
         cut = _told(partial(split.cut, store), faults) if split is not None else None
         for side, template in (texts or {}).items():
             _told(partial(store.text, "queries" if side == "query" else "items", template), faults)
-        columns = _told(lambda: FeatureColumns(store, needs, np.ones(store.n_rows, bool)), faults) if needs else None
+        columns = _columns(store, needs, faults)
+        if read is not None:
+            texts, columns = read[0], _columns(store, read[1], faults)
         if faults:
-            raise ConfigError("; ".join(faults) + ".")
+            raise ConfigError("; ".join(dict.fromkeys(faults)) + ".")
         leaks: list[Leak] = []
         guard = guard or Guard.parse(None)
         if split is not None and cut is not None:
@@ -127,6 +131,10 @@ def validate(
             guard.refuse(leaks)
         notes = {k: v for k, v in store.manifest["notes"].items() if k not in NOT_FOR_PEOPLE}
         return Checked(dict(store.manifest["counts"]), notes, guard.warned(leaks))
+
+
+def _columns(store: LogStore, needs: FeatureNeeds | None, faults: list[str]) -> FeatureColumns | None:
+    return _told(lambda: FeatureColumns(store, needs, np.ones(store.n_rows, bool)), faults) if needs else None
 
 
 def _told(ask: Callable[[], T], faults: list[str]) -> T | None:

@@ -5,6 +5,7 @@ Cells may run in several processes (joblib, SLURM), and each updates its own ent
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,9 +14,12 @@ from typing import Any
 
 import yaml
 
+from funneltune.errors import RunError
 from funneltune.experiments.plan import Cell, Study
 from funneltune.files import locked, write_text
-from funneltune.records import RECORD_NAME, SCHEMA_VERSION, STUDY_NAME, RunRecord, read_study, write_json
+from funneltune.records import RECORD_NAME, SCHEMA_VERSION, STUDY_NAME, RunRecord, read_json, read_study, write_json
+
+logger = logging.getLogger("funneltune")
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,18 @@ class StudyState:
                 }
             )
         content = {"schema_version": SCHEMA_VERSION, "study": study.to_json(), "runs": runs, "comparisons": []}
+        self._drop_if_broken()
         self._change(lambda _: content)
+
+    def _drop_if_broken(self) -> None:
+        """Remove a study.json that cannot be read, and say so: the records of its cells tell as much."""
+        try:
+            if not self.path.is_file() or isinstance(read_json(self.path), dict):
+                return
+        except RunError:
+            pass
+        logger.warning("%s cannot be read; it is written anew from the records of its cells.", self.path)
+        self.path.unlink()
 
     def record_of(self, cell: Cell) -> RunRecord | None:
         """The record of a cell, if it has been run."""

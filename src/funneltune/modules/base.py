@@ -265,6 +265,7 @@ class FunnelModule(L.LightningModule):
         self.predicted[split] = columns
         if split == "predict":
             return {}
+        self.finite.require_predictions(split, predicted)
         measured = evaluate(columns, self.funnel, **self.evaluation)
         self.log_dict(
             {

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from funneltune.errors import RunError
+from funneltune.errors import FailedRunError
 from funneltune.schema import Batch, HeadOutput, LossTerms
 
 SHOWN = 5
@@ -41,7 +43,7 @@ class FiniteGuard:
         """Whether a step may move the weights. `agreed` is the ranks' common decision.
 
         Raises:
-            RunError: if it may not, and no more steps may be left out.
+            FailedRunError: if it may not, and no more steps may be left out.
         """
         seen, self._step = self._step, []
         values = [norm.detach().reshape(()), *(term.reshape(()).to(norm) for _, _, t in seen for term in t.values())]
@@ -51,13 +53,29 @@ class FiniteGuard:
             return True
         if self.taken_out >= self.limit:
             after = f" ({self.taken_out} steps were left out before)" if self.taken_out else ""
-            raise RunError(
+            raise FailedRunError(
                 f"step {step} is not finite: {_blame(norm, seen)}{after}. Nothing was updated or saved; lower "
                 "optimizer.lr or tuning.learning_rate, use trainer.precision=32-true, or let so many steps be left out "
                 f"with skip_nonfinite={max(1, 2 * self.limit)}."
             )
         self.taken_out += 1
         return False
+
+    def require_predictions(self, split: str, predicted: Mapping[str, NDArray[np.float64]]) -> None:
+        """Refuse to measure what a diverged model predicts.
+
+        Raises:
+            FailedRunError: naming split, columns and how many rows.
+        """
+        wrong = {name: ~np.isfinite(values) for name, values in predicted.items()}
+        rows = np.logical_or.reduce(list(wrong.values()))
+        if rows.any():
+            after = f" ({self.taken_out} steps were left out of its training)" if self.taken_out else ""
+            raise FailedRunError(
+                f"{split} split: {', '.join(name for name, which in wrong.items() if which.any())} not finite in "
+                f"{int(rows.sum()):,} of {rows.size:,} rows: the model's weights predict such values, it has "
+                f"diverged{after}; lower optimizer.lr or tuning.learning_rate, or trainer.gradient_clip_val."
+            )
 
 
 def _blame(norm: Tensor, seen: list[tuple[Tensor, Mapping[str, Tensor], Mapping[str, Tensor]]]) -> str:

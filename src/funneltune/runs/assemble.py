@@ -66,12 +66,13 @@ def assemble_data(cfg: DictConfig, backbone: Backbone | NoBackbone) -> LogDataMo
         interaction=backbone.interaction,
         seed=cfg.seed,
         accumulate=int(cfg.trainer.get("accumulate_grad_batches", 1)),
-        features=_needs(cfg, backbone),
+        features=needed_features(cfg, backbone),
         **arguments,
     )
 
 
-def _needs(cfg: DictConfig, backbone: Backbone | NoBackbone) -> FeatureNeeds:
+def needed_features(cfg: DictConfig, backbone: Backbone | NoBackbone) -> FeatureNeeds:
+    """What the config's features read of the log."""
     found = _plain(cfg.get("features"))
     return feature_needs(
         texts=backbone.interaction != "none",

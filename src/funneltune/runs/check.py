@@ -37,8 +37,7 @@ def _values(plain: dict[str, Any]) -> Iterator[str]:
     skip = plain.get("skip_nonfinite", 0)
     if not isinstance(skip, int) or isinstance(skip, bool) or skip < 0:
         yield f"skip_nonfinite={skip!r} must be a whole number >= 0, of steps that may be left out; 0: none"
-    if ":/" in str(plain.get("resume") or ""):
-        yield f"resume={plain['resume']} is an address; only runs on this machine are taken up, copy it first"
+    yield from _resume(plain.get("resume"))
     if plain.get("select") not in {"last", "best"}:
         yield f"select={plain.get('select')!r} must be last or best"
     monitor = str(plain.get("monitor"))
@@ -55,3 +54,10 @@ def _values(plain: dict[str, Any]) -> Iterator[str]:
         value = (plain.get("data") or {}).get(field)
         if value is not None and (not isinstance(value, int) or value < least):
             yield f"data.{field}={value!r} must be a whole number >= {least}"
+
+
+def _resume(asked: Any) -> Iterator[str]:
+    if asked == "":
+        yield "resume='' must be auto, the folder of a run, or null"
+    elif ":/" in str(asked):
+        yield f"resume={asked} is an address; only runs on this machine are taken up, copy it first"

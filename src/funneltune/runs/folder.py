@@ -34,6 +34,11 @@ class Earlier:
         """Optimizer steps done."""
         return int(self.checkpoint.stem.rpartition("-")[2]) if self.checkpoint is not None else 0
 
+    @property
+    def in_words(self) -> str:
+        """Where the run is taken up."""
+        return f"goes on from step {self.step}" if self.checkpoint else "begins again: it left no checkpoint"
+
 
 def earlier_run(cfg: DictConfig, run_dir: Path) -> Earlier | None:
     """The run to go on with, as `cfg.resume` asks; None where a new one is to begin.
@@ -52,6 +57,10 @@ def earlier_run(cfg: DictConfig, run_dir: Path) -> Earlier | None:
     if not cfg.get("resume"):
         hint = ", or go on with its run: resume=auto" if _is_unfinished(run_dir) else ""
         raise RunError(f"run_dir={run_dir} exists and is not empty; name another folder, remove it{hint}.")
+    if not (run_dir / RECORD_NAME).is_file():
+        raise RunError(
+            f"run_dir={run_dir} is not empty and holds no run (no {RECORD_NAME}); name another folder, or empty it."
+        )
     record = RunRecord.read(run_dir / RECORD_NAME)
     _require_known(allowed, plain, record.config)
     changed = differences(record.config, plain)
@@ -116,15 +125,19 @@ def newest_unfinished(parent: Path, cfg: DictConfig) -> Path | None:
     return None
 
 
-def stored_config(run_dir: Path) -> DictConfig:
+def stored_config(run_dir: Path, field: str = "run") -> DictConfig:
     """The config that a run began with.
 
     Raises:
-        RunError: if the folder holds none.
+        RunError: if the folder, which `field` of the command line named, holds none.
     """
     path = run_dir / CONFIG_NAME
     if not (run_dir / RECORD_NAME).is_file():
-        raise RunError(f"{run_dir} holds no {RECORD_NAME}; name the folder that `funneltune train` wrote.")
+        other = "auto, or " if field == "resume" else ""
+        raise RunError(
+            f"{field}={run_dir} holds no {RECORD_NAME}; name {other}the folder that `funneltune train` wrote."
+        )
+    RunRecord.read(run_dir / RECORD_NAME)  # without it no command goes on
     remedy = f"give the whole command that the run began with, and run_dir={run_dir} resume=auto"
     try:
         found: Any = OmegaConf.load(path)

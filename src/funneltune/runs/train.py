@@ -73,6 +73,7 @@ def train(cfg: DictConfig, run_dir: Path) -> RunRecord:
 def _train(cfg: DictConfig, run_dir: Path, stop: StopRequest) -> RunRecord:
     earlier = earlier_run(cfg, run_dir)
     if earlier is not None and earlier.record.status == "finished":
+        sys.stderr.write(f"{run_dir} is finished already: nothing is trained\n")
         return earlier.record
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     assembly = assemble(cfg)
@@ -82,6 +83,7 @@ def _train(cfg: DictConfig, run_dir: Path, stop: StopRequest) -> RunRecord:
         record = _new_record(cfg, run_dir, assembly)
         if earlier is not None:
             record = _taken_up(record, earlier)
+            sys.stderr.write(f"{run_dir} {earlier.in_words}\n")
         _run(assembly, run_dir, record, earlier, stop)
     return record
 

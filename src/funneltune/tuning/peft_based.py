@@ -48,7 +48,7 @@ class PeftTuning(WeightTuning):
         top: Adapt only so many of the highest layers; None: all.
 
     Raises:
-        TuningError: if a part is unknown, or a stored adapter is missing or does not fit.
+        TuningError: if a part is unknown, or a stored adapter is a URL, is missing or does not fit.
     """
 
     def __init__(
@@ -58,6 +58,8 @@ class PeftTuning(WeightTuning):
         unknown = [part for part in parts if part not in PARTS]
         if unknown or not parts:
             raise TuningError(f"tuning.parts={list(parts)!r} must name some of {', '.join(PARTS)}.")
+        if ":/" in str(adapter):
+            raise TuningError(f"tuning.adapter={adapter!r} is a URL; give a local folder or a hub id, OWNER/NAME.")
         self.parts: tuple[Part, ...] = tuple(parts)
         self.adapter = adapter
         self._model: PeftModel | None = None
