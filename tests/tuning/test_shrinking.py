@@ -58,12 +58,12 @@ def run(**changes):
     return made
 
 
-@pytest.mark.parametrize("target", [2, 1])  # with a target of 1 some matrices end at rank 0
+@pytest.mark.parametrize("target", [2, 1])  # some matrices end at rank 0
 def test_live_ranks_go_the_way_that_masking_gives(target):
     model, method, optimizer = run(target_rank=target)
     reference, masked, whole = run(target_rank=target, shrink=False)
     assert method.rank_pattern() == masked.rank_pattern()
-    assert (0 in method.rank_pattern().values()) == (target == 1)
+    assert 0 in method.rank_pattern().values()
     dropped, kept = method.export(model), masked.export(reference)
     assert dropped.keys() == kept.keys()
     for name, tensor in dropped.items():
@@ -94,7 +94,9 @@ def test_moments_at_the_drop_are_those_of_the_ranks_that_stay():
     names = {id(p): name for name, p in masked[0].named_parameters()}
     whole = {names[id(p)]: state for p, state in masked[2].state.items()}
     fresh = {id(p): name for name, p in made[0].named_parameters()}
-    for one in change.replaced:
+    staying = [one for one in change.replaced if one.new.numel()]
+    assert len(staying) < len(change.replaced)
+    for one in staying:
         state, reference = made[2].state[one.new], whole[fresh[id(one.new)]]
         for moment in ("exp_avg", "exp_avg_sq"):
             assert torch.equal(state[moment], reference[moment].index_select(one.dim, one.kept))
@@ -143,6 +145,7 @@ def test_a_missed_target_stops_at_the_last_allocation_before_anything_is_dropped
     assert all(p.shape[0] == 4 for n, p in made[0].named_parameters() if "lora_E" in n)
 
 
+@pytest.mark.filterwarnings("ignore:The following rank_pattern keys:RuntimeWarning")
 def test_pefts_own_loader_reads_what_was_dropped_while_training(tmp_path):
     from peft import PeftModel
 
