@@ -1,0 +1,1 @@
+"""Throughput, memory and scale: ratios against named peers, measured in the same run."""
