@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help install train test check format slow lock clean
+.PHONY: help install train test check format slow bench lock clean
 
 help:      ## show the targets
 	@grep -E '^[a-z]+: .*##|^[a-z]+:  *##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -33,6 +33,9 @@ check: $(STAMP)    ## format, lint, types, import contracts
 
 slow: $(STAMP)     ## the tests that take longer
 	$(BIN)/python -m pytest -m 'slow and not gpu' -n 2
+
+bench: $(STAMP)    ## ratios against named peers, a record in benchmarks/records; QUICK=1: under 8 minutes
+	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
 
 format: $(STAMP)   ## rewrite the code in the house style
 	$(BIN)/ruff format .
