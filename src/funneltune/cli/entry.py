@@ -8,12 +8,14 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from funneltune.cli import data, evaluate, helptext, predict, report, study, train
+from funneltune.cli import data, evaluate, helptext, predict, rank, report, study, train
 from funneltune.cli.arguments import Arguments, nearest_clause
 from funneltune.cli.verb import Verb, is_first_process, say
 from funneltune.errors import ConfigError, FailedRunError, FunnelError, Interrupted
 
-VERBS: dict[str, Verb] = {module.VERB.name: module.VERB for module in (train, evaluate, predict, study, report, data)}
+VERBS: dict[str, Verb] = {
+    module.VERB.name: module.VERB for module in (train, evaluate, predict, rank, study, report, data)
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,7 +1,7 @@
 """Logs to batches: sources, the store, splits, sampling, collation."""
 
 from funneltune.data.baselines import bm25, boosted_trees, popularity
-from funneltune.data.collate import Catalogue, Collator
+from funneltune.data.collate import Catalogue, Collator, Specials
 from funneltune.data.datamodule import LogDataModule
 from funneltune.data.describe import describe, validate
 from funneltune.data.features import FeatureColumns
@@ -22,6 +22,7 @@ __all__ = [
     "RequestPlan",
     "Simulated",
     "Source",
+    "Specials",
     "Split",
     "Table",
     "bm25",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -49,6 +49,10 @@ class Catalogue:
     def __len__(self) -> int:
         """How many texts."""
         return len(self.numbers)
+
+    def behind(self, number: int) -> Catalogue:
+        """The texts from a number on; how many tokens they have is not counted again."""
+        return replace(self, numbers=self.numbers[self.numbers >= number])
 
     def texts(self, at_once: int = 4096) -> Iterator[Texts]:
         """All of them, so many at a time: each part shortest first, the parts in the order of their numbers."""

@@ -93,7 +93,10 @@ class FunnelModule(L.LightningModule):
 
     def forward(self, batch: Batch) -> HeadOutput:
         """Logits per task and row. The encoder runs in the trainer's precision, what follows in the weights' own."""
-        vectors = self.encoder(batch.texts)
+        return self.score(batch, self.encoder(batch.texts))
+
+    def score(self, batch: Batch, vectors: Tensor) -> HeadOutput:
+        """The logits of rows whose texts have these vectors."""
         with torch.autocast(device_type=vectors.device.type, enabled=False):
             vectors = vectors.to(self.dtype)
             pairs = self.interaction(batch, vectors)

@@ -1,0 +1,167 @@
+"""Items in order for a query: the run's own probabilities, from item vectors that are computed once."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
+from rich.progress import track
+from torch import Tensor
+
+from funneltune.backbones import BoundaryCache
+from funneltune.data import Specials, built_folder
+from funneltune.errors import ConfigError
+from funneltune.runs import Assembly, load
+from funneltune.runs.weights import MANIFEST
+from funneltune.schema import Batch, Texts, predictions
+
+AT_ONCE = 4096
+"""Items per forward while vectors are computed."""
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """An item in its place."""
+
+    item: str
+    """The log's identifier."""
+    title: str
+    """The item's text, as the backbone reads it."""
+    p: dict[str, float]
+    """Rate (ctr, cvr, ctcvr) -> probability."""
+
+
+class Ranker:
+    """Ranks the items of a run's log for any query, in float32.
+
+    Item vectors are encoded once and kept in `vectors` of the run's folder, by what decides them: the run's weights and
+    the items' texts. A query costs one short text and the head on the candidates.
+
+    Args:
+        assembly: The run, its weights loaded.
+        vectors: (items, width).
+
+    Raises:
+        ConfigError: if the run reads pairs, or more of a row than its texts.
+    """
+
+    def __init__(self, assembly: Assembly, vectors: Float[Tensor, "items width"]) -> None:
+        _require_twin(assembly)
+        self.assembly, self.vectors = assembly, vectors
+        self.module, data = assembly.module.eval(), assembly.data
+        self.specials = Specials.of(data.tokenizer)
+        self.keys: list[str] = [str(key) for key in data.store.table("items").column("key").to_pylist()]
+        self.titles = data.store.text("items", data.texts["item"])
+        self.columns = {
+            rate: f"p_{name}"
+            for task in data.funnel.binary
+            for rate, name in ((task.rate, task.conditional), (task.joint_rate, task.joint))
+        }
+
+    @classmethod
+    def of_run(cls, run: Path) -> Ranker:
+        """From a run's folder.
+
+        Raises:
+            RunError: if it is no finished run, or cannot be written to.
+        """
+        assembly = load(run)
+        _require_twin(assembly)
+        weights = (run / "weights" / MANIFEST).read_bytes()
+        key = hashlib.sha256(weights + assembly.data.catalogue_key.encode()).hexdigest()[:16]
+        with built_folder(run / "vectors" / key) as part:
+            if part is not None:
+                BoundaryCache.write(part, encode_items(assembly), pooled=True)
+        kept = BoundaryCache.read(run / "vectors" / key, assembly.module.encoder.width, pooled=True)
+        return cls(assembly, torch.from_numpy(np.array(kept.values)))
+
+    @torch.inference_mode()
+    def probabilities(
+        self, query: str, items: Int[Tensor, " candidates"] | None = None
+    ) -> dict[str, NDArray[np.float64]]:
+        """Rate -> each candidate's probability (all items without `items`), as `funneltune predict` has them.
+
+        Raises:
+            ConfigError: if the query is empty.
+        """
+        vectors = self.vectors if items is None else self.vectors[items]
+        texts = self._texts(query)
+        n = len(vectors)
+        rows = torch.arange(n)
+        batch = Batch(
+            texts=texts,
+            text_of_row={"query": torch.zeros(n, dtype=torch.long), "item": rows + 1},
+            labels={},
+            observed={},
+            request=torch.zeros(n, dtype=torch.long),
+            row=rows,
+        )
+        logits = self.module.score(batch, torch.cat([self.module.encoder(texts), vectors]))
+        found = self.module.scales.restore(predictions(logits, self.assembly.data.funnel))
+        return {rate: np.exp(found[column].double().numpy()) for rate, column in self.columns.items()}
+
+    def rank(self, query: str, by: str = "", top: int = 10, items: Sequence[int] | None = None) -> list[Ranked]:
+        """The best `top` of some items (numbers in the log; None: all), highest first, equal ones in the log's order.
+
+        `by`: a rate; without one, the last of the funnel (ctcvr).
+
+        Raises:
+            ConfigError: if the query is empty, or `by` is no rate of the run.
+        """
+        by = by or list(self.columns)[-1]
+        if by not in self.columns:
+            near = difflib.get_close_matches(by, self.columns, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else "."
+            raise ConfigError(f"by={by!r} must be one of {', '.join(self.columns)}{hint}")
+        if top < 1:
+            raise ConfigError(f"top={top} must be >= 1.")
+        among = None if items is None else torch.as_tensor(items, dtype=torch.long)
+        p = self.probabilities(query, among)
+        order = np.argsort(-p[by], kind="stable")[:top]
+        numbers = order if among is None else among.numpy()[order]
+        return [
+            Ranked(self.keys[item], self.titles[item], {rate: float(values[place]) for rate, values in p.items()})
+            for place, item in zip(order.tolist(), numbers.tolist(), strict=True)
+        ]
+
+    def _texts(self, query: str) -> Texts:
+        """The query's own text, as a batch holds it."""
+        if not query.strip():
+            raise ConfigError("query='' is empty; give the words of a search.")
+        data, around = self.assembly.data, self.specials
+        room = data.max_tokens - sum(token is not None for token in (around.before, around.after))
+        ids = data.tokenizer(query, add_special_tokens=False, truncation=True, max_length=data.max_tokens)["input_ids"]
+        whole = torch.tensor([t for t in (around.before, *ids[:room], around.after) if t is not None])
+        return Texts(whole, torch.tensor([len(whole)]), torch.tensor([len(whole)]))
+
+
+@torch.inference_mode()
+def encode_items(assembly: Assembly) -> Iterator[tuple[Texts, Float[Tensor, "items width"]]]:
+    """Every item's text with its vector, part by part."""
+    encoder, collator = assembly.module.eval().encoder, assembly.data.collator()
+    items = collator.catalogue().behind(len(collator.queries))
+    parts = -(-len(items) // AT_ONCE)
+    told = f"encoding {len(items):,} items once"
+    for texts in track(items.texts(AT_ONCE), told, total=parts, transient=True, disable=parts < 2):
+        yield texts, encoder(texts)
+
+
+def _require_twin(assembly: Assembly) -> None:
+    data = assembly.data
+    if data.interaction != "twin":
+        raise ConfigError(
+            f"backbone.interaction={data.interaction}: items have no vectors of their own where each is read together "
+            "with its query; rank with funneltune predict on a file of pairs, or train with backbone.interaction=twin."
+        )
+    if data.features:
+        raise ConfigError(
+            "features: this run reads more of a row than its texts, which a query alone does not have; rank with "
+            "funneltune predict on a file of rows, or train with features=none."
+        )
