@@ -17,10 +17,12 @@ from torch import Tensor
 
 from funneltune.backbones import BoundaryCache
 from funneltune.data import Specials, built_folder
+from funneltune.decisions.item_side import ItemSide
 from funneltune.errors import ConfigError
 from funneltune.runs import Assembly, load
+from funneltune.runs.precision import resolve_precision
 from funneltune.runs.weights import MANIFEST
-from funneltune.schema import Batch, Texts, predictions
+from funneltune.schema import Texts, predictions
 
 AT_ONCE = 4096
 """Items per forward while vectors are computed."""
@@ -39,7 +41,7 @@ class Ranked:
 
 
 class Ranker:
-    """Ranks the items of a run's log for any query, in float32.
+    """Ranks the items of a run's log for any query, in the run's own precision.
 
     Item vectors are encoded once and kept in `vectors` of the run's folder, by what decides them: the run's weights and
     the items' texts. A query costs one short text and the head on the candidates.
@@ -54,8 +56,9 @@ class Ranker:
 
     def __init__(self, assembly: Assembly, vectors: Float[Tensor, "items width"]) -> None:
         _require_twin(assembly)
-        self.assembly, self.vectors = assembly, vectors
+        self.assembly = assembly
         self.module, data = assembly.module.eval(), assembly.data
+        self.catalogue = ItemSide(self.module, vectors)
         self.specials = Specials.of(data.tokenizer)
         self.keys: list[str] = [str(key) for key in data.store.table("items").column("key").to_pylist()]
         self.titles = data.store.text("items", data.texts["item"])
@@ -91,19 +94,9 @@ class Ranker:
         Raises:
             ConfigError: if the query is empty.
         """
-        vectors = self.vectors if items is None else self.vectors[items]
-        texts = self._texts(query)
-        n = len(vectors)
-        rows = torch.arange(n)
-        batch = Batch(
-            texts=texts,
-            text_of_row={"query": torch.zeros(n, dtype=torch.long), "item": rows + 1},
-            labels={},
-            observed={},
-            request=torch.zeros(n, dtype=torch.long),
-            row=rows,
-        )
-        logits = self.module.score(batch, torch.cat([self.module.encoder(texts), vectors]))
+        with in_precision(self.assembly):
+            query_vector = self.module.encoder(self._texts(query))[0].float()
+        logits = self.catalogue.logits(query_vector, items)
         found = self.module.scales.restore(predictions(logits, self.assembly.data.funnel))
         return {rate: np.exp(found[column].double().numpy()) for rate, column in self.columns.items()}
 
@@ -126,9 +119,10 @@ class Ranker:
         p = self.probabilities(query, among)
         order = np.argsort(-p[by], kind="stable")[:top]
         numbers = order if among is None else among.numpy()[order]
+        values = zip(*(of_rate[order].tolist() for of_rate in p.values()), strict=True)
         return [
-            Ranked(self.keys[item], self.titles[item], {rate: float(values[place]) for rate, values in p.items()})
-            for place, item in zip(order.tolist(), numbers.tolist(), strict=True)
+            Ranked(self.keys[item], self.titles[item], dict(zip(p, one, strict=True)))
+            for item, one in zip(numbers.tolist(), values, strict=True)
         ]
 
     def _texts(self, query: str) -> Texts:
@@ -149,8 +143,16 @@ def encode_items(assembly: Assembly) -> Iterator[tuple[Texts, Float[Tensor, "ite
     items = collator.catalogue().behind(len(collator.queries))
     parts = -(-len(items) // AT_ONCE)
     told = f"encoding {len(items):,} items once"
-    for texts in track(items.texts(AT_ONCE), told, total=parts, transient=True, disable=parts < 2):
-        yield texts, encoder(texts)
+    with in_precision(assembly):
+        for texts in track(items.texts(AT_ONCE), told, total=parts, transient=True, disable=parts < 2):
+            yield texts, encoder(texts).float()
+
+
+def in_precision(assembly: Assembly) -> torch.autocast:
+    """The precision that the run's encoder was trained and measured in."""
+    trainer = assembly.cfg.trainer
+    low = resolve_precision(str(trainer.precision), str(trainer.accelerator)) == "bf16-mixed"
+    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=low)
 
 
 def _require_twin(assembly: Assembly) -> None:
