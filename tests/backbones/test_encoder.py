@@ -115,3 +115,34 @@ def test_minilm_is_the_published_model():
     similar = vectors @ vectors.T
     couch, sofa, boots = (order.index(i) for i in range(3))
     assert similar[couch, sofa] > 0.7 > 0.3 > similar[couch, boots]
+
+
+@pytest.mark.parametrize("boundary", [0, 1])
+def test_frozen_matrices_kept_in_bfloat16_give_what_autocast_gives(tiny_backbone, boundary):
+    from funneltune.tuning import AdaLoRA
+
+    def run(kept):
+        torch.manual_seed(0)
+        model = tiny_backbone.model()
+        AdaLoRA(target_rank=1, initial_rank=2, top=2 - boundary).apply(model)
+        encoder = Encoder(model)
+        encoder.boundary = boundary
+        if kept:
+            encoder.keep_frozen_in(torch.bfloat16)
+        batch = texts([3, 4, 9, 17])
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=not kept):  # kept ones see to it themselves
+            vectors = encoder(batch)
+        vectors.square().sum().backward()
+        return vectors, {n: p.grad for n, p in model.named_parameters() if p.requires_grad}, model
+
+    (plain, gradients, _), (kept, of_kept, model) = run(False), run(True)
+    assert torch.equal(kept, plain)
+    assert gradients
+    assert all(torch.equal(of_kept[name], gradient) for name, gradient in gradients.items())
+    sizes = {n: p.dtype for n, p in model.named_parameters()}
+    assert (
+        sizes["encoder.layer.0.attention.self.query" + (".base_layer" if not boundary else "") + ".weight"]
+        == torch.bfloat16
+    )
+    assert sizes["embeddings.word_embeddings.weight"] == torch.float32
+    assert {p.dtype for p in model.parameters() if p.requires_grad} == {torch.float32}

@@ -1,6 +1,7 @@
 """What is put together must fit together."""
 
 import pytest
+import torch
 
 from funneltune.cli.compose import compose_config
 from funneltune.errors import ConfigError
@@ -32,3 +33,17 @@ def test_learned_positions_have_an_end_and_computed_ones_do_not(model_type, reac
     fields = TINY[model_type] | {"max_position_embeddings": 40}
     model = AutoModel.from_config(AutoConfig.for_model(model_type, **fields))
     assert Encoder(model).max_positions == reach
+
+
+@pytest.mark.parametrize(
+    ("overrides", "kept_in"),
+    [
+        (["tuning=lora", "trainer.precision=bf16-mixed"], torch.bfloat16),
+        (["tuning=lora", "trainer.precision=32-true"], None),
+        (["tuning=dora", "trainer.precision=bf16-mixed"], None),
+        (["tuning=lora", "trainer.precision=bf16-mixed", "trainer.strategy=fsdp2"], None),
+    ],
+)
+def test_frozen_matrices_are_kept_in_bfloat16_where_they_only_multiply(overrides, kept_in, tmp_path):
+    config = compose_config(["experiment=quickstart", "backbone=tiny", f"data.cache_dir={tmp_path}", *overrides])
+    assert assemble(config).module.encoder.kept_in == kept_in

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -42,6 +43,9 @@ class Encoder(nn.Module):
     what lies below the boundary for every text of a log; and the vectors of up to `remember` texts are kept from batch
     to batch for as long as no weight moves (a boundary above all layers, or an evaluation: `reuse`).
 
+    Matrices that nothing trains can be kept in the dtype that autocast would copy them to in every forward
+    (`keep_frozen_in`): the same products, half the memory and its traffic.
+
     Raises:
         ConfigError: if a decoder is pooled at its first token, which has seen no other.
     """
@@ -76,6 +80,8 @@ class Encoder(nn.Module):
         self.caching = caching or Caching()
         self.cache: BoundaryCache | None = None
         """Of the boundary and the log at hand; whoever sets it sees to that."""
+        self.kept_in: torch.dtype | None = None
+        """The dtype of matrices that nothing trains; None: that of all weights."""
         if self.layered:
             backbone.set_attn_implementation(attention.NAME)
 
@@ -135,6 +141,23 @@ class Encoder(nn.Module):
                     layer.train()
         return self
 
+    def keep_frozen_in(self, dtype: torch.dtype) -> None:
+        """Round the frozen linear layers to what autocast multiplies by, for good; from here on it is always on.
+
+        Embeddings, normalisations and whatever is trained stay as they are.
+        """
+        for module in self.backbone.modules():
+            if type(module) is nn.Linear:
+                for parameter in module.parameters(recurse=False):
+                    if not parameter.requires_grad:
+                        parameter.data = parameter.data.to(dtype)
+        self.kept_in = dtype
+
+    def _precision(self, texts: Texts) -> AbstractContextManager[Any]:
+        if self.kept_in is None:
+            return nullcontext()
+        return torch.autocast(texts.token_ids.device.type, dtype=self.kept_in)
+
     def forward(self, texts: Texts) -> Float[Tensor, "texts width"]:
         """One vector per unique text."""
         if self.frozen and (vectors := self._cached(texts)) is not None:
@@ -147,7 +170,8 @@ class Encoder(nn.Module):
         return None if self.cache is None else self.cache.find(texts)
 
     def _encode(self, texts: Texts) -> Float[Tensor, "texts width"]:
-        return self.upper(self.lower(texts))
+        with self._precision(texts):
+            return self.upper(self.lower(texts))
 
     def _load_from_state_dict(self, *arguments: Any, **keywords: Any) -> None:
         """What was kept of the weights that were there before is worth nothing."""
@@ -172,7 +196,8 @@ class Encoder(nn.Module):
         """What a cache keeps: the tokens' states at the boundary, text by text; where all is frozen, vectors."""
         if self.frozen:
             return self._encode(texts)
-        hidden = self.lower(texts)
+        with self._precision(texts):
+            hidden = self.lower(texts)
         states = [
             states.flatten(0, 1)[chunk.place]
             for chunk, states in zip(hidden.chunks, hidden.states, strict=True)

@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 from rich.progress import track
 from torch import Tensor
 
-from funneltune.backbones import BoundaryCache
+from funneltune.backbones import BoundaryCache, Encoder
 from funneltune.data import Specials, built_folder
 from funneltune.decisions.item_side import ItemSide
 from funneltune.errors import ConfigError
 from funneltune.runs import Assembly, load
-from funneltune.runs.precision import resolve_precision
 from funneltune.runs.weights import MANIFEST
 from funneltune.schema import Texts, predictions
 
@@ -47,7 +46,7 @@ class Ranker:
     the items' texts. A query costs one short text and the head on the candidates.
 
     Args:
-        assembly: The run, its weights loaded.
+        assembly: The run, its weights loaded. Its module is for scoring only from here on.
         vectors: (items, width).
 
     Raises:
@@ -57,7 +56,10 @@ class Ranker:
     def __init__(self, assembly: Assembly, vectors: Float[Tensor, "items width"]) -> None:
         _require_twin(assembly)
         self.assembly = assembly
-        self.module, data = assembly.module.eval(), assembly.data
+        self.module, data = assembly.module.eval().requires_grad_(False), assembly.data
+        assert isinstance(self.module.encoder, Encoder)
+        if self.module.encoder.kept_in is not None:
+            self.module.encoder.keep_frozen_in(self.module.encoder.kept_in)
         self.catalogue = ItemSide(self.module, vectors)
         self.specials = Specials.of(data.tokenizer)
         self.keys: list[str] = [str(key) for key in data.store.table("items").column("key").to_pylist()]
@@ -65,7 +67,7 @@ class Ranker:
         self.columns = {
             rate: f"p_{name}"
             for task in data.funnel.binary
-            for rate, name in ((task.rate, task.conditional), (task.joint_rate, task.joint))
+            for rate, name in ((task.rate, task.conditional), (task.joint_rate, task.joint))[: 2 if task.given else 1]
         }
 
     @classmethod
@@ -78,7 +80,7 @@ class Ranker:
         assembly = load(run)
         _require_twin(assembly)
         weights = (run / "weights" / MANIFEST).read_bytes()
-        key = hashlib.sha256(weights + assembly.data.catalogue_key.encode()).hexdigest()[:16]
+        key = hashlib.sha256(weights + f"{assembly.data.catalogue_key} {assembly.module.encoder.kept_in}".encode()).hexdigest()[:16]
         with built_folder(run / "vectors" / key) as part:
             if part is not None:
                 BoundaryCache.write(part, encode_items(assembly), pooled=True)
@@ -94,9 +96,7 @@ class Ranker:
         Raises:
             ConfigError: if the query is empty.
         """
-        with in_precision(self.assembly):
-            query_vector = self.module.encoder(self._texts(query))[0].float()
-        logits = self.catalogue.logits(query_vector, items)
+        logits = self.catalogue.logits(self.module.encoder(self._texts(query))[0], items)
         found = self.module.scales.restore(predictions(logits, self.assembly.data.funnel))
         return {rate: np.exp(found[column].double().numpy()) for rate, column in self.columns.items()}
 
@@ -106,7 +106,7 @@ class Ranker:
         `by`: a rate; without one, the last of the funnel (ctcvr).
 
         Raises:
-            ConfigError: if the query is empty, or `by` is no rate of the run.
+            ConfigError: if the query is empty, `by` is no rate of the run, `top` < 1, or an item is none of the log's.
         """
         by = by or list(self.columns)[-1]
         if by not in self.columns:
@@ -116,6 +116,9 @@ class Ranker:
         if top < 1:
             raise ConfigError(f"top={top} must be >= 1.")
         among = None if items is None else torch.as_tensor(items, dtype=torch.long)
+        outside = [] if among is None else among[(among < 0) | (among >= len(self.keys))].tolist()
+        if outside:
+            raise ConfigError(f"items: {outside[0]} must lie in 0 .. {len(self.keys) - 1}, the log's items.")
         p = self.probabilities(query, among)
         order = np.argsort(-p[by], kind="stable")[:top]
         numbers = order if among is None else among.numpy()[order]
@@ -143,16 +146,8 @@ def encode_items(assembly: Assembly) -> Iterator[tuple[Texts, Float[Tensor, "ite
     items = collator.catalogue().behind(len(collator.queries))
     parts = -(-len(items) // AT_ONCE)
     told = f"encoding {len(items):,} items once"
-    with in_precision(assembly):
-        for texts in track(items.texts(AT_ONCE), told, total=parts, transient=True, disable=parts < 2):
-            yield texts, encoder(texts).float()
-
-
-def in_precision(assembly: Assembly) -> torch.autocast:
-    """The precision that the run's encoder was trained and measured in."""
-    trainer = assembly.cfg.trainer
-    low = resolve_precision(str(trainer.precision), str(trainer.accelerator)) == "bf16-mixed"
-    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=low)
+    for texts in track(items.texts(AT_ONCE), told, total=parts, transient=True, disable=parts < 2):
+        yield texts, encoder(texts)
 
 
 def _require_twin(assembly: Assembly) -> None:

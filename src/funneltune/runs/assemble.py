@@ -21,7 +21,7 @@ from funneltune.errors import ConfigError
 from funneltune.features import Features, feature_needs
 from funneltune.funnel import TaskFunnel
 from funneltune.modules import FunnelModule, module_class
-from funneltune.runs.precision import resolve_precision
+from funneltune.runs.precision import is_low_precision, resolve_precision
 from funneltune.runs.targets import build
 from funneltune.schema import FeatureNeeds
 
@@ -117,6 +117,8 @@ def assemble(cfg: DictConfig, data: LogDataModule | None = None) -> Assembly:
             f"trainer.strategy=fsdp2 shards gradients, and tuning={tuning.name} needs them whole; use trainer=ddp."
         )
     tuning.apply(encoder.backbone)
+    if isinstance(encoder, Encoder) and tuning.only_multiplies and is_low_precision(cfg.trainer):
+        encoder.keep_frozen_in(torch.bfloat16)
     module = module_class(tuning)(
         encoder=encoder,
         interaction=interaction,

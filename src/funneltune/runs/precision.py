@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from omegaconf import DictConfig
 
 from funneltune.errors import ConfigError
 
@@ -22,6 +23,12 @@ def resolve_precision(precision: str, accelerator: str) -> str:
     if accelerator in {"gpu", "cuda", "auto"} and torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
     return "bf16-mixed" if _cpu_multiplies_bfloat16() else "32-true"
+
+
+def is_low_precision(trainer: DictConfig) -> bool:
+    """Whether each process holds a whole encoder whose products are bfloat16's."""
+    precision = resolve_precision(str(trainer.get("precision", "auto")), str(trainer.accelerator))
+    return precision == "bf16-mixed" and trainer.get("strategy") != "fsdp2"
 
 
 def _cpu_multiplies_bfloat16() -> bool:

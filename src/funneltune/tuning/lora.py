@@ -72,6 +72,7 @@ class DoRA(LoRA):
     name = "dora"
     label = "DoRA"
     direction_and_magnitude = True
+    only_multiplies = False  # the columns' lengths are measured in float32
 
 
 class IA3(PeftTuning):

@@ -27,6 +27,8 @@ class TuningMethod(Protocol):
 
     shardable: bool
     """Whether the method works where each rank holds a part of every gradient only (FSDP)."""
+    only_multiplies: bool
+    """Whether frozen matrices serve for products alone, so that they may be kept as autocast rounds them."""
 
     @property
     def lowest_trained_layer(self) -> int:
@@ -99,6 +101,7 @@ class WeightTuning:
     name = ""
     label = ""
     shardable = True
+    only_multiplies = True
 
     def __init__(self, learning_rate: float, top: int | None = None) -> None:
         if not learning_rate > 0:
