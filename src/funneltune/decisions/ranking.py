@@ -80,7 +80,9 @@ class Ranker:
         assembly = load(run)
         _require_twin(assembly)
         weights = (run / "weights" / MANIFEST).read_bytes()
-        key = hashlib.sha256(weights + f"{assembly.data.catalogue_key} {assembly.module.encoder.kept_in}".encode()).hexdigest()[:16]
+        key = hashlib.sha256(
+            weights + f"{assembly.data.catalogue_key} {assembly.module.encoder.kept_in}".encode()
+        ).hexdigest()[:16]
         with built_folder(run / "vectors" / key) as part:
             if part is not None:
                 BoundaryCache.write(part, encode_items(assembly), pooled=True)
