@@ -32,7 +32,7 @@ def measure(method: str, texts: int, tokens: int) -> dict[str, float]:
     from funneltune.schema import Texts
 
     torch.manual_seed(0)
-    before = _status("VmRSS")
+    before = status("VmRSS")
     kinds = {kind.name: kind for kind in (tuning.Full, tuning.LoRA, tuning.AdaLoRA, tuning.Houlsby, tuning.Pfeiffer)}
     chosen = kinds[method.partition(" ")[0]](**METHODS[method])
     model = BertModel(BertConfig(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0), add_pooling_layer=False)
@@ -64,7 +64,7 @@ def measure(method: str, texts: int, tokens: int) -> dict[str, float]:
         chosen.after_step(step)
         optimizer.zero_grad()
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    peak = _status("VmHWM")
+    peak = status("VmHWM")
     return {
         "peak_mb": peak - before,
         "process_peak_mb": peak,
@@ -74,7 +74,7 @@ def measure(method: str, texts: int, tokens: int) -> dict[str, float]:
     }
 
 
-def _status(name: str) -> float:
+def status(name: str) -> float:
     """Megabytes of this process, by the kernel's name for them. (`ru_maxrss` counts the parent's before `exec`.)"""
     with open("/proc/self/status", encoding="ascii") as file:
         return next(int(line.split()[1]) for line in file if line.startswith(f"{name}:")) / 1024

@@ -108,13 +108,17 @@ def boosted_trees(
 
 
 def popularity(
-    store: LogStore, train_rows: NDArray[np.int64], rows: NDArray[np.int64], task: str, strength: float = 20.0
+    store: LogStore, train: NDArray[np.int64], rows: NDArray[np.int64], task: str, strength: float = 20.0
 ) -> NDArray[np.float64]:
-    """How often the task happened with each row's item in training, drawn towards the mean by `strength` rows."""
+    """How often the task happened with each row's item in the training requests, drawn towards the mean by `strength`
+    rows.
+    """
     item, label = store.column("item"), store.column(task)
     n = store.table("items").num_rows
-    shown = np.bincount(item[train_rows], minlength=n)
-    happened = np.bincount(item[train_rows], weights=label[train_rows], minlength=n)
-    mean = label[train_rows].mean()
+    shown, happened = np.zeros(n), np.zeros(n)
+    for part in store.row_parts(train):
+        shown += np.bincount(item[part], minlength=n)
+        happened += np.bincount(item[part], weights=label[part], minlength=n)
+    mean = happened.sum() / shown.sum()
     rate: NDArray[np.float64] = (happened + strength * mean) / (shown + strength)
     return np.asarray(rate[item[rows]])

@@ -120,7 +120,7 @@ class Collator:
                 name: torch.from_numpy(self.store.funnel.observed(labels, name).astype(np.float32))
                 for name in self.store.funnel.names
             },
-            request=torch.from_numpy(self.store.column("request")[rows]),
+            request=torch.from_numpy(self.store.requests_of(rows)),
             row=torch.from_numpy(rows),
             step_rows=draw.step_rows if draw else None,
             step_observed=draw.step_observed if draw else {},

@@ -19,6 +19,7 @@ from funneltune.data.collate import Collator, Specials
 from funneltune.data.features import FeatureColumns, training_numbers
 from funneltune.data.leaks import Guard, find_leaks, text_columns
 from funneltune.data.loaders import EpochSampler, ResumableLoader
+from funneltune.data.requests import OBSERVED
 from funneltune.data.sampling import RequestPlan, Requests, evaluation_draws
 from funneltune.data.sources import Source
 from funneltune.data.splits import Split
@@ -124,6 +125,7 @@ class LogDataModule(L.LightningDataModule):
             texts = self.texts if self.interaction != "none" else {}
             read = (texts, self._collator.features, self.funnel, self.split, text_columns(self.source))
             self.leaks_found = self.guard.act(find_leaks(self.store, self._requests, *read, self.guard.words))
+            self.store.release()
             self._guarded = True
 
     def _open(self) -> None:
@@ -140,13 +142,8 @@ class LogDataModule(L.LightningDataModule):
             ]
             self._requests["train"] = np.sort(kept)
         self._collator = self._make_collator(self._store)
-        lengths = np.diff(self._store.request_offsets)
-        labels = {name: self._store.column(name) for name in self.funnel.names}
-        self._lengths = lengths
-        self._observed = {
-            name: np.add.reduceat(self.funnel.observed(labels, name).astype(np.int64), self._store.request_offsets[:-1])
-            for name in self.funnel.names
-        }
+        self._lengths = self._store.request_lengths
+        self._observed = {name: self._store.of_requests(f"{OBSERVED}{name}") for name in self.funnel.names}
 
     def _make_collator(self, store: LogStore) -> Collator:
         reads = self.interaction != "none"
@@ -210,6 +207,10 @@ class LogDataModule(L.LightningDataModule):
         """Row numbers of a split, ascending."""
         return self.store.rows_of(np.sort(self.requests(split)))
 
+    def n_rows(self, split: str) -> int:
+        """How many rows a split has."""
+        return int(self.store.request_lengths[self.requests(split)].sum())
+
     def training_labels(self, task: str) -> NDArray[Any]:
         """A task's labels on the training rows where it is observed."""
         rows = self.rows("train")
@@ -233,7 +234,8 @@ class LogDataModule(L.LightningDataModule):
         found |= {name: store.column(name)[rows] for name in self.funnel.names}
         seen = np.zeros(store.table("items").num_rows, dtype=bool)
         if self._requests:
-            seen[store.column("item")[self.rows("train")]] = True
+            for part in store.row_parts(self.requests("train")):
+                seen[store.column("item")[part]] = True
             found["item_cold"] = (~seen[found["item"]]).astype(np.int8)
         categories = store.manifest["notes"].get("categories", {})
         for name in self.slices:

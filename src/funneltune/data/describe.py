@@ -69,7 +69,7 @@ def describe(data: LogDataModule) -> dict[str, Any]:
             "positives": int(labels[task.name][seen].sum()),
             "rate": float(labels[task.name][seen].mean()) if seen.any() else None,
         }
-    sizes = np.diff(store.request_offsets)
+    sizes = store.request_lengths
     return {
         "impressions": store.n_rows,
         "requests": store.n_requests,
@@ -79,7 +79,7 @@ def describe(data: LogDataModule) -> dict[str, Any]:
         "users": store.table("users").num_rows,
         "rates": rates,
         "splits": {
-            name: {"requests": len(data.requests(name)), "rows": len(data.rows(name))}
+            name: {"requests": len(data.requests(name)), "rows": data.n_rows(name)}
             for name in ("train", "validation", "test")
         },
         "oracle": any(name.startswith("oracle_p_") for name in store.table("impressions").column_names),

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from funneltune.data.features import FeatureColumns
+from funneltune.data.requests import OBSERVED
 from funneltune.data.store import LogStore, Side
 from funneltune.funnel import Task, TaskFunnel
 from funneltune.metrics.discrimination import auc
@@ -77,13 +78,12 @@ class Target:
     def of(cls, store: LogStore, funnel: TaskFunnel, task: Task, train: Integers, seed: int = 0) -> Target:
         """Whole requests, drawn until about MOST_ROWS rows are there."""
         rng = np.random.default_rng(seed)
-        rows = store.rows_of(train)
+        drawn, half = rng.random(store.n_requests), rng.random(store.n_requests) < 0.5
+        observed = int(store.of_requests(f"{OBSERVED}{task.name}")[train].sum())
+        rows = store.rows_of(train if observed <= MOST_ROWS else train[drawn[train] < MOST_ROWS / observed])
         way = {name: store.column(name)[rows] for name in (*(e.name for e in funnel.way_to(task.name)), task.name)}
         rows = rows[funnel.observed(way, task.name)]
-        drawn, half = rng.random(store.n_requests), rng.random(store.n_requests) < 0.5
-        if len(rows) > MOST_ROWS:
-            rows = rows[drawn[store.column("request")[rows]] < MOST_ROWS / len(rows)]
-        label, fit = store.column(task.name)[rows], half[store.column("request")[rows]]
+        label, fit = store.column(task.name)[rows], half[store.requests_of(rows)]
         asked: list[tuple[str, Floats]] = []
         if task.has_levels:
             asked = [(f"{task.name}={name}", (label == k).astype(np.float64)) for k, name in enumerate(task.levels)]

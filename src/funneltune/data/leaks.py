@@ -154,11 +154,8 @@ def _shared_requests(store: LogStore, requests: Mapping[str, Requests], split: S
         return []
     numbers = np.concatenate([requests[name] for name in SPLITS])
     cut = np.repeat(np.arange(len(SPLITS)), [len(requests[name]) for name in SPLITS])
-    starts = store.request_offsets[:-1][numbers]
-    who = [store.column(name)[starts] for name in ("user", "query", *(["time"] if timed else []))]
-    lengths = np.diff(store.request_offsets)[numbers]
-    # Items in any order: the sum of their hashes (SplitMix64, Steele et al. 2014), modulo 2^64.
-    shown = np.add.reduceat(_mixed(store.column("item")), store.request_offsets[:-1])[numbers]
+    who = [store.of_requests(name)[numbers] for name in ("user", "query", *(["time"] if timed else []))]
+    lengths, shown = store.request_lengths[numbers], store.of_requests("items")[numbers]
     several = np.ones(len(cut), bool) if timed else lengths > 1
     copies = _in_two(cut[several], [*(column[several] for column in who), lengths[several], shown[several]])
     evaluated = int((cut > 0).sum())
@@ -170,7 +167,8 @@ def _shared_requests(store: LogStore, requests: Mapping[str, Requests], split: S
             f"query{', time' if timed else ''} and items); a request belongs to one split (at most {SHARED:.1%}): drop "
             f"the copies, or split by {'time or user' if timed else 'user'}"
         )
-    if timed and users and np.ptp(store.column("time") % DAY) > 0:  # days alone do not tell page views apart
+    ends = [store.of_requests(name) % DAY for name in ("time_first", "time_last")] if timed else []
+    if timed and users and np.ptp(ends) > 0:  # days alone do not tell page views apart
         parts = _in_two(cut, who)
         if not found and parts > SHARED * evaluated:
             found.append(
@@ -179,13 +177,6 @@ def _shared_requests(store: LogStore, requests: Mapping[str, Requests], split: S
                 "column as data.source.request, or split by time or user"
             )
     return [Leak("request", message) for message in found]
-
-
-def _mixed(item: NDArray[Any]) -> NDArray[np.uint64]:
-    z = (item.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.asarray(z ^ (z >> np.uint64(31)))
 
 
 def _in_two(cut: NDArray[Any], keys: list[NDArray[Any]]) -> int:
@@ -203,10 +194,9 @@ def _time_order(store: LogStore, requests: Mapping[str, Requests], split: Split)
     """Training on what happened after the first request of the test; equal times are no breach."""
     if not store.has("time"):
         return []
-    time, starts = store.column("time"), store.request_offsets[:-1]
     # A request may last: what it trains on is as late as its last row, what it tests as early as its first.
-    earliest = np.minimum.reduceat(time, starts)[requests["test"]].min()
-    late = int((np.maximum.reduceat(time, starts)[requests["train"]] > earliest).sum())
+    earliest = store.of_requests("time_first")[requests["test"]].min()
+    late = int((store.of_requests("time_last")[requests["train"]] > earliest).sum())
     if not late:
         return []
     total = len(requests["train"])

@@ -61,16 +61,14 @@ class Split:
         Raises:
             DataError: if a split would be empty.
         """
-        first_row = store.request_offsets[:-1]
         if self.by == "time":
-            found = self._by_time(store, first_row)
+            found = self._by_time(store)
         elif self.by == "item_cold":
             found = self._by_item(store)
         elif self.by == "column":
             found = self._by_column(store)
         else:
-            members = np.arange(store.n_requests) if self.by == "request" else store.column(self.by)[first_row]
-            found = self._by_group(np.asarray(members))
+            found = self._by_group(np.arange(store.n_requests) if self.by == "request" else store.of_requests(self.by))
         for name in SPLITS:
             if not len(found[name]):
                 raise DataError(
@@ -79,10 +77,10 @@ class Split:
                 )
         return found
 
-    def _by_time(self, store: LogStore, first_row: NDArray[np.int64]) -> dict[str, Requests]:
+    def _by_time(self, store: LogStore) -> dict[str, Requests]:
         if not store.has("time"):
             raise DataError("data.split.by=time, but the log has no time column; map one, or split by request.")
-        order = np.argsort(store.column("time")[first_row], kind="stable")
+        order = np.argsort(store.of_requests("time"), kind="stable")
         n_test, n_validation = round(len(order) * self.test), round(len(order) * self.validation)
         last = len(order) - n_test
         return {

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import string
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
@@ -22,7 +23,9 @@ from funneltune.funnel import TaskFunnel
 
 Side = Literal["queries", "items", "users"]
 MANIFEST = "store.json"
-VERSION = 2
+VERSION = 3
+AT_ONCE = 256
+"""Requests whose rows are read before the next ones let go of them."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +41,11 @@ class TokenTable:
 
 
 class LogStore:
-    """One log on disk: `impressions` in request order, and the tables of queries, items and users they point to.
+    """One log on disk: `impressions` in request order, the tables of queries, items and users they point to, and
+    `requests`, which sums up what a request's rows are (`RequestTable`).
 
-    Columns are Arrow IPC, memory-mapped: a column is a NumPy view, nothing is read until it is used.
+    Columns are Arrow IPC, memory-mapped: a column is a NumPy view, nothing is read until it is used. What was read
+    counts as this process's memory until `release`, which random rows of a long log need: each maps 64 kB around it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -52,13 +57,22 @@ class LogStore:
         self.funnel = TaskFunnel.from_config(self.manifest["tasks"])
         self.fingerprint: str = self.manifest["fingerprint"]
         self._tables: dict[str, pa.Table] = {}
+        self._maps: dict[str, mmap.mmap] = {}
+        self._touched = 0
 
     def table(self, name: str) -> pa.Table:
-        """`impressions`, `queries`, `items` or `users`, memory-mapped."""
+        """`impressions`, `requests`, `queries`, `items` or `users`, memory-mapped."""
         if name not in self._tables:
-            with pa.memory_map(str(self.folder / f"{name}.arrow")) as source:
-                self._tables[name] = pa.ipc.open_file(source).read_all()
+            with (self.folder / f"{name}.arrow").open("rb") as file:
+                self._maps[name] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            self._tables[name] = pa.ipc.open_file(pa.py_buffer(self._maps[name])).read_all()
         return self._tables[name]
+
+    def release(self) -> None:
+        """Let go of the impressions that were read: they stay in the system's cache, and are mapped anew when used."""
+        self._touched = 0
+        if "impressions" in self._maps and hasattr(mmap, "MADV_DONTNEED"):
+            self._maps["impressions"].madvise(mmap.MADV_DONTNEED)
 
     @property
     def n_rows(self) -> int:
@@ -68,14 +82,21 @@ class LogStore:
     @property
     def n_requests(self) -> int:
         """Requests."""
-        return len(self.request_offsets) - 1
+        return int(self.table("requests").num_rows)
+
+    def of_requests(self, name: str) -> NDArray[Any]:
+        """A column of the requests, without a copy."""
+        return self.table("requests").column(name).chunk(0).to_numpy(zero_copy_only=True)  # type: ignore[no-any-return]
+
+    @property
+    def request_lengths(self) -> NDArray[np.int64]:
+        """Rows of each request."""
+        return self.of_requests("rows")
 
     @cached_property
     def request_offsets(self) -> NDArray[np.int64]:
         """Rows of request r are `request_offsets[r] : request_offsets[r + 1]`."""
-        request = self.column("request")
-        starts = np.flatnonzero(np.diff(request, prepend=-1))
-        return np.append(starts, len(request)).astype(np.int64)
+        return np.append(0, self.request_lengths.cumsum())
 
     def has(self, name: str) -> bool:
         """Whether the impressions have a column."""
@@ -108,7 +129,19 @@ class LogStore:
 
     def rows_of(self, requests: NDArray[np.int64]) -> NDArray[np.int64]:
         """All rows of some requests, in their order."""
-        return ragged_arange(self.request_offsets[:-1][requests], np.diff(self.request_offsets)[requests])
+        if self._touched > AT_ONCE:
+            self.release()
+        self._touched += len(requests)
+        return ragged_arange(self.request_offsets[requests], self.request_lengths[requests])
+
+    def requests_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The request of each row."""
+        return np.searchsorted(self.request_offsets, rows, side="right") - 1
+
+    def row_parts(self, requests: NDArray[np.int64], at_once: int = 50_000) -> Iterator[NDArray[np.int64]]:
+        """The same, so many requests at a time: for sums over whole splits."""
+        for start in range(0, len(requests), at_once):
+            yield self.rows_of(requests[start : start + at_once])
 
     # --- texts -------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from funneltune.data.folders import built_folder
+from funneltune.data.requests import RequestTable
 from funneltune.data.sources.protocol import Source
 from funneltune.data.store import MANIFEST, VERSION, LogStore, Side, stores
 from funneltune.errors import DataError
@@ -31,7 +33,7 @@ class StoreWriter:
         """What the source dropped or changed, counted; kept in the store's manifest."""
         self._writer: pa.RecordBatchFileWriter | None = None
         self._file: Any = None
-        self._last_request = -1
+        self._requests = RequestTable(tasks)
 
     def __enter__(self) -> StoreWriter:
         """Nothing to open until the first rows come."""
@@ -46,8 +48,7 @@ class StoreWriter:
     def entities(self, side: Side, columns: Mapping[str, Any]) -> None:
         """Write the table of queries, items or users: `key` and any further columns, one row per identifier."""
         table = pa.table({name: pa.array(values) for name, values in columns.items()})
-        with pa.OSFile(str(self.folder / f"{side}.arrow"), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
-            writer.write_table(table)
+        self._write(side, table)
         self.counts[side] = table.num_rows
 
     def vectors(self, name: str, values: NDArray[np.float32]) -> None:
@@ -63,10 +64,9 @@ class StoreWriter:
         request = np.asarray(columns["request"], dtype=np.int64)
         if not len(request):
             return
-        steps = np.diff(request, prepend=self._last_request)
+        steps = np.diff(request, prepend=self._requests.last)
         if ((steps < 0) | (steps > 1)).any():
             raise DataError("the source hands over requests out of order; rows of a request must lie together.")
-        self._last_request = int(request[-1])
         typed = {name: np.asarray(columns[name], dtype=kind) for name, kind in IDENTIFIERS.items()}
         for task in self.tasks.names:
             typed[task] = _checked_label(np.asarray(columns[task]), self.tasks[task])
@@ -74,6 +74,7 @@ class StoreWriter:
             if name not in typed:
                 array = np.asarray(values)
                 typed[name] = array.astype(np.float32) if array.dtype == np.float64 and name != "time" else array
+        self._requests.add(typed)
         batch = pa.record_batch({name: pa.array(values) for name, values in typed.items()})
         if self._writer is None:
             self._file = pa.OSFile(str(self.folder / "impressions.parts.arrow"), "wb")
@@ -82,20 +83,39 @@ class StoreWriter:
         self.counts["impressions"] = self.counts.get("impressions", 0) + len(request)
 
     def finish(self) -> None:
-        """Rewrite the impressions as one record batch, so that every column is one zero-copy array."""
+        """Write the requests, and the impressions again as one record batch, so that every column is one zero-copy
+        array. Columns lie in files while that is done, not in memory.
+        """
         if self._writer is None:
             raise DataError("the source has no rows; a log needs at least one impression.")
         self._writer.close()
         self._file.close()
         self._writer = None
+        self._write("requests", self._requests.table())
         parts = self.folder / "impressions.parts.arrow"
-        with pa.memory_map(str(parts)) as source:
-            table = pa.ipc.open_file(source).read_all().combine_chunks()
-            target = str(self.folder / "impressions.arrow")
-            with pa.OSFile(target, "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
-                for batch in table.to_batches():
-                    writer.write_batch(batch)
+        with tempfile.TemporaryDirectory(dir=self.folder) as aside, pa.memory_map(str(parts)) as source:
+            table = pa.ipc.open_file(source).read_all()
+            whole = {
+                name: _laid_out(table.column(name), Path(aside) / f"{n}.npy")
+                for n, name in enumerate(table.column_names)
+            }
+            self._write("impressions", pa.table(whole))
         parts.unlink()
+
+    def _write(self, name: str, table: pa.Table) -> None:
+        target = str(self.folder / f"{name}.arrow")
+        with pa.OSFile(target, "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+            writer.write_table(table)
+
+
+def _laid_out(column: pa.ChunkedArray, path: Path) -> NDArray[Any]:
+    """A column end to end in a file."""
+    found = np.lib.format.open_memmap(path, "w+", column.type.to_pandas_dtype(), (len(column),))
+    start = 0
+    for chunk in column.chunks:
+        found[start : start + len(chunk)] = chunk.to_numpy(zero_copy_only=False)
+        start += len(chunk)
+    return found
 
 
 def _checked_label(label: NDArray[Any], task: Task) -> NDArray[Any]:

@@ -42,7 +42,7 @@ def score_baselines(names: Sequence[str], assembly: Assembly) -> Scores:
         if name == "bm25":
             scores[name] = bm25(data.store, rows, data.texts)
         elif name == "popularity":
-            scores[name] = popularity(data.store, data.rows("train"), rows, data.funnel.binary[0].name)
+            scores[name] = popularity(data.store, data.requests("train"), rows, data.funnel.binary[0].name)
         elif name == "trees":
             scores[name] = _trees(assembly, rows)
         else:

@@ -204,7 +204,7 @@ def _new_record(cfg: DictConfig, run_dir: Path, assembly: Assembly) -> RunRecord
         versions=versions(),
         data={
             "fingerprint": store.fingerprint,
-            "rows": {split: len(data.rows(split)) for split in ("train", "validation", "test")},
+            "rows": {split: data.n_rows(split) for split in ("train", "validation", "test")},
             "requests": {split: len(data.requests(split)) for split in ("train", "validation", "test")},
         },
         seed=int(cfg.seed),
