@@ -1,11 +1,14 @@
+import itertools
+
 import numpy as np
 import pytest
 import torch
 
 from funneltune.data import RequestPlan, Split
 from funneltune.data.collate import longest_first
-from funneltune.data.sampling import evaluation_draws
+from funneltune.data.sampling import Draw, evaluation_draws
 from funneltune.errors import ConfigError, DataError
+from funneltune.schema import FeatureNeeds
 
 
 def plan(**changes):
@@ -58,11 +61,42 @@ def test_a_batch_holds_at_most_its_rows():
     assert min(rows[:-1]) > 12  # greedy: the next request did not fit
 
 
+@pytest.mark.parametrize(
+    "reading",
+    [
+        {},
+        {"interaction": "cross"},
+        {"unique": False},
+        {"features": FeatureNeeds(history=4)},
+    ],
+)
+def test_a_batch_holds_at_most_its_tokens(make_data, reading):
+    data = make_data(rows_per_batch=None, tokens_per_batch=500, **reading)
+    collate, draws = data.collator(), list(data.plan().draws())
+    assert sorted(np.concatenate([draw.requests for draw in draws]).tolist()) == data.requests("train").tolist()
+    for draw, following in itertools.pairwise(draws):
+        assert len(collate(draw).texts.token_ids) <= 500
+        one_more = Draw(np.append(draw.requests, following.requests[0]))
+        assert len(collate(one_more).texts.token_ids) > 500  # greedy: the next request did not fit
+
+
+def test_rows_and_tokens_both_bound_a_batch(make_data):
+    data = make_data(rows_per_batch=20, tokens_per_batch=500)
+    draws = list(data.plan().draws())
+    assert max(data.store.request_lengths[draw.requests].sum() for draw in draws) == 20
+    alone = make_data(rows_per_batch=20)
+    assert [d.requests.tolist() for d in draws] == [d.requests.tolist() for d in alone.plan().draws()]
+    small = make_data(rows_per_batch=20, tokens_per_batch=1)  # no request fits: each is a batch
+    assert [len(draw.requests) for draw in small.plan().draws()] == [1] * len(small.requests("train"))
+
+
 def test_more_ranks_than_requests_are_refused():
     with pytest.raises(DataError, match="2 request"):
         plan(requests=np.arange(2), world_size=3)
     with pytest.raises(ConfigError, match="rows_per_batch=0"):
         plan(rows_per_batch=0)
+    with pytest.raises(ConfigError, match="leave batches without a size"):
+        plan(rows_per_batch=None)
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 7])

@@ -13,6 +13,7 @@ from typing import Any
 import lightning as L
 import torch
 
+from funneltune.data import ResumableLoader
 from funneltune.schema import Batch
 
 WARM_UP = 3
@@ -23,7 +24,7 @@ class Efficiency(L.Callback):
     """Times every optimizer step and takes the peak memory of training, validation left out.
 
     A step lasts from the arrival of its first batch to the end of its last, optimizer and rank allocation included;
-    waiting for the loader is not. Rows and tokens are those of this rank.
+    waiting for the loader is counted apart. Rows and tokens are those of this rank.
     """
 
     def __init__(self) -> None:
@@ -35,11 +36,18 @@ class Efficiency(L.Callback):
         self._memory: PeakMemory | None = None
         self._created, self._earlier, self._earlier_peak = time.perf_counter(), 0.0, 0
         self._before, self._scope = 0, "process"
+        self._waited = 0.0
+        self._loader: ResumableLoader | None = None
 
     @property
     def wall_seconds(self) -> float:
         """Since this was made, and what earlier parts of an interrupted run took up to the checkpoint."""
         return time.perf_counter() - self._created + self._earlier
+
+    @property
+    def waited(self) -> float:
+        """Seconds in which training had no batch yet."""
+        return self._waited + (self._loader.waited if self._loader is not None else 0.0)
 
     @property
     def peak(self) -> int:
@@ -53,6 +61,7 @@ class Efficiency(L.Callback):
             "rows": torch.tensor(self._rows, dtype=torch.int64),
             "tokens": torch.tensor(self._tokens, dtype=torch.int64),
             "wall_seconds": self.wall_seconds,
+            "waited": self.waited,
             "peak": self.peak,
             "before": self._before,
             "scope": self._scope,
@@ -62,12 +71,15 @@ class Efficiency(L.Callback):
         """The inverse."""
         self._seconds, self._rows, self._tokens = (state_dict[k].tolist() for k in ("seconds", "rows", "tokens"))
         self._earlier, self._earlier_peak = float(state_dict["wall_seconds"]), int(state_dict["peak"])
+        self._waited = float(state_dict["waited"])
         self._before, self._scope = int(state_dict["before"]), str(state_dict["scope"])
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Weights are on their device by now: the peak counts from here."""
         self._memory = PeakMemory("cuda" if pl_module.device.type == "cuda" else "cpu")
         self._before, self._scope = self._memory.before, self._memory.scope
+        loader = trainer.train_dataloader
+        self._loader = loader if isinstance(loader, ResumableLoader) else None
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Batch, batch_idx: int
@@ -117,6 +129,7 @@ class Efficiency(L.Callback):
             "rows_per_second": sum(self._rows[timed]) / sum(seconds),
             "unique_tokens_per_second": sum(self._tokens[timed]) / sum(seconds),
             "train_seconds": sum(self._seconds),
+            "data_wait_share": self.waited / (self.waited + sum(self._seconds)),
             "peak_memory_bytes": self.peak,
             "peak_memory_growth_bytes": self.peak - self._before,
             "peak_memory_scope": self._scope,

@@ -6,6 +6,7 @@ from funneltune.data.datamodule import LogDataModule
 from funneltune.data.describe import describe, validate
 from funneltune.data.features import FeatureColumns
 from funneltune.data.folders import built_folder
+from funneltune.data.loaders import ResumableLoader
 from funneltune.data.sampling import RequestPlan
 from funneltune.data.sources import Judged, Simulated, Source, Table
 from funneltune.data.splits import Split
@@ -20,6 +21,7 @@ __all__ = [
     "LogDataModule",
     "LogStore",
     "RequestPlan",
+    "ResumableLoader",
     "Simulated",
     "Source",
     "Specials",

@@ -204,16 +204,22 @@ class Collator:
 
     def catalogue(self) -> Catalogue:
         """Every text that the log's rows may ask for: its queries and items, or the pairs that it has."""
+        if self.interaction == "twin":
+            numbers = np.arange(len(self.queries) + len(self.items))
+        else:
+            pairs = self.store.column("query").astype(np.int64) * len(self.items) + self.store.column("item")
+            numbers = np.unique(pairs)
+        return Catalogue(numbers, int(self.token_lengths(numbers).sum()), self._numbered)
+
+    def token_lengths(self, numbers: Integers) -> Integers:
+        """Tokens of texts by their numbers, special tokens included."""
         queries, items = np.diff(self.queries.offsets), np.diff(self.items.offsets)
         around = _present(self.specials.before) + _present(self.specials.after)
-        if self.interaction == "twin":
-            numbers, lengths = np.arange(len(queries) + len(items)), np.concatenate([queries, items])
+        if self.interaction == "cross":
+            lengths = queries[numbers // len(items)] + items[numbers % len(items)] + _present(self.specials.after)
         else:
-            pairs = self.store.column("query").astype(np.int64) * len(items) + self.store.column("item")
-            numbers = np.unique(pairs)
-            lengths = queries[numbers // len(items)] + items[numbers % len(items)]
-            around += _present(self.specials.after)
-        return Catalogue(numbers, int(np.minimum(lengths + around, self.max_tokens).sum()), self._numbered)
+            lengths = np.concatenate([queries, items])[numbers]
+        return np.asarray(np.minimum(lengths + around, self.max_tokens))
 
     def _numbered(self, numbers: Integers) -> Texts:
         """Texts by their numbers, shortest first."""

@@ -24,6 +24,7 @@ from funneltune.data.sampling import RequestPlan, Requests, evaluation_draws
 from funneltune.data.sources import Source
 from funneltune.data.splits import Split
 from funneltune.data.store import LogStore, TokenTable, tokenizer_fingerprint
+from funneltune.data.token_count import TokenCount
 from funneltune.data.write import prepare
 from funneltune.errors import ConfigError
 from funneltune.funnel import TaskFunnel
@@ -44,7 +45,8 @@ class LogDataModule(L.LightningDataModule):
             has no texts.
         tokenizer: The backbone's.
         interaction: `twin`, `cross`, or `none` (no text is read).
-        rows_per_batch: Rows of a training batch over all ranks, made of whole requests.
+        rows_per_batch: Rows of a training batch over all ranks, made of whole requests; None: see tokens_per_batch.
+        tokens_per_batch: Tokens of a training batch's unique texts over all ranks; None: as many as its rows have.
         eval_rows_per_batch: Likewise for evaluation, per rank.
         max_tokens: Longest text with its special tokens.
         seed: Of the order of rows.
@@ -68,7 +70,8 @@ class LogDataModule(L.LightningDataModule):
         texts: Mapping[str, str] | None,
         tokenizer: Any,
         interaction: Interaction,
-        rows_per_batch: int = 128,
+        rows_per_batch: int | None = 128,
+        tokens_per_batch: int | None = None,
         eval_rows_per_batch: int = 1024,
         max_tokens: int = 64,
         seed: int = 0,
@@ -99,7 +102,8 @@ class LogDataModule(L.LightningDataModule):
         self.source, self.funnel, self.split = source, tasks, split
         self.texts = dict(texts or {})
         self.tokenizer, self.interaction = tokenizer, interaction
-        self.rows_per_batch, self.eval_rows_per_batch, self.max_tokens = rows_per_batch, eval_rows_per_batch, max_tokens
+        self.rows_per_batch, self.tokens_per_batch = rows_per_batch, tokens_per_batch
+        self.eval_rows_per_batch, self.max_tokens = eval_rows_per_batch, max_tokens
         self.seed, self.workers, self.accumulate, self.unique = seed, workers, accumulate, unique
         self.cache_dir, self.slices, self.train_share = Path(cache_dir), tuple(slices), train_share
         self.features, self.max_unknown = features or FeatureNeeds(), max_unknown
@@ -107,6 +111,7 @@ class LogDataModule(L.LightningDataModule):
         self._position: dict[str, int] = {"epoch": 0, "handed_out": 0}
         self._store: LogStore | None = None
         self._requests: dict[str, Requests] = {}
+        self._plan: RequestPlan | None = None
 
     # --- the log -----------------------------------------------------------------------------------------------
 
@@ -258,16 +263,21 @@ class LogDataModule(L.LightningDataModule):
     def plan(self, epoch: int = 0) -> RequestPlan:
         """The training batches of an epoch."""
         _ = self.store
-        return RequestPlan(
-            requests=self.requests("train"),
-            lengths=self._lengths,
-            observed=self._observed,
-            rows_per_batch=self.rows_per_batch,
-            seed=self.seed,
-            epoch=epoch,
-            world_size=self.world_size,
-            accumulate=self.accumulate,
-        )
+        asked = (epoch, self.world_size)
+        if self._plan is None or (self._plan.epoch, self._plan.world_size) != asked:
+            self._plan = RequestPlan(
+                requests=self.requests("train"),
+                lengths=self._lengths,
+                observed=self._observed,
+                rows_per_batch=self.rows_per_batch,
+                seed=self.seed,
+                epoch=epoch,
+                world_size=self.world_size,
+                accumulate=self.accumulate,
+                tokens_per_batch=self.tokens_per_batch,
+                count=TokenCount(self._collator),
+            )
+        return self._plan
 
     def batches(self, rows: NDArray[np.int64], interaction: Interaction | None = None) -> Iterator[tuple[int, Batch]]:
         """Any rows, in their order, as evaluation batches: (place of the first row, batch)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -48,6 +49,8 @@ class ResumableLoader(DataLoader[Any]):
         super().__init__(_Draws(), sampler=sampler, batch_size=None, generator=torch.Generator(), **arguments)
         self.position = sampler
         self.epoch, self.handed_out = 0, 0
+        self.waited = 0.0
+        """Seconds in which whoever iterates had no batch yet."""
 
     def __iter__(self) -> Any:
         self.position.epoch, self.position.drawn = self.epoch, self.handed_out
@@ -55,7 +58,13 @@ class ResumableLoader(DataLoader[Any]):
         if self.handed_out >= length:  # saved on the last batch of an epoch: the next one is due
             self.epoch, self.handed_out = self.epoch + 1, 0
             self.position.epoch, self.position.drawn = self.epoch, 0
-        for batch in super().__iter__():
+        batches = super().__iter__()
+        while True:
+            begun = time.perf_counter()
+            batch = next(batches, None)
+            self.waited += time.perf_counter() - begun
+            if batch is None:
+                return
             self.handed_out += 1
             if self.handed_out == length:
                 self.epoch, self.handed_out = self.epoch + 1, 0

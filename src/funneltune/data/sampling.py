@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -29,34 +29,42 @@ class RequestPlan:
     """The batches of one epoch, known to every rank without communication.
 
     `rows_per_batch` counts the rows of a batch over *all* ranks: the same config gives the same optimizer steps on any
-    number of processes. Requests are taken in the epoch's order until the next would exceed it; each batch is then cut
-    into one group of requests per rank. A tail with fewer requests than ranks joins the batch before it. An optimizer
-    step is `accumulate` batches; the last step of an epoch may have fewer.
+    number of processes. Requests are taken in the epoch's order until the next would exceed it, or `tokens_per_batch`,
+    where that is given; each batch is then cut into one group of requests per rank. A tail with fewer requests than
+    ranks joins the batch before it. An optimizer step is `accumulate` batches; an epoch's last one may have fewer.
 
     Args:
         requests: The split's requests.
         lengths: Rows of each request of the log, by request number.
         observed: Task -> observed rows of each request of the log, by request number.
-        rows_per_batch: See above.
+        rows_per_batch: See above; None: as many as the tokens allow.
         seed: With `epoch`, decides the order.
         epoch: Counted from 0.
         world_size: Number of ranks.
         accumulate: Batches per optimizer step.
+        tokens_per_batch: Tokens of the batch's unique texts, over all ranks; None: as many as the rows allow.
+        count: The tokens of the first request, the first two, ... of some requests.
     """
 
     requests: Requests
     lengths: NDArray[np.int64]
     observed: Mapping[str, NDArray[np.int64]]
-    rows_per_batch: int
+    rows_per_batch: int | None
     seed: int
     epoch: int = 0
     world_size: int = 1
     accumulate: int = 1
+    tokens_per_batch: int | None = None
+    count: Callable[[Requests], NDArray[np.int64]] | None = None
 
     def __post_init__(self) -> None:
         """Every rank needs at least one request."""
-        if self.rows_per_batch < 1:
+        if self.rows_per_batch is not None and self.rows_per_batch < 1:
             raise ConfigError(f"data.rows_per_batch={self.rows_per_batch} must be >= 1.")
+        if self.rows_per_batch is None and self.tokens_per_batch is None:
+            raise ConfigError(
+                "data.rows_per_batch=null and tokens_per_batch=null leave batches without a size; set one."
+            )
         if len(self.requests) < self.world_size:
             raise DataError(
                 f"the split has {len(self.requests)} request(s) for {self.world_size} ranks; use fewer devices."
@@ -74,13 +82,29 @@ class RequestPlan:
         ends = sizes.cumsum()
         starts = [0]
         while starts[-1] < len(sizes):
-            begun = ends[starts[-1]] - sizes[starts[-1]]
-            stop = int(np.searchsorted(ends, begun + self.rows_per_batch, side="right"))
+            stop = len(sizes)
+            if self.rows_per_batch is not None:
+                begun = ends[starts[-1]] - sizes[starts[-1]]
+                stop = int(ends.searchsorted(begun + self.rows_per_batch, side="right"))
+            if self.tokens_per_batch is not None:
+                stop = self._within_tokens(starts, stop)
             starts.append(max(stop, starts[-1] + self.world_size))
         starts[-1] = len(sizes)
         if len(starts) > 2 and starts[-1] - starts[-2] < self.world_size:
             del starts[-2]
         return np.asarray(starts, dtype=np.int64)
+
+    def _within_tokens(self, starts: Sequence[int], stop: int) -> int:
+        """Where a batch must end whose rows could go on to `stop`; it is looked as far ahead as the last one went."""
+        assert self.count is not None
+        assert self.tokens_per_batch is not None
+        start, ahead = starts[-1], 2 * (starts[-1] - starts[-2]) if len(starts) > 1 else 16
+        while True:
+            end = min(start + ahead, stop)
+            tokens = self.count(self.order[start:end])
+            if end == stop or (len(tokens) and tokens[-1] > self.tokens_per_batch):
+                return start + int(tokens.searchsorted(self.tokens_per_batch, side="right"))
+            ahead *= 2
 
     def __len__(self) -> int:
         """Batches of the epoch, alike on every rank."""

@@ -5,17 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import mmap
+import os
 import string
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from rich.progress import track
 
 from funneltune.data.folders import built_folder
 from funneltune.errors import ConfigError, DataError
@@ -24,6 +27,7 @@ from funneltune.funnel import TaskFunnel
 Side = Literal["queries", "items", "users"]
 MANIFEST = "store.json"
 VERSION = 3
+TEXTS_AT_ONCE = 8192
 AT_ONCE = 256
 """Requests whose rows are read before the next ones let go of them."""
 
@@ -185,16 +189,31 @@ class LogStore:
         ).hexdigest()[:16]
         with built_folder(self.folder / f"tokens-{key}") as part:
             if part is not None:
-                encoded = tokenizer(
-                    self.text(side, template), add_special_tokens=False, truncation=True, max_length=max_tokens
-                )["input_ids"]
-                lengths = np.fromiter(map(len, encoded), dtype=np.int64, count=len(encoded))
-                ids = np.fromiter((t for text in encoded for t in text), dtype=np.int32, count=int(lengths.sum()))
-                np.save(part / "ids.npy", ids)
-                np.save(part / "offsets.npy", np.append(0, lengths.cumsum()))
+                _tokenise(self.text(side, template), tokenizer, max_tokens, part)
         folder = self.folder / f"tokens-{key}"
         ids = np.load(folder / "ids.npy", mmap_mode="r")
         return TokenTable(ids, np.load(folder / "offsets.npy", mmap_mode="r"))
+
+
+def _tokenise(texts: list[str], tokenizer: Any, max_tokens: int, folder: Path) -> None:
+    """Write `ids.npy` and `offsets.npy`, batch by batch, each on all cores."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")  # said aloud, lest each loader process warns of it
+    ids, lengths = [np.zeros(0, np.int32)], [np.zeros(1, np.int64)]
+    starts = range(0, len(texts), TEXTS_AT_ONCE)
+    told = f"tokenising {len(texts):,} texts once"
+    for start in track(starts, told, transient=True, disable=len(starts) < 10):
+        encoded = tokenizer(
+            texts[start : start + TEXTS_AT_ONCE],
+            add_special_tokens=False,
+            truncation=True,
+            max_length=max_tokens,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+        )["input_ids"]
+        lengths.append(np.fromiter(map(len, encoded), np.int64, len(encoded)))
+        ids.append(np.fromiter(chain.from_iterable(encoded), np.int32, int(lengths[-1].sum())))
+    np.save(folder / "ids.npy", np.concatenate(ids))
+    np.save(folder / "offsets.npy", np.concatenate(lengths).cumsum())
 
 
 def tokenizer_fingerprint(tokenizer: Any) -> str:

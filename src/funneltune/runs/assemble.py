@@ -28,6 +28,7 @@ from funneltune.schema import FeatureNeeds
 DATA_ARGUMENTS = (
     "texts",
     "rows_per_batch",
+    "tokens_per_batch",
     "eval_rows_per_batch",
     "max_tokens",
     "workers",

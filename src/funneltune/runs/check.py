@@ -50,7 +50,8 @@ def _values(plain: dict[str, Any]) -> Iterator[str]:
     for field, rate in (("optimizer.lr", optimizer.get("lr")), ("tuning.learning_rate", tuning.get("learning_rate"))):
         if rate is not None and (not isinstance(rate, (int, float)) or not rate > 0):
             yield f"{field}={rate!r} must be a number above 0"
-    for field, least in (("rows_per_batch", 1), ("eval_rows_per_batch", 1), ("max_tokens", 4), ("workers", 0)):
+    least_of = {"rows_per_batch": 1, "tokens_per_batch": 1, "eval_rows_per_batch": 1, "max_tokens": 4, "workers": 0}
+    for field, least in least_of.items():
         value = (plain.get("data") or {}).get(field)
         if value is not None and (not isinstance(value, int) or value < least):
             yield f"data.{field}={value!r} must be a whole number >= {least}"
