@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from funneltune.funnel import TaskFunnel
-from funneltune.schema import HeadOutput, log1mexp, log_probabilities
+from funneltune.schema import Batch, HeadOutput, Texts, log1mexp, log_probabilities
 
 
 def test_log1mexp_is_exact_at_both_ends_and_differentiable():
@@ -51,3 +51,32 @@ def test_a_rare_event_does_not_underflow(funnel):
     logits = {"click": torch.tensor([-80.0]), "purchase": torch.tensor([-80.0])}
     p = log_probabilities(HeadOutput(logits, dict.fromkeys(logits, "conditional")), funnel)
     assert p.joint["purchase"].item() == pytest.approx(-160.0)
+
+
+def test_a_batch_is_pinned_whole_and_then_copied_without_waiting(monkeypatch):
+    pinned, waited = [], []
+
+    def pin(tensor):
+        pinned.append(tensor)
+        return tensor.clone()
+
+    def to(tensor, device, non_blocking):
+        waited.append(not non_blocking)
+        return tensor
+
+    batch = Batch(
+        texts=Texts(*(torch.arange(n) for n in (5, 2, 2))),
+        text_of_row={"pair": torch.tensor([0, 1, 1])},
+        labels={"click": torch.tensor([1.0, 0.0, 1.0])},
+        observed={"click": torch.ones(3)},
+        request=torch.tensor([0, 0, 1]),
+        row=torch.arange(3),
+    )
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
+    found = batch.pin_memory()
+    assert len(pinned) == 8
+    assert found.texts.token_ids.data_ptr() != batch.texts.token_ids.data_ptr()
+    monkeypatch.setattr(torch.Tensor, "is_pinned", lambda _: True)
+    monkeypatch.setattr(torch.Tensor, "to", to)
+    found.to("cuda")
+    assert waited == [False] * 8

@@ -5,7 +5,7 @@ Legend: a batch has R rows (impressions) and U unique texts of T tokens in total
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, TypeVar
 
@@ -27,14 +27,24 @@ class _OnDevice:
     """Moves every tensor of a frozen dataclass, nested and in mappings too; Lightning calls `to` on a batch."""
 
     def to(self: Moved, device: torch.device | str, non_blocking: bool = False) -> Moved:
-        def move(value: Any) -> Any:
-            if isinstance(value, (Tensor, _OnDevice)):
-                return value.to(device, non_blocking=non_blocking)
+        """On a device; what is pinned is copied while the host goes on."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking or tensor.is_pinned()))
+
+    def pin_memory(self: Moved) -> Moved:
+        """In page-locked memory; a loader calls it where batches go to a GPU."""
+        return self._each(lambda tensor: tensor.pin_memory())
+
+    def _each(self: Moved, change: Callable[[Tensor], Tensor]) -> Moved:
+        def changed(value: Any) -> Any:
+            if isinstance(value, Tensor):
+                return change(value)
+            if isinstance(value, _OnDevice):
+                return value._each(change)
             if isinstance(value, Mapping):
-                return {key: move(item) for key, item in value.items()}
+                return {key: changed(item) for key, item in value.items()}
             return value
 
-        return replace(self, **{f.name: move(getattr(self, f.name)) for f in fields(self)})  # type: ignore[type-var, arg-type]
+        return replace(self, **{f.name: changed(getattr(self, f.name)) for f in fields(self)})  # type: ignore[type-var, arg-type]
 
 
 @dataclass(frozen=True)

@@ -11,19 +11,18 @@ from typing import Any
 
 import lightning as L
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from funneltune.data.collate import Collator, Specials
 from funneltune.data.features import FeatureColumns, training_numbers
 from funneltune.data.leaks import Guard, find_leaks, text_columns
-from funneltune.data.loaders import EpochSampler, ResumableLoader
+from funneltune.data.loaders import EpochSampler, ResumableLoader, evaluation_loader
 from funneltune.data.requests import OBSERVED
 from funneltune.data.sampling import RequestPlan, Requests, evaluation_draws
 from funneltune.data.sources import Source
 from funneltune.data.splits import Split
-from funneltune.data.store import LogStore, TokenTable, tokenizer_fingerprint
+from funneltune.data.store import LogStore, TokenTable, require_known, tokenizer_fingerprint
 from funneltune.data.token_count import TokenCount
 from funneltune.data.write import prepare
 from funneltune.errors import ConfigError
@@ -157,7 +156,7 @@ class LogDataModule(L.LightningDataModule):
             for side, template in self.texts.items()
             if reads
         }
-        self._check_language(tables)
+        require_known(tables, self.tokenizer, self.max_unknown)
         return Collator(
             store=store,
             queries=tables.get("query", NO_TOKENS),
@@ -168,16 +167,6 @@ class LogDataModule(L.LightningDataModule):
             unique=self.unique,
             features=FeatureColumns(store, self.features, self._may_be_remembered(store)) if self.features else None,
         )
-
-    def _check_language(self, tables: Mapping[str, TokenTable]) -> None:
-        """Refuse a tokenizer that does not read the log's language: training would run, and learn nothing."""
-        for side, table in tables.items():
-            unknown = float(np.mean(table.ids == self.tokenizer.unk_token_id)) if len(table.ids) else 0.0
-            if self.tokenizer.unk_token_id is not None and unknown > self.max_unknown:
-                raise ConfigError(
-                    f"backbone: its tokenizer does not know {unknown:.0%} of the {side} tokens; choose a backbone for "
-                    "the log's language (backbone=bge_small_zh, multilingual_e5_small), or set +data.max_unknown=1."
-                )
 
     def _may_be_remembered(self, store: LogStore) -> NDArray[np.bool_]:
         """Rows that may appear in histories: all where time cuts the log, else those of the training split alone."""
@@ -260,6 +249,10 @@ class LogDataModule(L.LightningDataModule):
         """The trainer's processes."""
         return int(self.trainer.world_size) if self.trainer is not None else 1
 
+    @property
+    def _to_gpu(self) -> bool:
+        return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+
     def plan(self, epoch: int = 0) -> RequestPlan:
         """The training batches of an epoch."""
         _ = self.store
@@ -301,6 +294,7 @@ class LogDataModule(L.LightningDataModule):
             num_workers=self.workers,
             timeout=120 if self.workers else 0,
             persistent_workers=False,
+            pin_memory=self._to_gpu,
         )
         self._loader.load_state_dict(self._position)
         return self._loader
@@ -321,7 +315,7 @@ class LogDataModule(L.LightningDataModule):
         draws = evaluation_draws(
             self.requests(split), self._lengths, self.eval_rows_per_batch, self.rank, self.world_size
         )
-        return DataLoader(draws, batch_size=None, collate_fn=self._collator, generator=torch.Generator())  # type: ignore[arg-type]
+        return evaluation_loader(draws, self._collator, pin_memory=self._to_gpu)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """The validation split, each row once over all ranks."""

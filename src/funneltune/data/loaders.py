@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from funneltune.data.sampling import Draw, RequestPlan
+from funneltune.schema import Batch
 
 
 class _Draws(Dataset[Draw]):
@@ -77,3 +78,14 @@ class ResumableLoader(DataLoader[Any]):
     def load_state_dict(self, state: Mapping[str, int]) -> None:
         """Go on behind the batches of a saved state."""
         self.epoch, self.handed_out = int(state["epoch"]), int(state["handed_out"])
+
+
+def evaluation_loader(draws: Sequence[Draw], collate: Callable[[Draw], Batch], *, pin_memory: bool) -> DataLoader[Any]:
+    """Each draw a batch, once, in order."""
+    return DataLoader(
+        draws,  # type: ignore[arg-type]
+        batch_size=None,
+        collate_fn=collate,  # type: ignore[arg-type]
+        generator=torch.Generator(),
+        pin_memory=pin_memory,
+    )

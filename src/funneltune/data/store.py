@@ -227,6 +227,21 @@ def tokenizer_fingerprint(tokenizer: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
+def require_known(tables: Mapping[str, TokenTable], tokenizer: Any, most: float) -> None:
+    """Refuse a tokenizer that does not read the log's language: training would run, and learn nothing.
+
+    Raises:
+        ConfigError: if more than `most` of a side's tokens are unknown to it.
+    """
+    for side, table in tables.items():
+        unknown = float(np.mean(table.ids == tokenizer.unk_token_id)) if len(table.ids) else 0.0
+        if tokenizer.unk_token_id is not None and unknown > most:
+            raise ConfigError(
+                f"backbone: its tokenizer does not know {unknown:.0%} of the {side} tokens; choose a backbone for "
+                "the log's language (backbone=bge_small_zh, multilingual_e5_small), or set +data.max_unknown=1."
+            )
+
+
 def ragged_arange(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     """The ranges `starts[i] : starts[i] + lengths[i]`, laid end to end."""
     lengths = np.asarray(lengths, dtype=np.int64)
