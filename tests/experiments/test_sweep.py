@@ -190,16 +190,20 @@ def test_study_json_is_whole_after_every_cell(study):
     ]
 
 
-def test_the_joblib_launcher_runs_cells_in_other_processes(tmp_path, monkeypatch):
-    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+@pytest.mark.parametrize(
+    ("launcher", "granted"),
+    [("joblib", "hydra.launcher.n_jobs=2"), ("submitit_local", "hydra.launcher.cpus_per_task=3")],
+)
+def test_other_launchers_run_cells_in_other_processes(tmp_path, monkeypatch, launcher, granted):
+    pytest.importorskip(f"hydra_plugins.hydra_{launcher.partition('_')[0]}_launcher")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(HERE))
     folder = tmp_path / "parallel"
     words = [
         "study=quickstart",
         "study.axes.tuning=[frozen,houlsby,full]",
-        "hydra/launcher=joblib",
-        "hydra.launcher.n_jobs=2",
+        f"hydra/launcher={launcher}",
+        granted,
     ]
     state = launch(words, folder, task=CellTask(folder, train=fake_runs.train_elsewhere))
     assert list(statuses(state).values()) == ["finished", "failed", "finished"]
@@ -228,3 +232,17 @@ def test_a_study_lies_below_studies_by_default(tmp_path, monkeypatch):
     assert main(["study", "quickstart", "tuning=frozen"]) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["studies"]
     assert (tmp_path / "studies/quickstart/cells/tuning=frozen/seed=0/record.json").is_file()
+
+
+def test_a_cell_takes_the_cores_that_its_launcher_grants(monkeypatch):
+    import torch
+    from omegaconf import OmegaConf
+
+    from funneltune.experiments import cell
+
+    for granted, threads in ((2, 2), (None, 3)):
+        torch.set_num_threads(3)
+        config = OmegaConf.create({"launcher": {"cpus_per_task": granted}})
+        monkeypatch.setattr(cell.HydraConfig, "get", lambda config=config: config)
+        cell._take_own_cores()
+        assert torch.get_num_threads() == threads

@@ -1,5 +1,7 @@
 """Doors that open before the first config is checked: Hydra's own node, its search path, a backbone's package."""
 
+import re
+
 import pytest
 
 from runs.trust_payloads import code, refused
@@ -18,6 +20,8 @@ HYDRA = {
     "+hydra.launcher.x={_target_: os.system}": "hydra.launcher.x._target_ is refused",
     "+hydra.launcher.y={_target_: os.system}": "hydra.launcher.y._target_ is refused",
     "+hydra.launcher.x=${data}": "hydra.launcher.x is refused",
+    "hydra/launcher=submitit_slurm hydra.launcher.setup=[touch mark]": "hydra.launcher.setup would run commands",
+    'hydra/launcher=submitit_slurm hydra.launcher.partition="a\ntouch mark"': "'hydra.launcher.partition' holds a line",
     "+hydra.job.env_set.PYTHONPATH=/evil": "hydra.job.env_set.PYTHONPATH is refused",
 }
 
@@ -25,7 +29,7 @@ HYDRA = {
 @pytest.mark.parametrize(("override", "message"), HYDRA.items(), ids=HYDRA.keys())
 def test_hydras_own_node_runs_nothing_in_a_study(override, message, capsys, tmp_path):
     small = ["tuning=frozen", "debug=tiny", "study.seeds=[0]", "study.baseline=null"]  # should it ever start
-    assert message in refused(capsys, tmp_path, ["study", "quickstart", *small, override])
+    assert message in refused(capsys, tmp_path, ["study", "quickstart", *small, *re.split(" (?=hydra)", override)])
 
 
 @pytest.mark.parametrize("verb", [["train"], ["study", "quickstart"], ["data", "validate"]])

@@ -40,6 +40,11 @@ def check_hydra(cfg: DictConfig) -> None:
         raw = OmegaConf.to_container(node[plugin], resolve=False)
         hidden = dict.fromkeys([*_hidden(plain, f"hydra.{plugin}"), *_outside(raw, f"hydra.{plugin}")])
         faults += [f"{path} is refused: a {plugin} takes plain values" for path in hidden]
+        # A job's script is made of these: a line of its own in one of them would be run.
+        lines = [where for where, value in _leaves(plain, f"hydra.{plugin}") if "\n" in f"{where}{value}"]
+        faults += [f"{where!r} holds a line break, and would be a command of the job's script" for where in lines]
+        if plain.get("setup"):
+            faults.append(f"hydra.{plugin}.setup would run commands; run them in the shell that starts the study")
     if faults:
         raise ConfigError("; ".join(faults))
 

@@ -42,6 +42,7 @@ class CellTask:
 
     def __call__(self, cfg: DictConfig) -> str:
         """Run the cell whose folder is `cfg.run_dir` and return its status."""
+        _take_own_cores()
         run_dir = Path(cfg.run_dir)
         cell = run_dir.relative_to(self.folder).as_posix()
         overrides = [str(override) for override in HydraConfig.get().overrides.task]
@@ -77,6 +78,17 @@ class CellTask:
         from funneltune import runs
 
         return runs.train
+
+
+def _take_own_cores() -> None:
+    """As many threads as the launcher grants a cell, where it says so: cells that share a machine's cores with more
+    threads than cores slow one another manifold.
+    """
+    granted = HydraConfig.get().launcher.get("cpus_per_task")
+    if granted:
+        import torch
+
+        torch.set_num_threads(int(granted))
 
 
 def needs_own_process(cfg: DictConfig) -> bool:
