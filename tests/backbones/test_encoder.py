@@ -146,3 +146,25 @@ def test_frozen_matrices_kept_in_bfloat16_give_what_autocast_gives(tiny_backbone
     )
     assert sizes["embeddings.word_embeddings.weight"] == torch.float32
     assert {p.dtype for p in model.parameters() if p.requires_grad} == {torch.float32}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # torch warns of its own doings, inside its compiler
+def test_compiled_layers_give_the_same_vectors_and_gradients(tiny_backbone):
+    from funneltune.tuning import AdaLoRA
+
+    def run(compiled):
+        torch.manual_seed(0)
+        model = tiny_backbone.model()
+        AdaLoRA(target_rank=1, initial_rank=2).apply(model)
+        encoder = Encoder(model)
+        if compiled:
+            encoder.compile_layers()
+        vectors = torch.cat([encoder(texts(lengths)) for lengths in ([3, 4, 9, 17], [5, 6, 30])])
+        vectors.square().sum().backward()
+        return vectors, [p.grad for p in model.parameters() if p.requires_grad]
+
+    (plain, gradients), (vectors, found) = run(False), run(True)
+    torch.testing.assert_close(vectors, plain, atol=1e-5, rtol=1e-4)
+    for one, wanted in zip(found, gradients, strict=True):
+        torch.testing.assert_close(one, wanted, atol=1e-4, rtol=1e-3)

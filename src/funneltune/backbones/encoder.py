@@ -153,6 +153,18 @@ class Encoder(nn.Module):
                         parameter.data = parameter.data.to(dtype)
         self.kept_in = dtype
 
+    def compile_layers(self) -> None:
+        """Compile every layer when it first runs, once for all lengths of texts.
+
+        Raises:
+            ConfigError: if the architecture is not known by layers.
+        """
+        if self.family is None:
+            kind = self.backbone.config.model_type
+            raise ConfigError(f"backbone.compile=true: the layers of {kind} are not known; set it to false.")
+        for layer in self.backbone.get_submodule(self.family.layers):
+            layer.compile(dynamic=True)
+
     def _precision(self, texts: Texts) -> AbstractContextManager[Any]:
         if self.kept_in is None:
             return nullcontext()

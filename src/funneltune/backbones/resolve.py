@@ -49,6 +49,7 @@ class Backbone:
         cache: Whether what lies below the lowest trained layer is computed once for all texts of a log and kept beside
             it, for this run and others: `auto` where that is less work, `always`, `never`.
         cache_gb: Largest size of that cache, in gigabytes (10^9 bytes).
+        compile: Compile each layer (torch.compile) when it first runs, which takes half a minute and a C++ compiler.
 
     Raises:
         ConfigError: when weights are missing, damaged or need code from elsewhere.
@@ -68,6 +69,7 @@ class Backbone:
     remember: int = 100_000
     cache: CachePolicy = "auto"
     cache_gb: float = 16.0
+    compile: bool = False
 
     def __post_init__(self) -> None:
         """Refuse words that nothing knows, and fields that would fetch code."""

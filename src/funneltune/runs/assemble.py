@@ -120,6 +120,8 @@ def assemble(cfg: DictConfig, data: LogDataModule | None = None) -> Assembly:
     tuning.apply(encoder.backbone)
     if isinstance(encoder, Encoder) and tuning.only_multiplies and is_low_precision(cfg.trainer):
         encoder.keep_frozen_in(torch.bfloat16)
+    if isinstance(encoder, Encoder) and cfg.backbone.get("compile", False):
+        encoder.compile_layers()
     module = module_class(tuning)(
         encoder=encoder,
         interaction=interaction,
