@@ -12,11 +12,12 @@ from typing import Any
 
 import torch
 
-from benchmarks import machine, memory, rerank
+from benchmarks import auc, machine, memory, rerank, scale
 from benchmarks.flops import step_flops
 from benchmarks.measure import Contestant, Rounds, alternate, median_seconds, ratio, summary, waiting_share
 from benchmarks.ours import Ours
 from benchmarks.peers.hf import HFTrainer
+from benchmarks.peers.st import SentenceTransformers
 from benchmarks.peers.textbook import TextbookLoop
 from benchmarks.rows import rows_per_request
 from benchmarks.tokens import token_ratio
@@ -24,6 +25,7 @@ from benchmarks.tokens import token_ratio
 BF16, FP32 = "bf16-mixed", "32-true"
 KEY_ROWS = 2048
 """Rows of a batch where keys are measured."""
+TARGET_AUC = 0.76
 MICRO = 256
 """Rows of a forward where the peer is also let accumulate the batch, which suits its caches better."""
 PLAIN = ("data.unique=false", "backbone.packed=false", "backbone.remember=0", "backbone.cache=never")
@@ -85,6 +87,8 @@ def against_peers(quick: bool) -> Found:
         if key:
             sides["textbook"] = TextbookLoop(mine, batches=2)
             sides["plain"] = ours(*PLAIN, rows=rows, precision=precision)
+            if not quick:
+                sides["sentence_transformers"] = SentenceTransformers(mine)
         steps = dict.fromkeys(sides, 1) | {"ours": 4}
         found = alternate(sides, 1 if quick else 2, steps)
         tokens = token_ratio(mine, 3)
@@ -99,6 +103,32 @@ def against_peers(quick: bool) -> Found:
                 "twin_vs_textbook": ratio(found, "ours", "textbook"),
             }
     return Found(keys, details)
+
+
+def time_to_auc(quick: bool) -> Found:
+    """Seconds of training until the validation clicks reach an AUC, each side at the better of two batch sizes."""
+    if quick:
+        raise NotMeasured("takes ten minutes")
+    seen: dict[str, list[tuple[int, float, float]]] = {}
+    for rows in (128, 256):
+        for name, train in (("ours", auc.ours), ("hf", auc.hf)):
+            side = ours("scheduler=constant", rows=rows, precision=best_precision())
+            seen[f"{name}, {rows} rows"] = train(side, TARGET_AUC)
+    seconds = {name: points[-1][1] for name, points in seen.items() if points[-1][2] >= TARGET_AUC}
+    best = {side: min(s for name, s in seconds.items() if name.startswith(side)) for side in ("ours", "hf")}
+    curves = {name: [list(point) for point in points] for name, points in seen.items()}
+    details = {"target_auc": TARGET_AUC, "seconds": seconds, "rows_seconds_auc": curves}
+    return Found({"twin_time_to_auc_vs_hf": best["hf"] / best["ours"]}, details)
+
+
+def long_logs(quick: bool) -> Found:
+    """Logs of 1 and 20 million impressions."""
+    if quick:
+        raise NotMeasured("takes five minutes and 3 GB of disk")
+    found = scale.both()
+    peaks = [found[f"{impressions} second"]["peak_mb"] for impressions in (scale.LARGE, scale.SMALL)]
+    second = found[f"{scale.LARGE} second"]["seconds"]
+    return Found({"rss_20m_vs_1m": peaks[0] / peaks[1], "second_start_seconds": second}, found)
 
 
 def cross(quick: bool) -> Found:
@@ -193,6 +223,7 @@ def serving(_: bool) -> Found:
 
 ALL: dict[str, Callable[[bool], Found]] = {
     "twin": against_peers,
+    "time to AUC": time_to_auc,
     "cross": cross,
     "homedepot": homedepot,
     "flops": model_flops,
@@ -201,4 +232,5 @@ ALL: dict[str, Callable[[bool], Found]] = {
     "memory": memory_of_methods,
     "data wait": data_wait,
     "serving": serving,
+    "long logs": long_logs,
 }

@@ -42,13 +42,22 @@ class HFTrainer:
     def run(self, steps: int) -> list[Step]:
         """See `Contestant.run`. A step is a whole batch, and its micro-batches are timed one by one."""
         transformers_logging.set_verbosity_error()
-        clock = _Clock(self.micro)
+        clock = Clock(self.micro)
         with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             whole = steps if self.accumulate > 1 else steps + 1
-            trainer = _InOrder(
+            trainer = InOrder(
                 model=self.model,
-                args=self._arguments(folder, whole),
+                args=arguments_of(
+                    TrainingArguments,
+                    folder,
+                    steps=whole,
+                    rows=self.micro,
+                    learning_rate=self.learning_rate,
+                    bf16=self.bf16,
+                    gradient_accumulation_steps=self.accumulate,
+                    remove_unused_columns=False,
+                ),
                 train_dataset=self.examples,
                 data_collator=collate,
                 callbacks=[clock],
@@ -57,21 +66,24 @@ class HFTrainer:
             trainer.train()
         return clock.steps
 
-    def _arguments(self, folder: str, steps: int) -> TrainingArguments:
-        return TrainingArguments(
-            output_dir=folder,
-            max_steps=steps,
-            per_device_train_batch_size=self.micro,
-            gradient_accumulation_steps=self.accumulate,
-            learning_rate=self.learning_rate,
-            bf16=self.bf16,
-            use_cpu=not torch.cuda.is_available(),
-            remove_unused_columns=False,
-            save_strategy="no",
-            logging_strategy="no",
-            report_to=[],
-            disable_tqdm=True,
-        )
+
+def arguments_of(
+    kind: type[TrainingArguments], folder: str, *, steps: int, rows: int, learning_rate: float, bf16: bool, **more: Any
+) -> TrainingArguments:
+    """The library's defaults, without reports and files."""
+    return kind(
+        output_dir=folder,
+        max_steps=steps,
+        per_device_train_batch_size=rows,
+        learning_rate=learning_rate,
+        bf16=bf16,
+        use_cpu=not torch.cuda.is_available(),
+        save_strategy="no",
+        logging_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        **more,
+    )
 
 
 def precision_of(ours: Ours) -> str:
@@ -81,14 +93,14 @@ def precision_of(ours: Ours) -> str:
     return resolve_precision(str(ours.cfg.trainer.precision), str(ours.cfg.trainer.accelerator))
 
 
-class _InOrder(Trainer):  # type: ignore[misc]
+class InOrder(Trainer):  # type: ignore[misc]
     """The rows as they come, so that both sides see the same ones."""
 
     def _get_train_sampler(self, *arguments: Any) -> Sampler[int]:
         return SequentialSampler(self.train_dataset)  # type: ignore[arg-type]
 
 
-class _Clock(TrainerCallback):  # type: ignore[misc]
+class Clock(TrainerCallback):  # type: ignore[misc]
     """Times micro-batches from end to end; the first one is the warm-up."""
 
     def __init__(self, rows: int) -> None:

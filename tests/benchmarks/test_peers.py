@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from benchmarks.auc import Reached, Watch
 from benchmarks.ours import Ours
 from benchmarks.peers.hf import HFTrainer
 from benchmarks.peers.rows import collate, pad, pieces
+from benchmarks.peers.st import SentenceTransformers
 from benchmarks.tokens import token_ratio
 
 SMALL = (
@@ -70,6 +72,36 @@ def test_the_peers_loss_and_gradients_are_ours(both):
     for a, b in pairs:
         assert a.abs().max() > 0
         torch.testing.assert_close(b, a, rtol=1e-4, atol=1e-4 * float(a.abs().max()))
+
+
+def test_sentence_transformers_loss_is_ours(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ours = Ours(*SMALL)
+    peer = SentenceTransformers(ours, batches=1)
+    mine = dict(ours.assembly.module.encoder.backbone.named_parameters())
+    for name, parameter in peer.model[0].auto_model.named_parameters():
+        if name.startswith("pooler"):
+            continue  # not read
+        parameter.data.copy_(mine[name.replace(".default", ".funneltune")].data)
+    module, data = ours.assembly.module.eval(), ours.assembly.data
+    batch = data.collator()(next(iter(data.plan(0).draws())))
+    rows = peer.rows[: len(batch)]
+    features = [peer.model.tokenize(rows[name]) for name in ("query", "title")]
+    theirs = peer.loss(features, torch.tensor(rows["label"]))
+    torch.testing.assert_close(theirs, module.objective(batch, module(batch)).total(), rtol=1e-5, atol=0.0)
+    assert len([p for p in peer.model.parameters() if p.requires_grad]) == 2 * 2 * 2
+
+
+def test_seconds_to_an_auc_leave_evaluations_out():
+    found = iter([0.5, 0.7, 0.9])
+    clock = iter(range(100))
+    watch = Watch(lambda: (next(clock), next(found))[1], 0.8, now=lambda: float(next(clock)))
+    watch.begin()
+    for _ in range(5):
+        watch.step(1024)
+    with pytest.raises(Reached):
+        watch.step(1024)
+    assert watch.seen == [(2048, 2.0, 0.5), (4096, 4.0, 0.7), (6144, 6.0, 0.9)]  # a second each, evaluations none
 
 
 def test_unique_tokens_are_those_of_the_batch(both):
