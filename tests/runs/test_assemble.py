@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from funneltune.cli.compose import compose_config
 from funneltune.errors import ConfigError
+from funneltune.runs import chosen_precision
 from funneltune.runs.assemble import assemble
 
 
@@ -47,3 +49,13 @@ def test_learned_positions_have_an_end_and_computed_ones_do_not(model_type, reac
 def test_frozen_matrices_are_kept_in_bfloat16_where_they_only_multiply(overrides, kept_in, tmp_path):
     config = compose_config(["experiment=quickstart", "backbone=tiny", f"data.cache_dir={tmp_path}", *overrides])
     assert assemble(config).module.encoder.kept_in == kept_in
+
+
+@pytest.mark.parametrize(
+    ("native", "asked", "said"), [(True, "auto", True), (False, "auto", False), (True, "32-true", False)]
+)
+def test_a_precision_that_the_machine_chose_is_told(native, asked, said, monkeypatch):
+    monkeypatch.setattr("funneltune.runs.precision._cpu_multiplies_bfloat16", lambda: native)
+    told = chosen_precision(OmegaConf.create({"precision": asked, "accelerator": "cpu"}))
+    assert (told is not None) == said
+    assert not said or "bf16-mixed" in told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,6 +38,8 @@ def run(arguments: Arguments) -> int:
         run_dir = _run_dir(cfg)
         from funneltune import runs
 
+    if is_first_process() and (chosen := runs.chosen_precision(cfg.trainer)):
+        sys.stderr.write(f"{chosen}\n")
     runs.train(cfg, run_dir)
     if is_first_process():
         from funneltune.reporting import report

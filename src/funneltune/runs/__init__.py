@@ -4,6 +4,17 @@ from funneltune.runs.assemble import Assembly, assemble
 from funneltune.runs.check import check_config
 from funneltune.runs.identity import config_hash
 from funneltune.runs.load import evaluate, load, predict
+from funneltune.runs.precision import chosen_precision
 from funneltune.runs.train import train
 
-__all__ = ["Assembly", "assemble", "check_config", "config_hash", "evaluate", "load", "predict", "train"]
+__all__ = [
+    "Assembly",
+    "assemble",
+    "check_config",
+    "chosen_precision",
+    "config_hash",
+    "evaluate",
+    "load",
+    "predict",
+    "train",
+]

@@ -31,6 +31,13 @@ def is_low_precision(trainer: DictConfig) -> bool:
     return precision == "bf16-mixed" and trainer.get("strategy") != "fsdp2"
 
 
+def chosen_precision(trainer: DictConfig) -> str | None:
+    """What `auto` became, in words; None where the config says it by itself, or the default is left as it is."""
+    if trainer.get("precision", "auto") != "auto" or resolve_precision("auto", str(trainer.accelerator)) == "32-true":
+        return None
+    return "precision: bf16-mixed, which this machine multiplies natively (trainer.precision=32-true for float32)"
+
+
 def _cpu_multiplies_bfloat16() -> bool:
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16"))

@@ -256,7 +256,13 @@ def _fit_and_measure(
     skipped = {"steps_left_out": module.finite.taken_out} if module.finite.taken_out else {}
     efficiency = watched.summary() if watched is not None else {}
     kept = {"boundary_cache": asdict(module.kept)} if module.kept is not None else {}
-    record.cost = efficiency | kept | {"wall_seconds": wall, "saved_bytes": saved} | skipped
+    record.cost = (
+        {"precision": str(trainer.precision)}
+        | efficiency
+        | kept
+        | {"wall_seconds": wall, "saved_bytes": saved}
+        | skipped
+    )
     write_predictions(run_dir / "predictions.parquet", columns | _score_columns(scores))
 
 
