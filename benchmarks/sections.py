@@ -90,7 +90,7 @@ def against_peers(quick: bool) -> Found:
             if not quick:
                 sides["sentence_transformers"] = SentenceTransformers(mine)
         steps = dict.fromkeys(sides, 1) | {"ours": 4}
-        found = alternate(sides, 1 if quick else 2, steps)
+        found = alternate(sides, 2 if key and not quick else 1, steps)
         tokens = token_ratio(mine, 3)
         details[f"{rows} rows, {precision}"] = summary(found, rows=rows, precision=precision) | {
             "tokens": tokens,

@@ -1,7 +1,6 @@
 """Ranking a log's items for a query: the run's own probabilities, from vectors that are computed once."""
 
 import shutil
-from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -119,7 +118,7 @@ def test_vectors_are_computed_once_and_anew_for_other_weights(run, tmp_path, mon
     shutil.copytree(run, copy)
     before = Ranker.of_run(copy).rank(QUERY)
     monkeypatch.setattr("funneltune.decisions.ranking.encode_items", lambda _: pytest.fail("encoded again"))
-    assert [asdict(one) for one in Ranker.of_run(copy).rank(QUERY)] == [asdict(one) for one in before]
+    assert Ranker.of_run(copy).rank(QUERY) == before
     (copy / "weights" / "manifest.json").write_text((copy / "weights" / "manifest.json").read_text() + "\n")
     with pytest.raises(pytest.fail.Exception, match="encoded again"):
         Ranker.of_run(copy)
