@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,13 +37,13 @@ def run(arguments: Arguments) -> int:
         run_dir = _run_dir(cfg)
         from funneltune import runs
 
-    if is_first_process() and (chosen := runs.chosen_precision(cfg.trainer)):
-        sys.stderr.write(f"{chosen}\n")
     runs.train(cfg, run_dir)
     if is_first_process():
         from funneltune.reporting import report
 
         report(run_dir)
+        if chosen := runs.chosen_precision(cfg.trainer):
+            say(chosen)
         say(f"record: {run_dir / 'record.json'}")
     return 0
 

@@ -42,6 +42,7 @@ from funneltune.runs.check import check_config
 from funneltune.runs.folder import CONFIG_NAME, Earlier, earlier_run, held
 from funneltune.runs.identity import as_plain, config_hash, git_commit, versions
 from funneltune.runs.logs import logger, train_log
+from funneltune.runs.precision import chosen_precision
 from funneltune.runs.targets import build
 from funneltune.runs.weights import save_weights
 
@@ -225,6 +226,8 @@ def _fit_and_measure(
 ) -> None:
     """Fit, settle the tuning method's budget, evaluate both splits, write weights, predictions and statistics."""
     cfg, module, data = assembly.cfg, assembly.module, assembly.data
+    if chosen := chosen_precision(cfg.trainer):
+        logger.info("%s.", chosen)
     callbacks = wanted_callbacks(cfg, stop)
     trainer = make_trainer(cfg, run_dir, callbacks, loggers)
     begun = time.perf_counter()
