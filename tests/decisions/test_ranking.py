@@ -124,10 +124,20 @@ def test_vectors_are_computed_once_and_anew_for_other_weights(run, tmp_path, mon
         Ranker.of_run(copy)
 
 
+def test_vectors_that_lost_a_file_are_told(run, tmp_path, capsys):
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    Ranker.of_run(copy)
+    for path in next((copy / "vectors").iterdir()).iterdir():
+        path.unlink()
+    assert main(["rank", f"run={copy}", f"query={QUERY}"]) == 2
+    assert "is damaged" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("asked", "told"),
     [
-        ({"query": "  "}, "query='' is empty"),
+        ({"query": "  "}, "query='  ' is empty"),
         ({"query": QUERY, "by": "ctvr"}, "by='ctvr' must be one of ctr, cvr, ctcvr; did you mean"),
         ({"query": QUERY, "top": 0}, "top=0 must be >= 1"),
         ({"query": QUERY, "items": [3, 120]}, "items: 120 must lie in 0 .. 119"),

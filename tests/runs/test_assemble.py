@@ -6,7 +6,7 @@ from omegaconf import OmegaConf
 
 from funneltune.cli.compose import compose_config
 from funneltune.errors import ConfigError
-from funneltune.runs import chosen_precision
+from funneltune.runs import check_config, chosen_precision
 from funneltune.runs.assemble import assemble
 
 
@@ -59,3 +59,11 @@ def test_a_precision_that_the_machine_chose_is_told(native, asked, said, monkeyp
     told = chosen_precision(OmegaConf.create({"precision": asked, "accelerator": "cpu"}))
     assert (told is not None) == said
     assert not said or "bf16-mixed" in told
+
+
+def test_a_token_budget_needs_texts():
+    words = ["backbone=none", "tuning=frozen", "features=ids", "data.tokens_per_batch=512"]
+    with pytest.raises(
+        ConfigError, match="tokens_per_batch sizes batches by their texts, and backbone=none reads none"
+    ):
+        check_config(compose_config(["experiment=quickstart", *words]))

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from funneltune.errors import RunError
+from funneltune.errors import DataError, RunError
 from funneltune.schema import Texts
 
 CachePolicy = Literal["auto", "always", "never"]
@@ -49,9 +49,16 @@ class BoundaryCache:
 
     @classmethod
     def read(cls, folder: Path, width: int, *, pooled: bool) -> BoundaryCache:
-        """What `write` left in a folder."""
-        values = np.memmap(folder / VALUES, dtype=_dtype(pooled), mode="r").reshape(-1, width)
-        return cls(np.load(folder / NUMBERS, mmap_mode="r"), np.load(folder / STARTS, mmap_mode="r"), values)
+        """What `write` left in a folder.
+
+        Raises:
+            DataError: if a file is missing or cannot be read.
+        """
+        try:
+            values = np.memmap(folder / VALUES, dtype=_dtype(pooled), mode="r").reshape(-1, width)
+            return cls(np.load(folder / NUMBERS, mmap_mode="r"), np.load(folder / STARTS, mmap_mode="r"), values)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{folder} is damaged ({error}); delete it, it will be built again.") from None
 
     @staticmethod
     def write(folder: Path, found: Iterable[tuple[Texts, Float[Tensor, "rows width"]]], *, pooled: bool) -> None:

@@ -16,7 +16,7 @@ def run(arguments: Arguments) -> int:
     """Load the run, encode its items if that was not done yet, rank, print."""
     arguments.only_word("run")
     keys = arguments.keys({"run": "PATH", "query": "WORDS"}, {"by": "", "top": "10"})
-    if not keys["top"].isdecimal():
+    if not keys["top"].isdecimal() or int(keys["top"]) < 1:
         raise ConfigError(f"top={keys['top']} must be a whole number, 1 or more.")
     from funneltune.decisions import Ranker
 

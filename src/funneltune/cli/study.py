@@ -40,6 +40,8 @@ def run(arguments: Arguments) -> int:
     except (Interrupted, KeyboardInterrupt) as stop:
         signum = signal_of(stop)
         told = f"stopped by {signum.name}; the same command goes on, with what is finished kept: {_command()}"
+        if any(override.startswith("hydra/launcher=submitit") for override in overrides):
+            told += " (cells that submitit has started go on by themselves: let them end first, or cancel their jobs)"
         raise Interrupted(signum, told) from None
     if any(run["record"] for run in state["runs"]):
         from funneltune.reporting import report

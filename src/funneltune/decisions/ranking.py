@@ -115,7 +115,7 @@ class Ranker:
             hint = f"; did you mean {near[0]!r}?" if near else "."
             raise ConfigError(f"by={by!r} must be one of {', '.join(self.columns)}{hint}")
         if top < 1:
-            raise ConfigError(f"top={top} must be >= 1.")
+            raise ConfigError(f"top={top} must be >= 1, the number of items to show.")
         among = None if items is None else torch.as_tensor(items, dtype=torch.long)
         outside = [] if among is None else among[(among < 0) | (among >= len(self.keys))].tolist()
         if outside:
@@ -132,7 +132,7 @@ class Ranker:
     def _texts(self, query: str) -> Texts:
         """The query's own text, as a batch holds it."""
         if not query.strip():
-            raise ConfigError("query='' is empty; give the words of a search.")
+            raise ConfigError(f"query={query!r} is empty; give the words of a search.")
         data, around = self.assembly.data, self.specials
         room = data.max_tokens - sum(token is not None for token in (around.before, around.after))
         ids = data.tokenizer(query, add_special_tokens=False, truncation=True, max_length=data.max_tokens)["input_ids"]

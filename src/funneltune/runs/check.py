@@ -11,6 +11,17 @@ from funneltune.errors import ConfigError
 from funneltune.runs.identity import as_plain
 from funneltune.runs.targets import target_faults
 
+TYPES: tuple[tuple[tuple[str, ...], tuple[type, ...], str], ...] = (
+    (("backbone.token_budget", "backbone.remember"), (int,), "a whole number"),
+    (("backbone.cache_gb",), (int, float), "a number, of gigabytes"),
+    (("tuning.top",), (int, type(None)), "a whole number, or null for all layers"),
+    (
+        ("backbone.compile", "backbone.packed", "backbone.pretrained", "tuning.shrink", "data.unique"),
+        (bool,),
+        "true or false",
+    ),
+)
+"""Fields, what may stand there, and how that is told."""
 BASELINES = ("bm25", "cosine", "popularity", "trees")
 
 
@@ -53,8 +64,22 @@ def _values(plain: dict[str, Any]) -> Iterator[str]:
     least_of = {"rows_per_batch": 1, "tokens_per_batch": 1, "eval_rows_per_batch": 1, "max_tokens": 4, "workers": 0}
     for field, least in least_of.items():
         value = (plain.get("data") or {}).get(field)
-        if value is not None and (not isinstance(value, int) or value < least):
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
             yield f"data.{field}={value!r} must be a whole number >= {least}"
+    yield from _types(plain)
+    reads_none = str((plain.get("backbone") or {}).get("_target_")).endswith(".NoBackbone")
+    if reads_none and (plain.get("data") or {}).get("tokens_per_batch"):
+        yield "data.tokens_per_batch sizes batches by their texts, and backbone=none reads none; set rows_per_batch"
+
+
+def _types(plain: dict[str, Any]) -> Iterator[str]:
+    """Values of a kind that the parts which take them would stumble over; their ranges are the parts' business."""
+    for fields, kinds, words in TYPES:
+        for field in fields:
+            group, _, name = field.partition(".")
+            node = plain.get(group) or {}
+            if name in node and (type(node[name]) not in kinds):
+                yield f"{field}={node[name]!r} must be {words}"
 
 
 def _resume(asked: Any) -> Iterator[str]:

@@ -7,6 +7,8 @@ from omegaconf import DictConfig
 
 from funneltune.errors import ConfigError
 
+KNOWN = ("auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true")
+
 
 def resolve_precision(precision: str, accelerator: str) -> str:
     """`auto` becomes `bf16-mixed` where the hardware multiplies bfloat16 natively, else `32-true`; others pass.
@@ -14,10 +16,12 @@ def resolve_precision(precision: str, accelerator: str) -> str:
     On CPUs without AVX512-BF16 or AMX, bfloat16 is emulated and slower than float32.
 
     Raises:
-        ConfigError: for float16 on a CPU, where Lightning would quietly take bfloat16.
+        ConfigError: for a word that is none, and for float16 on a CPU, where Lightning would quietly take bfloat16.
     """
     if precision == "16-mixed" and accelerator == "cpu":
         raise ConfigError("trainer.precision=16-mixed needs a GPU; on a CPU use bf16-mixed or 32-true.")
+    if precision not in KNOWN:
+        raise ConfigError(f"trainer.precision={precision!r} must be one of {', '.join(KNOWN)}.")
     if precision != "auto":
         return precision
     if accelerator in {"gpu", "cuda", "auto"} and torch.cuda.is_available():
