@@ -81,7 +81,7 @@ def against_peers(quick: bool) -> Found:
     for rows, precision in grid:
         mine = ours(rows=rows, precision=precision)
         sides: dict[str, Contestant] = {"ours": mine, "hf": HFTrainer(mine, batches=2)}
-        if rows > MICRO:
+        if rows > MICRO and not quick:
             sides["hf_in_pieces"] = HFTrainer(mine, MICRO, batches=1)
         key = (rows, precision) == grid[0]
         if key:
@@ -134,7 +134,9 @@ def long_logs(quick: bool) -> Found:
 def cross(quick: bool) -> Found:
     """`cross` against transformers' Trainer with PEFT."""
     mine = ours("backbone.interaction=cross", rows=1024, precision=best_precision())
-    found = alternate({"ours": mine, "hf": HFTrainer(mine, batches=3)}, 1 if quick else 3, {"ours": 3, "hf": 2})
+    found = alternate(
+        {"ours": mine, "hf": HFTrainer(mine, batches=3)}, 1 if quick else 3, {"ours": 3, "hf": 1 if quick else 2}
+    )
     return Found({"cross_vs_hf": ratio(found, "ours", "hf")}, summary(found, rows=1024, precision=best_precision()))
 
 
@@ -144,7 +146,9 @@ def homedepot(quick: bool) -> Found:
     if not home.is_file():
         raise NotMeasured(f"{home} is not there; see configs/data/homedepot.yaml")
     mine = ours(f"data.path={home}", rows=1024, precision=best_precision(), experiment="homedepot")
-    found = alternate({"ours": mine, "hf": HFTrainer(mine, batches=3)}, 1 if quick else 3, {"ours": 3, "hf": 2})
+    found = alternate(
+        {"ours": mine, "hf": HFTrainer(mine, batches=3)}, 1 if quick else 3, {"ours": 3, "hf": 1 if quick else 2}
+    )
     details = summary(found, rows=1024, precision=best_precision()) | {"tokens": token_ratio(mine, 3)}
     return Found({"twin_homedepot_vs_hf": ratio(found, "ours", "hf")}, details)
 

@@ -22,6 +22,8 @@ HYDRA = {
     "+hydra.launcher.x=${data}": "hydra.launcher.x is refused",
     "hydra/launcher=submitit_slurm hydra.launcher.setup=[touch mark]": "hydra.launcher.setup would run commands",
     'hydra/launcher=submitit_slurm hydra.launcher.partition="a\ntouch mark"': "'hydra.launcher.partition' holds a line",
+    "hydra/launcher=joblib hydra.launcher.n_jobs=0": "hydra.launcher.n_jobs=0 must be a whole number >= 1",
+    "hydra/launcher=submitit_local hydra.launcher.cpus_per_task=-1": "hydra.launcher.cpus_per_task=-1 must be a whole",
     "+hydra.job.env_set.PYTHONPATH=/evil": "hydra.job.env_set.PYTHONPATH is refused",
 }
 

@@ -43,6 +43,10 @@ def check_hydra(cfg: DictConfig) -> None:
         # A job's script is made of these: a line of its own in one of them would be run.
         lines = [where for where, value in _leaves(plain, f"hydra.{plugin}") if "\n" in f"{where}{value}"]
         faults += [f"{where!r} holds a line break, and would be a command of the job's script" for where in lines]
+        for name in ("n_jobs", "cpus_per_task"):
+            value = plain.get(name)
+            if value is not None and (type(value) is not int or value < 1) and (name, value) != ("n_jobs", -1):
+                faults.append(f"hydra.{plugin}.{name}={value!r} must be a whole number >= 1")
         if plain.get("setup"):
             faults.append(f"hydra.{plugin}.setup would run commands; run them in the shell that starts the study")
     if faults:
