@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -57,11 +57,6 @@ def median_seconds(rounds: Rounds) -> float:
     return statistics.median(step.seconds for steps in rounds for step in steps)
 
 
-def tokens_per_second(rounds: Rounds) -> float:
-    """Median unique tokens per second."""
-    return statistics.median(step.tokens / step.seconds for steps in rounds for step in steps)
-
-
 def waiting_share(rounds: Rounds) -> float:
     """Seconds of all steps before their batch was there, over all seconds."""
     steps = [step for steps in rounds for step in steps]
@@ -88,11 +83,3 @@ def summary(seen: Mapping[str, Rounds], **config: Any) -> dict[str, Any]:
 def ratio(seen: Mapping[str, Rounds], one: str, other: str) -> float:
     """Median rows per second of `one` over those of `other`."""
     return rate(seen[one]) / rate(seen[other])
-
-
-def geometric_steps(low: int, high: int) -> Sequence[int]:
-    """Powers of two from `low` to `high`."""
-    found = [low]
-    while found[-1] * 2 <= high:
-        found.append(found[-1] * 2)
-    return found

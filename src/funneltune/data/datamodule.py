@@ -21,7 +21,7 @@ from funneltune.data.loaders import EpochSampler, ResumableLoader, evaluation_lo
 from funneltune.data.requests import OBSERVED
 from funneltune.data.sampling import RequestPlan, Requests, evaluation_draws
 from funneltune.data.sources import Source
-from funneltune.data.splits import Split
+from funneltune.data.splits import Split, Whole
 from funneltune.data.store import LogStore, TokenTable, require_known, tokenizer_fingerprint
 from funneltune.data.token_count import TokenCount
 from funneltune.data.write import prepare
@@ -331,10 +331,10 @@ class LogDataModule(L.LightningDataModule):
 
     def for_file(self, path: Path) -> LogDataModule:
         """The same reading of a file of rows: the source's column names, the tokenizer and the texts; no labels."""
-        other = type(self)(
+        return type(self)(
             source=self.source.unlabelled(path),
             tasks=self.funnel,
-            split=_Whole(),
+            split=Whole(),
             texts=self.texts,
             tokenizer=self.tokenizer,
             interaction=self.interaction,
@@ -344,11 +344,3 @@ class LogDataModule(L.LightningDataModule):
             features=self.features,
             max_unknown=self.max_unknown,
         )
-        return other
-
-
-class _Whole(Split):
-    """No split: every request is predicted."""
-
-    def cut(self, store: LogStore) -> dict[str, Requests]:
-        return {}

@@ -124,3 +124,11 @@ class Split:
         items, index = np.unique(store.column("item"), return_inverse=True)
         kind = np.maximum.reduceat(self._drawn(len(items))[index], store.request_offsets[:-1])
         return {name: np.flatnonzero(kind == code) for code, name in enumerate(SPLITS)}
+
+
+class Whole(Split):
+    """No split: every request is predicted."""
+
+    def cut(self, store: LogStore) -> dict[str, Requests]:
+        """No part."""
+        return {}
