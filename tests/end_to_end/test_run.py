@@ -161,6 +161,17 @@ def test_the_same_config_gives_the_same_run(run, log, tmp_path):
     assert first["config_hash"] == second["config_hash"]
 
 
+def test_a_run_that_leaves_the_test_split_alone_has_validation_metrics_and_no_word_of_the_test(run, log, tmp_path):
+    folder = tmp_path / "trial"
+    arguments = ["train", "data=own", f"--config-dir={log / 'groups'}", *SMALL, "test=false", f"run_dir={folder}"]
+    assert main(arguments) == 0
+    trial, whole = (json.loads((path / "record.json").read_text()) for path in (folder, run))
+    assert trial["metrics"] == {"validation": whole["metrics"]["validation"]}
+    assert not trial["oracle"] and not trial["baselines"] and not trial["comparisons"]
+    assert not list(folder.glob("predictions*")) and not list(folder.glob("statistics*"))
+    assert (folder / "weights").is_dir()
+
+
 def test_a_folder_that_holds_a_run_is_refused(run, log, capsys):
     assert main(["train", "data=own", f"--config-dir={log / 'groups'}", f"run_dir={run}", *SMALL]) == 2
     assert "run_dir=" in capsys.readouterr().err

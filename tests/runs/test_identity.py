@@ -19,6 +19,10 @@ def test_the_hash_is_of_what_is_computed_not_of_where_it_goes():
     assert len({same, changed(seed=1), changed(tuning={"rank": 8})}) == 3
 
 
+def test_leaving_the_test_split_alone_is_another_run_and_testing_it_is_what_was_always_done():
+    assert changed(test=True) == config_hash(OmegaConf.create(CONFIG)) != changed(test=False)
+
+
 def test_an_interpolation_counts_by_its_value():
     assert changed(tuning={"rank": "${seed}"}) == changed(tuning={"rank": 0})
 

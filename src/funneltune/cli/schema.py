@@ -39,6 +39,7 @@ class TrainConfig:
     resume: str | None = None
     resume_changes: list[str] = field(default_factory=list)
     skip_nonfinite: int = 0
+    test: bool = True
     select: str = MISSING
     monitor: str = MISSING
     baselines: list[str] = MISSING

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from funneltune.records import as_json
 
 PACKAGES = ("funneltune", "torch", "lightning", "transformers", "peft", "hydra-core", "numpy", "wandb")
-WHERE_NOT_WHAT = ("run_dir", "logger", "study", "callbacks", "resume", "resume_changes")
+WHERE_NOT_WHAT = ("run_dir", "logger", "study", "search", "callbacks", "resume", "resume_changes")
 """Top-level keys that say where a run goes or how it is watched, not what it computes."""
 DECIDING_CALLBACKS = ("funneltune.callbacks.StopEarly", "lightning.pytorch.callbacks.EarlyStopping")
 """Callbacks that do change what a run computes."""
@@ -33,6 +33,8 @@ def as_plain(cfg: DictConfig) -> dict[str, Any]:
 def what_decides(plain: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a plain config that decides a run's result."""
     kept = {key: value for key, value in plain.items() if key not in WHERE_NOT_WHAT}
+    if kept.get("test") is True:  # the rule; runs from before there was the key have its hash
+        del kept["test"]
     callbacks = plain.get("callbacks") or {}
     deciding = {k: v for k, v in callbacks.items() if isinstance(v, dict) and v.get("_target_") in DECIDING_CALLBACKS}
     return kept | ({"callbacks": deciding} if deciding else {})

@@ -49,12 +49,17 @@ from funneltune.runs.weights import save_weights
 RUN_DIR, RESUME_FROM = "FUNNELTUNE_RUN_DIR", "FUNNELTUNE_RESUME_FROM"
 
 
-def train(cfg: DictConfig, run_dir: Path) -> RunRecord:
+def train(cfg: DictConfig, run_dir: Path, extra_callbacks: Sequence[L.Callback] = ()) -> RunRecord:
     """Train, evaluate on validation and test, and write the run folder; or, with `cfg.resume`, go on with the run that
-    the folder holds, bit for bit.
+    the folder holds, bit for bit. With `cfg.test=false` the test split is left alone.
 
     Nothing is written before the config is checked and the data and backbone are there. A run that fails later leaves
     its folder with status `failed` (`interrupted`, where a signal ended it) and the reason.
+
+    Args:
+        cfg: The composed config.
+        run_dir: Where the run goes.
+        extra_callbacks: Lightning callbacks beside the config's, of whoever runs many (a search that prunes).
 
     Raises:
         RunError: if the folder may not be written, a checkpoint does not fit, or a step is not finite.
@@ -65,13 +70,13 @@ def train(cfg: DictConfig, run_dir: Path) -> RunRecord:
     stop = StopRequest()
     try:
         with stop.listening():
-            return _train(cfg, run_dir, stop) if is_first_rank() else _follow(cfg, run_dir, stop)
+            return (_train if is_first_rank() else _follow)(cfg, run_dir, stop, extra_callbacks)
     except Interrupted as error:
         error.told = _told(error, run_dir)
         raise
 
 
-def _train(cfg: DictConfig, run_dir: Path, stop: StopRequest) -> RunRecord:
+def _train(cfg: DictConfig, run_dir: Path, stop: StopRequest, extra: Sequence[L.Callback]) -> RunRecord:
     earlier = earlier_run(cfg, run_dir)
     if earlier is not None and earlier.record.status == "finished":
         sys.stderr.write(f"{run_dir} is finished already: nothing is trained\n")
@@ -85,7 +90,7 @@ def _train(cfg: DictConfig, run_dir: Path, stop: StopRequest) -> RunRecord:
         if earlier is not None:
             record = _taken_up(record, earlier)
             sys.stderr.write(f"{run_dir} {earlier.in_words}\n")
-        _run(assembly, run_dir, record, earlier, stop)
+        _run(assembly, run_dir, record, earlier, stop, extra)
     return record
 
 
@@ -94,7 +99,7 @@ def is_first_rank() -> bool:
     return all(int(os.environ.get(name, "0")) == 0 for name in ("LOCAL_RANK", "NODE_RANK", "RANK", "SLURM_PROCID"))
 
 
-def _follow(cfg: DictConfig, run_dir: Path, stop: StopRequest) -> RunRecord:
+def _follow(cfg: DictConfig, run_dir: Path, stop: StopRequest, extra: Sequence[L.Callback]) -> RunRecord:
     """A further rank: it trains along and leaves the folder to the first."""
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     assembly = assemble(cfg)
@@ -104,7 +109,7 @@ def _follow(cfg: DictConfig, run_dir: Path, stop: StopRequest) -> RunRecord:
     checkpoint = newest_checkpoint(run_dir / CHECKPOINTS) if told is None and cfg.get("resume") else Path(told or "")
     record = _new_record(cfg, run_dir, assembly)
     with train_log(None):
-        _fit_and_measure(assembly, run_dir, record, [], stop, checkpoint if str(checkpoint) != "." else None)
+        _fit_and_measure(assembly, run_dir, record, [], stop, checkpoint if str(checkpoint) != "." else None, extra)
     return record
 
 
@@ -137,7 +142,14 @@ def _taken_up(record: RunRecord, earlier: Earlier) -> RunRecord:
     )
 
 
-def _run(assembly: Assembly, run_dir: Path, record: RunRecord, earlier: Earlier | None, stop: StopRequest) -> None:
+def _run(
+    assembly: Assembly,
+    run_dir: Path,
+    record: RunRecord,
+    earlier: Earlier | None,
+    stop: StopRequest,
+    extra: Sequence[L.Callback],
+) -> None:
     """Train and measure in a folder that is held, and write down how it ended."""
     write_text(run_dir / CONFIG_NAME, OmegaConf.to_yaml(_to_keep(assembly.cfg), resolve=True))
     record.write(run_dir / RECORD_NAME)
@@ -153,7 +165,7 @@ def _run(assembly: Assembly, run_dir: Path, record: RunRecord, earlier: Earlier 
                 for node in (assembly.cfg.logger or {}).values()
             ]
             with tracking(trackers):
-                _fit_and_measure(assembly, run_dir, record, trackers, stop, checkpoint)
+                _fit_and_measure(assembly, run_dir, record, trackers, stop, checkpoint, extra)
                 record.status, record.finished = "finished", _now()
                 log_record(trackers, record)
     except (Interrupted, KeyboardInterrupt) as error:
@@ -223,12 +235,13 @@ def _fit_and_measure(
     loggers: list[Logger],
     stop: StopRequest,
     checkpoint: Path | None,
+    extra: Sequence[L.Callback],
 ) -> None:
     """Fit, settle the tuning method's budget, evaluate both splits, write weights, predictions and statistics."""
     cfg, module, data = assembly.cfg, assembly.module, assembly.data
     if chosen := chosen_precision(cfg.trainer):
         logger.info("%s.", chosen)
-    callbacks = wanted_callbacks(cfg, stop)
+    callbacks = [*extra, *wanted_callbacks(cfg, stop)]
     trainer = make_trainer(cfg, run_dir, callbacks, loggers)
     begun = time.perf_counter()
     trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
@@ -237,23 +250,19 @@ def _fit_and_measure(
     module.tuning.finish()
     if cfg.select == "best" or module.validated_at != trainer.global_step:
         trainer.validate(module, datamodule=data, verbose=False)
-    trainer.test(module, datamodule=data, verbose=False)
+    if cfg.get("test", True):
+        trainer.test(module, datamodule=data, verbose=False)
     saved = save_weights(module, run_dir / "weights", write=trainer.is_global_zero)
     if not trainer.is_global_zero:
         return
     _, trainable_end = parameter_counts(module)
     record.parameters |= {"trainable_end": trainable_end}
     record.rank_pattern = module.tuning.rank_pattern()
-    record.metrics = {"validation": module.measured["validation"], "test": module.measured["test"]}
-    columns = module.predicted["test"]
-    ks = tuple(module.evaluation.get("ks", (10,)))
-    record.oracle = ceiling(columns, module.funnel, ks=ks)
-    scores = score_baselines(list(cfg.baselines or []), assembly)
-    record.baselines = {name: score_metrics(columns, module.funnel, score, ks=ks) for name, score in scores.items()}
-    statistics = compact(columns, module.funnel, ks=ks, scores=scores)
-    write_statistics(run_dir / STATISTICS_NAME, statistics)
-    compared = [key for key in metric_keys(statistics) if key.endswith(("/auc", *(f"/ndcg@{k}" for k in ks)))]
-    record.comparisons = [c.to_json() for c in against_baselines(statistics, record.name, compared)]
+    record.metrics = {
+        split: module.measured[split] for split in ("validation", *(["test"] if cfg.get("test", True) else []))
+    }
+    if cfg.get("test", True):
+        _hold_against_baselines(assembly, run_dir, record)
     watched = next((c for c in callbacks if isinstance(c, Efficiency)), None)
     wall = watched.wall_seconds if watched is not None else time.perf_counter() - begun
     skipped = {"steps_left_out": module.finite.taken_out} if module.finite.taken_out else {}
@@ -266,6 +275,20 @@ def _fit_and_measure(
         | {"wall_seconds": wall, "saved_bytes": saved}
         | skipped
     )
+
+
+def _hold_against_baselines(assembly: Assembly, run_dir: Path, record: RunRecord) -> None:
+    """Score oracle and baselines on the test rows, and write the predictions and what a verdict needs of them."""
+    module, cfg = assembly.module, assembly.cfg
+    columns = module.predicted["test"]
+    ks = tuple(module.evaluation.get("ks", (10,)))
+    record.oracle = ceiling(columns, module.funnel, ks=ks)
+    scores = score_baselines(list(cfg.baselines or []), assembly)
+    record.baselines = {name: score_metrics(columns, module.funnel, score, ks=ks) for name, score in scores.items()}
+    statistics = compact(columns, module.funnel, ks=ks, scores=scores)
+    write_statistics(run_dir / STATISTICS_NAME, statistics)
+    compared = [key for key in metric_keys(statistics) if key.endswith(("/auc", *(f"/ndcg@{k}" for k in ks)))]
+    record.comparisons = [c.to_json() for c in against_baselines(statistics, record.name, compared)]
     write_predictions(run_dir / "predictions.parquet", columns | _score_columns(scores))
 
 
