@@ -1,4 +1,4 @@
-"""Which requests train, validate and test: by time, by user, by query, at random, or with items held back."""
+"""Which requests train, validate and test: by time, by user, by query, at random, with items held back, in folds."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from funneltune.errors import ConfigError, DataError
 
 By = Literal["time", "request", "user", "query", "item_cold", "column"]
 SPLITS = ("train", "validation", "test")
+IN_FOLDS: tuple[By, ...] = ("request", "user", "query")
 Requests = NDArray[np.int64]
 
 
@@ -26,15 +27,21 @@ class Split:
     requests without either train (on pages of many items that leaves few; lower the shares). `column`: a categorical
     column of the log says `train`, `validation` or `test`, the same for all rows of a request.
 
+    With `folds` the cut is one of a cross-validation: the requests (users, queries) are shuffled by `seed` and dealt
+    into that many parts of equal size (one more or less); part `fold` tests, a share `validation` of the others
+    validates, the rest trains. Over all folds each request (user, query) tests exactly once.
+
     Args:
         by: The rule.
-        validation: Share of requests (users, queries, items).
-        test: Likewise.
+        validation: Share of requests (users, queries, items); with folds, of those that do not test.
+        test: Likewise; not used with folds.
         seed: Of the drawing; time and column need none.
         column: The column, where `by` is column.
+        folds: Parts of a cross-validation, 2 or more; None: one cut by the shares.
+        fold: The part that tests, from 0.
 
     Raises:
-        ConfigError: if the shares leave nothing to train on.
+        ConfigError: if the shares leave nothing to train on, or the folds do not fit the rule.
     """
 
     by: By = "time"
@@ -42,6 +49,8 @@ class Split:
     test: float = 0.15
     seed: int = 0
     column: str | None = None
+    folds: int | None = None
+    fold: int = 0
 
     def __post_init__(self) -> None:
         """Check the rule and the shares."""
@@ -49,10 +58,32 @@ class Split:
             raise ConfigError(f"data.split.by={self.by!r} must be one of {', '.join(get_args(By))}.")
         if (self.by == "column") != (self.column is not None):
             raise ConfigError(f"data.split.by={self.by} and column={self.column!r} do not fit; give both or neither.")
-        if not (0 < self.validation < 1 and 0 < self.test < 1 and self.validation + self.test < 1):
+        if self.folds is not None or self.fold != 0:
+            self._check_folds()
+        elif not (0 < self.validation < 1 and 0 < self.test < 1 and self.validation + self.test < 1):
             raise ConfigError(
                 f"data.split: validation={self.validation} and test={self.test} must each lie in (0, 1) and leave a "
                 "share to train on; lower one."
+            )
+
+    def _check_folds(self) -> None:
+        folds, fold = self.folds, self.fold
+        if folds is None:
+            raise ConfigError(
+                f"data.split.fold={fold} says nothing without data.split.folds; set ++data.split.folds=5."
+            )
+        if self.by not in IN_FOLDS:
+            raise ConfigError(
+                f"data.split.by={self.by} cannot be cut into folds={folds}; set data.split.by to one of "
+                f"{', '.join(IN_FOLDS)}, or leave folds out."
+            )
+        if type(folds) is not int or folds < 2:
+            raise ConfigError(f"data.split.folds={folds!r} must be a whole number >= 2; set ++data.split.folds=5.")
+        if type(fold) is not int or not 0 <= fold < folds:
+            raise ConfigError(f"data.split.fold={fold!r} must be a whole number in [0, {folds}), folds={folds}.")
+        if not 0 < self.validation < 1:
+            raise ConfigError(
+                f"data.split.validation={self.validation} must lie in (0, 1): the share of what does not test."
             )
 
     def cut(self, store: LogStore) -> dict[str, Requests]:
@@ -93,6 +124,15 @@ class Split:
         """Per group: 0 train, 1 validation, 2 test."""
         order = np.random.default_rng(self.seed).permutation(n)
         kind = np.zeros(n, dtype=np.int8)
+        if self.folds is not None:
+            if n < self.folds:
+                raise DataError(f"data.split.folds={self.folds} is more than the log's {n} of {self.by}; lower it.")
+            parts = np.array_split(order, self.folds)
+            # The parts behind the tested one, in a ring: what validates differs between folds too.
+            rest = np.concatenate([*parts[self.fold + 1 :], *parts[: self.fold]])
+            kind[parts[self.fold]] = 2
+            kind[rest[: max(1, round(len(rest) * self.validation))]] = 1
+            return kind
         n_test, n_validation = round(n * self.test), round(n * self.validation)
         kind[order[:n_test]] = 2
         kind[order[n_test : n_test + n_validation]] = 1
