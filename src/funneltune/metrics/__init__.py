@@ -5,9 +5,11 @@ Ties count one half (AUC) or by expectation (lists); nothing is binned but the c
 
 from funneltune.metrics.calibration import ece, log_loss, normalised_entropy, predicted_over_observed
 from funneltune.metrics.classification import classification_report
+from funneltune.metrics.clusters import ClusterPlacements, ClusterSums
 from funneltune.metrics.comparison import (
     Comparison,
     against_baselines,
+    clusters_in,
     judge,
     metric_keys,
     of_scorer,
@@ -15,21 +17,13 @@ from funneltune.metrics.comparison import (
     paired_interval,
     scorers,
 )
+from funneltune.metrics.differences import auc_difference, clustered_delong, mean_difference
 from funneltune.metrics.discrimination import auc, expected_auc, grouped_auc, placements, pr_auc, weighted_auc
-from funneltune.metrics.intervals import (
-    ClusterPlacements,
-    ClusterSums,
-    Interval,
-    auc_difference,
-    clustered_delong,
-    holm,
-    mean_difference,
-    minimum_detectable,
-    seed_difference,
-)
+from funneltune.metrics.intervals import Interval, hedges_g, holm, minimum_detectable, seed_difference
 from funneltune.metrics.protocol import ceiling, evaluate, score_metrics
+from funneltune.metrics.resampling import resample
 from funneltune.metrics.spaces import Scorer
-from funneltune.metrics.statistics import compact, read_statistics, write_statistics
+from funneltune.metrics.statistics import StoredStatistics, compact, read_statistics, write_statistics
 
 __all__ = [
     "ClusterPlacements",
@@ -37,17 +31,20 @@ __all__ = [
     "Comparison",
     "Interval",
     "Scorer",
+    "StoredStatistics",
     "against_baselines",
     "auc",
     "auc_difference",
     "ceiling",
     "classification_report",
     "clustered_delong",
+    "clusters_in",
     "compact",
     "ece",
     "evaluate",
     "expected_auc",
     "grouped_auc",
+    "hedges_g",
     "holm",
     "judge",
     "log_loss",
@@ -62,6 +59,7 @@ __all__ = [
     "pr_auc",
     "predicted_over_observed",
     "read_statistics",
+    "resample",
     "score_metrics",
     "scorers",
     "seed_difference",

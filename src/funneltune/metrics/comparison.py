@@ -11,19 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from funneltune.errors import DataError
-from funneltune.metrics.intervals import (
-    ClusterPlacements,
-    ClusterSums,
-    Interval,
-    auc_difference,
-    holm,
-    mean_difference,
-)
-from funneltune.metrics.statistics import AUC_PARTS, MEAN_PARTS, Arrays
+from funneltune.metrics.clusters import ClusterPlacements, Clusters, ClusterSums
+from funneltune.metrics.differences import OTHER_ROWS, difference
+from funneltune.metrics.intervals import Interval, hedges_g, holm
+from funneltune.metrics.statistics import AUC_PARTS, MEAN_PARTS, UNITS, Arrays
+from funneltune.metrics.ties import Floats
 
 Verdict = Literal["better", "worse", "no claim"]
 
 LOWER_IS_BETTER = ("log_loss", "normalised_entropy", "ece", "rps", "rmse", "mae")
+DISAGREE = "DeLong and bootstrap disagree"
 
 
 @dataclass(frozen=True)
@@ -45,7 +42,16 @@ class Comparison:
     p_holm: float | None = None
     detectable: float | None = None
     """The smallest difference that this design would find with 80% power."""
+    effect: float | None = None
+    """Hedges' g: the difference in standard deviations of a single run over seeds. None with one run a side."""
+    bootstrap_low: float | None = None
+    """The two-level bootstrap beside clustered DeLong, for the AUC that a study is about; None elsewhere."""
+    bootstrap_high: float | None = None
+    bootstrap_p: float | None = None
     seeds: int = 0
+    """Pairs of runs: seeds, or folds."""
+    folds: int = 0
+    """Different folds among them; 0 where the log was not cut into folds."""
     clusters: int = 0
     method: str = ""
 
@@ -75,27 +81,59 @@ def higher_is_better(metric: str) -> bool:
 
 
 def paired_interval(
-    first: Sequence[Mapping[str, NDArray]], second: Sequence[Mapping[str, NDArray]], key: str
+    first: Sequence[Mapping[str, NDArray]],
+    second: Sequence[Mapping[str, NDArray]],
+    key: str,
+    *,
+    bootstrap: bool = False,
+    logs: Sequence[str] = (),
+    test_over_train: float = 0.0,
+    drawn: tuple[Sequence[Floats], Sequence[Floats]] | None = None,
 ) -> Interval:
     """First minus second on one metric, one entry per seed: clustered DeLong for an AUC, bootstrap for a mean.
+
+    Args:
+        first: One side's statistics, as `compact` gives them.
+        second: The other's.
+        key: The metric.
+        bootstrap: The two-level bootstrap for an AUC as well.
+        logs: The fingerprint of each run's log, where runs may differ in it.
+        test_over_train: Test rows over training rows, for runs that were tested on different rows (`seed_difference`).
+        drawn: `resample`d values of both sides, where they are at hand.
 
     Raises:
         DataError: The statistics do not hold the metric, or a pair was tested on different rows.
     """
-    for statistics in (*first, *second):
-        if f"{key}:positives" not in statistics and f"{key}:sum" not in statistics:
+    for a, b in zip(first, second, strict=False):
+        # a baseline's have no units of their own
+        if any(not _same(a[unit], b[unit]) for unit in UNITS if unit in a and unit in b):
+            raise DataError(OTHER_ROWS)
+    left, right = clusters_in(first, key), clusters_in(second, key)
+    area = bool(left) and isinstance(left[0], ClusterPlacements)
+    known = _rows(first if any(unit in s for s in first for unit in UNITS) else second, logs)
+    return difference(
+        left,
+        right,
+        delong=area and not bootstrap,
+        known=known,
+        test_over_train=test_over_train,
+        drawn=drawn,
+    )
+
+
+def clusters_in(side: Sequence[Mapping[str, NDArray]], key: str) -> list[Clusters]:
+    """What a metric is made of, run by run. Raises DataError where the statistics do not hold it."""
+    found: list[Clusters] = []
+    for statistics in side:
+        if f"{key}:positives" in statistics:
+            found.append(ClusterPlacements(*_parts(statistics, key, AUC_PARTS)))
+        elif f"{key}:sum" in statistics:
+            found.append(ClusterSums(*_parts(statistics, key, MEAN_PARTS)))
+        else:
             raise DataError(
                 f"compare: metric {key!r} is not in the statistics; there are: {', '.join(metric_keys(statistics))}."
             )
-    for a, b in zip(first, second, strict=False):
-        shared = [unit for unit in ("request", "user") if unit in a and unit in b]  # a baseline's have neither
-        if any(not np.array_equal(a[unit], b[unit]) for unit in shared):
-            raise DataError(
-                "compare: a pair was tested on different rows; test both on the same split of the same log."
-            )
-    if f"{key}:positives" in first[0]:
-        return auc_difference(_placements(first, key), _placements(second, key))
-    return mean_difference(_sums(first, key), _sums(second, key))
+    return found
 
 
 def pair(
@@ -104,43 +142,66 @@ def pair(
     metric: str,
     cell: str,
     baseline: str,
+    *,
+    confirm: bool = False,
+    logs: Sequence[str] = (),
+    test_over_train: float = 0.0,
+    drawn: tuple[Sequence[Floats], Sequence[Floats]] | None = None,
 ) -> Comparison:
-    """`cell` (first) against `baseline` (second) on one metric, one entry per seed; `judge` gives the verdict."""
-    interval: Interval = paired_interval(first, second, metric)
-    area = f"{metric}:positives" in first[0]
-    values = [
-        [p.auc for p in _placements(s, metric)] if area else [p.mean for p in _sums(s, metric)] for s in (first, second)
-    ]
-    return Comparison(
+    """`cell` (first) against `baseline` (second) on one metric, one entry per seed; `judge` gives the verdict.
+
+    `confirm` holds an AUC's clustered DeLong against the two-level bootstrap: a claim then needs both. The rest is as
+    for `paired_interval`.
+    """
+    given: dict[str, Any] = {"logs": logs, "test_over_train": test_over_train, "drawn": drawn}
+    interval = paired_interval(first, second, metric, **given)
+    values = [[clusters.value for clusters in clusters_in(side, metric)] for side in (first, second)]
+    found = Comparison(
         metric=metric,
         baseline=baseline,
         cell=cell,
         verdict="no claim",
-        value=_finite(float(np.mean(values[0]))),
-        baseline_value=_finite(float(np.mean(values[1]))),
-        difference=_finite(interval.estimate),
-        low=_finite(interval.low),
-        high=_finite(interval.high),
-        p_value=_finite(interval.p_value),
-        detectable=_finite(interval.detectable),
-        seeds=interval.seeds,
+        value=finite(float(np.mean(values[0]))),
+        baseline_value=finite(float(np.mean(values[1]))),
+        difference=finite(interval.estimate),
+        low=finite(interval.low),
+        high=finite(interval.high),
+        p_value=finite(interval.p_value),
+        detectable=finite(interval.detectable),
+        effect=finite(hedges_g(*values)),
+        seeds=len(first),
         clusters=interval.clusters,
         method=interval.method,
+    )
+    if not confirm or not interval.method.startswith("clustered DeLong"):
+        return found
+    again = paired_interval(first, second, metric, bootstrap=True, **given)
+    return replace(
+        found,
+        bootstrap_low=finite(again.low),
+        bootstrap_high=finite(again.high),
+        bootstrap_p=finite(again.p_value),
     )
 
 
 def judge(family: Sequence[Comparison], alpha: float = 0.05) -> list[Comparison]:
-    """Verdicts of comparisons that are read together, Holm-corrected; one that has a note already claims nothing."""
-    adjusted = holm([float("nan") if c.p_value is None else c.p_value for c in family])
+    """Verdicts of comparisons that are read together, Holm-corrected; one that has a note already claims nothing.
+
+    Where a bootstrap stands beside an interval, its p-values are corrected as a family too, and a claim needs both.
+    """
+    adjusted = holm([_or_nan(c.p_value) for c in family])
+    seconds = holm([_or_nan(c.p_value if c.bootstrap_p is None else c.bootstrap_p) for c in family])
     judged = []
-    for comparison, p in zip(family, adjusted, strict=True):
+    for comparison, p, second in zip(family, adjusted, seconds, strict=True):
         verdict: Verdict = "no claim"
         note = comparison.note
         if not note and math.isnan(p):
             note = "the spread is unknown"
+        if not note and (p < alpha) != (second < alpha):
+            note = DISAGREE
         if not note and p < alpha and comparison.difference:
             verdict = "better" if (comparison.difference > 0) == higher_is_better(comparison.metric) else "worse"
-        judged.append(replace(comparison, verdict=verdict, note=note, p_holm=_finite(float(p))))
+        judged.append(replace(comparison, verdict=verdict, note=note, p_holm=finite(float(p))))
     return judged
 
 
@@ -162,17 +223,36 @@ def against_baselines(
     return found
 
 
-def _placements(side: Sequence[Mapping[str, NDArray]], key: str) -> list[ClusterPlacements]:
-    return [ClusterPlacements(*_parts(statistics, key, AUC_PARTS)) for statistics in side]
-
-
-def _sums(side: Sequence[Mapping[str, NDArray]], key: str) -> list[ClusterSums]:
-    return [ClusterSums(*_parts(statistics, key, MEAN_PARTS)) for statistics in side]
-
-
 def _parts(statistics: Mapping[str, NDArray], key: str, parts: Sequence[str]) -> list[NDArray]:
     return [np.asarray(statistics[f"{key}:{part}"], dtype=np.float64) for part in parts]
 
 
-def _finite(value: float) -> float | None:
+def _same(one: NDArray, other: NDArray) -> bool:
+    return one is other or np.array_equal(one, other)
+
+
+def _rows(side: Sequence[Mapping[str, NDArray]], logs: Sequence[str]) -> list[tuple[str, int]]:
+    """A number for each different set of test requests (or users), with the log that they are of."""
+    seen: list[Mapping[str, NDArray]] = []
+    found = []
+    for index, statistics in enumerate(side):
+        units = {unit: statistics[unit] for unit in UNITS if unit in statistics}
+        alike = (n for n, other in enumerate(seen) if units.keys() == other.keys() and _all_same(units, other))
+        number = next(alike, len(seen))
+        if number == len(seen):
+            seen.append(units)
+        found.append((logs[index] if logs else "", number))
+    return found
+
+
+def _all_same(one: Mapping[str, NDArray], other: Mapping[str, NDArray]) -> bool:
+    return all(_same(one[unit], other[unit]) for unit in one)
+
+
+def _or_nan(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
+def finite(value: float) -> float | None:
+    """The number, or None where it is undefined."""
     return float(value) if math.isfinite(value) else None

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +46,8 @@ Arrays = dict[str, NDArray]
 
 AUC_PARTS = ("positives", "negatives", "among_negatives", "among_positives")
 MEAN_PARTS = ("sum", "weight")
+UNITS = ("request", "user")
+"""What clusters are numbers of; the statistics hold the numbers of one of them."""
 
 
 def compact(
@@ -175,13 +180,48 @@ def write_statistics(path: Path, arrays: Mapping[str, NDArray]) -> Path:
     return path
 
 
+class StoredStatistics(Mapping[str, NDArray]):
+    """What `write_statistics` wrote, read member by member as it is asked for.
+
+    Raises:
+        RunError: The file, or the member asked for, is missing or broken.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with self._open() as stored:
+            self._names = tuple(stored.files)
+
+    def __getitem__(self, name: str) -> NDArray:
+        if name not in self._names:
+            raise KeyError(name)
+        with self._open() as stored:
+            found: NDArray = stored[name]
+            return found
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    @contextmanager
+    def _open(self) -> Iterator[Any]:
+        try:
+            with self.path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+                yield stored
+        except FileNotFoundError:
+            raise RunError(f"{self.path} is missing; evaluate the run again to write its statistics.") from None
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            first_line = (str(error).splitlines() or [""])[0]
+            raise RunError(
+                f"{self.path} cannot be read as statistics ({first_line}); evaluate the run again."
+            ) from None
+
+
 def read_statistics(path: Path) -> Arrays:
-    """Read what `write_statistics` wrote. Raises RunError where the file is missing or broken."""
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
-    except FileNotFoundError:
-        raise RunError(f"{path} is missing; evaluate the run again to write its statistics.") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        first_line = (str(error).splitlines() or [""])[0]
-        raise RunError(f"{path} cannot be read as statistics ({first_line}); evaluate the run again.") from None
+    """Read all of what `write_statistics` wrote. Raises RunError where the file is missing or broken."""
+    return dict(StoredStatistics(path))
