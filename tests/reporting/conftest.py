@@ -66,7 +66,8 @@ def write_run(folder, columns, cell, seed, noise, statistics=True, status="finis
         record.baselines = {"popularity": score_metrics(columns, FUNNEL, columns["request"] % 7)}
         record.cost = {"step_milliseconds_median": 123.4, "peak_memory_bytes": 1.2e9, "saved_bytes": 1_200_000}
         if statistics:
-            write_statistics(folder / "statistics.npz", compact(log, FUNNEL))
+            scores = {"popularity": columns["request"] % 7}
+            write_statistics(folder / "statistics.npz", compact(log, FUNNEL, scores=scores))
     record.write(folder / "record.json")
 
 

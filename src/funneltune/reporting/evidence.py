@@ -11,6 +11,7 @@ from typing import Any
 
 from funneltune.errors import RunError
 from funneltune.records import STUDY_NAME, StoredRun, as_json, read_records, write_json
+from funneltune.reporting.comparisons import fold_of
 from funneltune.reporting.report import write_report
 
 ABSOLUTE_PATH = re.compile(r"(?<![\w./:~-])(?:~|/(?=[\w.~-]))[\w.@+~=%-]*(?:/[\w.@+~=%-]+)+/?")
@@ -21,11 +22,12 @@ ABOUT_THE_MACHINE = frozenset({"host", "hostname", "node", "user", "username"})
 def collect(study_dir: Path | str, target: Path | str) -> Path:
     """Copy what a report needs of a study (or of one run) to `target`, then write its table there.
 
-    The layout is study.json, config.yaml, records/<cell>__seed=<n>.{json,npz}, table.md. Paths below the study are made
-    relative, other absolute paths keep their last part only, and fields that name a host or a user are dropped.
+    The layout is study.json, config.yaml, records/<cell>__seed=<n>.{json,npz} (seed=<n>,fold=<k> where there are
+    folds), table.md. Paths below the study are made relative, other absolute paths keep their last part only, and
+    fields that name a host or a user are dropped.
 
     Raises:
-        RunError: `study_dir` holds no finished run or two of one cell and seed, or is the target itself.
+        RunError: `study_dir` holds no finished run or two of one cell, seed and fold, or is the target itself.
     """
     source, goal = Path(study_dir), Path(target)
     if source.resolve() == goal.resolve():
@@ -36,7 +38,7 @@ def collect(study_dir: Path | str, target: Path | str) -> Path:
         raise RunError(f"{source} holds no finished run; evidence is made of finished runs.")
     names = {run: _stem(run) for run in finished}
     if len(set(names.values())) < len(names):
-        raise RunError(f"{source} holds two runs of one cell and seed; collect one study at a time.")
+        raise RunError(f"{source} holds two runs of one cell, seed and fold; collect one study at a time.")
     roots = (str(records.path.resolve()), str(records.path))
     folder = goal / "records"
     for old in [*folder.glob("*.json"), *folder.glob("*.npz")]:
@@ -76,7 +78,9 @@ def without_machine(value: Any, roots: tuple[str, ...] = ()) -> Any:
 
 
 def _stem(run: StoredRun) -> str:
-    return re.sub(r"[^\w.=,@+-]", "_", f"{run.cell}__seed={run.record.seed}")
+    fold = fold_of(run)
+    which = f"seed={run.record.seed}" + ("" if fold is None else f",fold={fold}")
+    return re.sub(r"[^\w.=,@+-]", "_", f"{run.cell}__{which}")
 
 
 def _inside(path: Path, root: Path) -> str:

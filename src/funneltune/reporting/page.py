@@ -7,6 +7,7 @@ from html import escape
 
 from funneltune.metrics import Comparison
 from funneltune.records import RecordFolder
+from funneltune.reporting.comparisons import fold_of
 from funneltune.reporting.render import (
     COMPARISON_HEADINGS,
     cell_text,
@@ -23,6 +24,7 @@ table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular
 th, td { padding: .3rem .8rem; text-align: right; border-bottom: 1px solid #d8dee4; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
 tr.baseline td { color: #57606a; } tr.ceiling td { font-style: italic; color: #57606a; }
+p.careful { border-left: 4px solid #bf8700; padding-left: .8rem; }
 td.better { color: #116329; font-weight: 600; } td.worse { color: #a40e26; font-weight: 600; }
 """
 
@@ -31,6 +33,7 @@ def to_html(shown: Table, comparisons: Sequence[Comparison], records: RecordFold
     """Table, comparisons, protocol, and where the numbers come from. Every text is escaped."""
     title = escape(shown.title)
     parts = [f"<h1>{title}</h1>"]
+    parts += [f'<p class="careful">Careful: {escape(warning)}.</p>' for warning in shown.warnings]
     for group, heading in (("quality", "Quality on the test split"), ("cost", "Cost")):
         columns = shown.group(group)
         if not columns:
@@ -47,7 +50,7 @@ def to_html(shown: Table, comparisons: Sequence[Comparison], records: RecordFold
             *texts, verdict = comparison_texts(c, shown.names)
             verdicts.append(("", [*((text, "") for text in texts), (verdict, c.verdict)]))
         parts += ["<h2>Comparisons</h2>", _table(COMPARISON_HEADINGS, verdicts)]
-        parts += [_bullets(methods(comparisons))]
+        parts += [_bullets(methods(comparisons, shown.names))]
     said = [f"{column.title}: {protocol_text(shown.protocols[column.key])}" for column in shown.group("quality")]
     parts += [
         "<h2>Protocol</h2>",
@@ -67,7 +70,9 @@ def _runs(records: RecordFolder) -> str:
     for run in records.runs:
         record = run.record
         where = run.path.relative_to(records.path) if run.path.is_relative_to(records.path) else run.path.name
-        texts = (run.cell, str(record.seed), record.status, str(where), record.config_hash, record.git_commit or "")
+        fold = fold_of(run)
+        which = str(record.seed) if fold is None else f"{record.seed}, fold {fold}"
+        texts = (run.cell, which, record.status, str(where), record.config_hash, record.git_commit or "")
         body.append((record.status, [(text, "") for text in (*texts, record.error or "")]))
     return _table(["cell", "seed", "status", "record", "config", "commit", "error"], body)
 

@@ -20,7 +20,10 @@ WIDEST = 120
 """Columns that a console table may take."""
 NAME_WIDTH = 26
 VERDICT_STYLE = {"better": "bold green", "worse": "bold red", "no claim": "dim"}
-COMPARISON_HEADINGS = ("cell", "against", "metric", "difference", "95% interval", "p (Holm)", "detectable", "verdict")
+COMPARISON_HEADINGS = (
+    *("cell", "against", "metric", "difference", "95% interval", "g", "p (Holm)", "detectable"),
+    "verdict",
+)
 
 
 def cell_text(row: Row, column: Column) -> str:
@@ -44,7 +47,8 @@ def to_console(shown: Table, comparisons: Sequence[Comparison], headline: str | 
     said = [comparison for comparison in comparisons if headline is None or comparison.metric == headline]
     if said:
         parts.append(_rich_verdicts(said, shown.names))
-        parts += [Text(line, style="dim") for line in methods(said)]
+        parts += [Text(line, style="dim") for line in methods(said, shown.names)]
+    parts += [Text(f"Careful: {line}.", style="yellow") for line in shown.warnings]
     return Group(*parts)
 
 
@@ -57,6 +61,8 @@ def console_for(file: Any = None) -> Console:
 def to_markdown(shown: Table, comparisons: Sequence[Comparison]) -> str:
     """Both parts of the table, every comparison, and what each number was measured on."""
     lines = [f"# {shown.title}", ""]
+    for warning in shown.warnings:
+        lines += [f"**Careful:** {warning}.", ""]
     for group in ("quality", "cost"):
         columns = shown.group(group)
         if not columns:
@@ -71,7 +77,7 @@ def to_markdown(shown: Table, comparisons: Sequence[Comparison]) -> str:
     if comparisons:
         body = [comparison_texts(comparison, shown.names) for comparison in comparisons]
         lines += ["## Comparisons", "", *_markdown_table(COMPARISON_HEADINGS, body), ""]
-        lines += [f"- {line}" for line in methods(comparisons)] + [""]
+        lines += [f"- {line}" for line in methods(comparisons, shown.names)] + [""]
     said = [f"- {column.title}: {protocol_text(shown.protocols[column.key])}" for column in shown.group("quality")]
     if said:
         lines += ["## Protocol", "", *said, ""]
@@ -104,14 +110,24 @@ def comparison_texts(comparison: Comparison, names: Mapping[str, str]) -> list[s
         c.metric,
         "-" if c.difference is None else f"{c.difference:+.4f}",
         interval,
+        "-" if c.effect is None else f"{c.effect:+.1f}",
         "-" if c.p_holm is None else f"{c.p_holm:.2g}",
         "-" if c.detectable is None else f"{c.detectable:.4f}",
         verdict,
     ]
 
 
-def methods(comparisons: Sequence[Comparison]) -> list[str]:
-    """How the intervals were made, once for each method, and what a note means."""
+NOTES = {
+    "one seed": "the interval covers which requests were drawn, not what another seed would have given",
+    "one fold": "the interval covers which requests were drawn, not what another fold would have given",
+    "over seeds alone": "the interval covers what another seed would have given, not which requests were drawn",
+    "the log changed": "the two sides were not trained and tested on the same data",
+}
+"""What a comparison's note means, where it does not say so itself."""
+
+
+def methods(comparisons: Sequence[Comparison], names: Mapping[str, str]) -> list[str]:
+    """How the intervals were made, once for each method, what the bootstrap says of AUCs, and what a note means."""
     found: dict[str, list[Comparison]] = {}
     for comparison in comparisons:
         if comparison.method:
@@ -119,13 +135,31 @@ def methods(comparisons: Sequence[Comparison]) -> list[str]:
     lines = []
     for method, using in found.items():
         metrics = ", ".join(dict.fromkeys(c.metric for c in using))
-        counts = [f"{_span([c.seeds for c in using])} seed{'s' * (max(c.seeds for c in using) > 1)}"]
+        counts = [replicates(using)]
         if any(c.clusters for c in using):
             counts.append(f"{_span([c.clusters for c in using])} clusters")
         lines.append(f"{metrics}: {method} ({', '.join(counts)})")
-    if any(c.note == "one seed" for c in comparisons):
-        lines.append("one seed: the interval covers which requests were drawn, not what another seed would have given.")
+    twice = [c for c in comparisons if c.bootstrap_low is not None and c.bootstrap_high is not None]
+    if twice:
+        said = [f"{_names(c, names)} {c.bootstrap_low:+.4f} to {c.bootstrap_high:+.4f}" for c in twice]
+        lines.append(f"two-level bootstrap of {twice[0].metric}, which a claim needs as well: {'; '.join(said)}")
+    lines += [f"{note}: {meant}." for note, meant in NOTES.items() if any(c.note == note for c in comparisons)]
+    if any(c.effect is not None for c in comparisons):
+        lines.append("g: the difference in standard deviations of a single run over seeds (Hedges).")
     return [*lines, "Holm over the pairs of one metric; detectable: the smallest difference found with 80% power."]
+
+
+def replicates(comparisons: Sequence[Comparison]) -> str:
+    """How many pairs of runs comparisons rest on: `5 seeds`, `5 folds`, `10 runs of 5 folds`."""
+    counts, folds = [c.seeds for c in comparisons], [c.folds for c in comparisons]
+    many = "s" * (max(counts) > 1)
+    if not any(folds):
+        return f"{_span(counts)} seed{many}"
+    return f"{_span(counts)} fold{many}" if counts == folds else f"{_span(counts)} runs of {_span(folds)} folds"
+
+
+def _names(c: Comparison, names: Mapping[str, str]) -> str:
+    return f"{names.get(c.cell, c.cell)} against {names.get(c.baseline, c.baseline)}"
 
 
 def _span(counts: Sequence[int]) -> str:

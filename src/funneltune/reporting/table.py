@@ -10,6 +10,7 @@ import numpy as np
 
 from funneltune.records import RecordFolder, StoredRun, number
 from funneltune.reporting.columns import Column, columns_of
+from funneltune.reporting.provenance import provenance
 
 Kind = Literal["cell", "baseline", "ceiling"]
 
@@ -59,6 +60,8 @@ class Table:
     """By column key, of the first run that has it."""
     names: Mapping[str, str]
     """Display names of cells."""
+    warnings: tuple[str, ...] = ()
+    """What the runs do not share and should: code, packages, the log."""
 
     @property
     def has_spread(self) -> bool:
@@ -98,7 +101,7 @@ def table(records: RecordFolder) -> Table:
     for column in columns:
         entries = (run.record.metrics.get("test", {}).get(column.key) for run in finished)
         protocols[column.key] = next((e.get("protocol", {}) for e in entries if isinstance(e, Mapping)), {})
-    return Table(title_of(records), columns, tuple(rows), protocols, names)
+    return Table(title_of(records), columns, tuple(rows), protocols, names, tuple(provenance(records, names)))
 
 
 def title_of(records: RecordFolder) -> str:
