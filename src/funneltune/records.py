@@ -20,6 +20,8 @@ SCHEMA_VERSION = 1
 RECORD_NAME = "record.json"
 STATISTICS_NAME = "statistics.npz"
 STUDY_NAME = "study.json"
+TRIALS_NAME = "trials"
+"""Folder of runs that were made to choose a setting: no result of the study or search that they lie in."""
 
 Status = Literal["running", "finished", "interrupted", "failed"]
 
@@ -193,10 +195,11 @@ def check_version(content: Mapping[str, Any], source: str) -> None:
 
 
 def record_paths(folder: Path) -> list[Path]:
-    """Record files below a folder: `**/record.json` of run folders and `**/records/*.json` of evidence."""
+    """Record files below a folder: `**/record.json` of run folders and `**/records/*.json` of evidence; no trials."""
     if folder.is_file():
         return [folder]
-    return sorted({*folder.rglob(RECORD_NAME), *folder.glob("records/*.json"), *folder.glob("**/records/*.json")})
+    found = {*folder.rglob(RECORD_NAME), *folder.glob("records/*.json"), *folder.glob("**/records/*.json")}
+    return sorted(path for path in found if TRIALS_NAME not in path.relative_to(folder).parts)
 
 
 def read_records(folder: Path | str) -> RecordFolder:

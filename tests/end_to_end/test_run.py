@@ -167,8 +167,8 @@ def test_a_run_that_leaves_the_test_split_alone_has_validation_metrics_and_no_wo
     assert main(arguments) == 0
     trial, whole = (json.loads((path / "record.json").read_text()) for path in (folder, run))
     assert trial["metrics"] == {"validation": whole["metrics"]["validation"]}
-    assert not trial["oracle"] and not trial["baselines"] and not trial["comparisons"]
-    assert not list(folder.glob("predictions*")) and not list(folder.glob("statistics*"))
+    assert [trial[key] for key in ("oracle", "baselines", "comparisons")] == [{}, {}, []]
+    assert not [*folder.glob("predictions*"), *folder.glob("statistics*")]
     assert (folder / "weights").is_dir()
 
 

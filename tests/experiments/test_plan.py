@@ -107,3 +107,77 @@ def unquoted(value):
     if isinstance(value, QuotedString):
         return value.text
     return [unquoted(item) for item in value] if isinstance(value, list) else value
+
+
+def test_leave_one_out_is_everything_and_everything_but_each_part():
+    node = {"design": "leave_one_out", "parts": {"text": ["backbone=none"], "ids": ["features.ids=[]"]}, "seeds": [0]}
+    study = Study.from_config("s", node)
+    assert [(cell.name, cell.overrides) for cell in study.cells()] == [
+        ("without=nothing", ("seed=0",)),
+        ("without=text", ("backbone=none", "seed=0")),
+        ("without=ids", ("features.ids=[]", "seed=0")),
+    ]
+    assert (study.baseline, study.pairs) == ("without=nothing", "without")
+    assert Study.from_config("s", study.to_json()) == study
+
+
+def test_leave_one_out_beside_another_axis_pairs_within_it():
+    node = {"design": "leave_one_out", "parts": {"ids": ["a=1"]}, "axes": {"tuning": ["lora", "full"]}, "seeds": [0]}
+    study = Study.from_config("s", node)
+    names = [f"without={left_out},tuning={tuning}" for left_out in ("nothing", "ids") for tuning in ("lora", "full")]
+    assert study.cell_names == names
+    assert study.baseline == "without=nothing,tuning=lora"
+
+
+def test_folds_multiply_the_runs_of_each_cell_and_name_their_folders():
+    study = Study("s", {"tuning": ("full",)}, seeds=(0, 1), folds=2)
+    assert [(cell.folder, cell.overrides) for cell in study.cells()] == [
+        (
+            f"cells/tuning=full/seed={seed},fold={fold}",
+            ("tuning=full", "++data.split.folds=2", f"++data.split.fold={fold}", f"seed={seed}"),
+        )
+        for seed in (0, 1)
+        for fold in (0, 1)
+    ]
+
+
+def test_trials_are_runs_of_their_own_that_leave_the_test_split_alone():
+    (cell,) = Study("s", {"tuning": ("lora",)}).cells()
+    one, two = cell.trials("tuning.learning_rate", [0.001, 0.01], ["data.train_share=0.25"])
+    assert one.folder == "trials/tuning=lora/tuning.learning_rate=0.001"
+    assert two.overrides == (
+        *cell.overrides,
+        "data.train_share=0.25",
+        "test=false",
+        "baselines=[]",
+        "tuning.learning_rate=0.01",
+    )
+    assert cell.also({"tuning.rank": 3}).overrides == ("tuning=lora", "seed=0", "tuning.rank=3")
+
+
+@pytest.mark.parametrize(
+    ("node", "message"),
+    [
+        ({"design": "random"}, r"study.design=random must be grid or leave_one_out"),
+        ({"parts": {"a": []}}, r"study.parts belongs to study.design=leave_one_out"),
+        ({"design": "leave_one_out", "parts": ["a"]}, r"study.parts=\['a'\] must map the name of a part"),
+        ({"folds": 1}, r"study.folds=1 must be >= 2"),
+        ({"retries": -1}, r"study.retries=-1 must be >= 0"),
+        ({"pairs": "tunning"}, r"study.pairs=tunning must be one of baseline, all, tuning"),
+        ({"pairs": [["tuning=full"]]}, r"study.pairs=.* must be baseline, all, an axis, or a list of \[cell, other\]"),
+        ({"pairs": [["tuning=full", "tuning=lor"]]}, r"study.pairs names tuning=lor, .* nearest: tuning=lora"),
+        ({"match": "flops"}, r"study.match=flops must be trainable_parameters, or null"),
+        ({"budget": 3}, r"study.budget=3 needs study.match=trainable_parameters"),
+        ({"match": "trainable_parameters", "budget": 0.5}, r"study.budget=0.5 must be a number of weights"),
+        ({"tune": [1]}, r"study.tune=\[1\] must have the keys rates, overrides, metric"),
+        ({"tune": {"rate": [1]}}, r"study.tune=.* must have the keys rates, overrides, metric"),
+        ({"tune": {"rates": [1, 0]}}, r"study.tune.rates=\[1, 0\] must list different multiples above 0"),
+        ({"tune": {"rates": [1, 1]}}, r"must list different multiples above 0"),
+        ({"tune": {"rates": 3}}, r"study.tune.rates=3 must list"),
+        ({"tune": {"rates": [1], "metric": "test/ctr/auc"}}, r"tune.metric=test/ctr/auc must be of the validation"),
+        ({"tune": {"rates": [1], "overrides": "a=1"}}, r"study.tune.overrides='a=1' must be a list of overrides"),
+    ],
+)
+def test_a_study_that_cannot_be_is_refused_by_the_field(node, message):
+    with pytest.raises(ConfigError, match=message):
+        Study.from_config("s", {"axes": {"tuning": ["lora", "full"]}, "seeds": [0], **node})

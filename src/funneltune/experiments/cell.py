@@ -8,22 +8,24 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict
 
-from funneltune.errors import Interrupted
+from funneltune.errors import FailedRunError, Interrupted
 from funneltune.experiments import progress
 from funneltune.experiments.faults import user_fault
 from funneltune.experiments.state import StudyState
-from funneltune.records import RECORD_NAME, RunRecord
+from funneltune.records import RECORD_NAME, TRIALS_NAME, RunRecord
 
 RANKS = ("LOCAL_RANK", "NODE_RANK", "RANK", "WORLD_SIZE", "FUNNELTUNE_RUN_DIR", "FUNNELTUNE_RESUME_FROM")
+MISTAKE = 2
+"""Exit status of a command that was wrongly asked for."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +49,18 @@ class CellTask:
         cell = run_dir.relative_to(self.folder).as_posix()
         overrides = [str(override) for override in HydraConfig.get().overrides.task]
         state = StudyState(self.folder)
-        progress.starts(state.mark(cell, "running"), cell)
+        now = state.mark(cell, "running")
+        progress.starts(now, cell)
+        name_in_wandb(cfg, now, cell)
         cfg.study, cfg.run_dir = None, None
         cfg.resume = None if cfg.resume == "never" else "auto"
         error: str | None = None
+        again = False
         try:
             own = [o for o in overrides if not o.startswith("resume=")]
             with _as_train_command([*own, *(["resume=auto"] if cfg.resume else [])]):
                 if self.train is None and needs_own_process(cfg):
-                    error = _in_own_process(run_dir, self.config_dir)
+                    error, again = _in_own_process(run_dir, self.config_dir)
                 else:
                     self._trainer()(cfg, run_dir)
         except Exception as fault:
@@ -63,13 +68,14 @@ class CellTask:
             if mendable is None:
                 traceback.print_exc()
             error = " ".join(str(mendable or f"{type(fault).__name__}: {fault}").split())
+            again = mendable is None or isinstance(mendable, FailedRunError)
         except BaseException:
             state.mark(cell, "interrupted")
             raise
         finally:
             _finish_wandb()
         status = "finished" if error is None else "failed"
-        progress.ends(state.mark(cell, status, error), self.folder, cell, time.time() - self.began)
+        progress.ends(state.mark(cell, status, error, again), self.folder, cell, time.time() - self.began)
         return status
 
     def _trainer(self) -> Callable[[DictConfig, Path], Any]:
@@ -81,14 +87,31 @@ class CellTask:
 
 
 def _take_own_cores() -> None:
-    """As many threads as the launcher grants a cell, where it says so: cells that share a machine's cores with more
-    threads than cores slow one another manifold.
+    """As many threads as the launcher grants a cell, or each of its cells' share of the machine: cells that share a
+    machine's cores with more threads than cores slow one another manifold.
     """
-    granted = HydraConfig.get().launcher.get("cpus_per_task")
+    launcher = HydraConfig.get().launcher
+    jobs = launcher.get("n_jobs")
+    granted = launcher.get("cpus_per_task")
+    if jobs and not granted:
+        cores = len(os.sched_getaffinity(0))
+        granted = max(1, cores // (cores if jobs < 0 else jobs))
     if granted:
         import torch
 
         torch.set_num_threads(int(granted))
+
+
+def name_in_wandb(cfg: DictConfig, state: Mapping[str, Any], cell: str) -> None:
+    """A study is a group of W&B, and each of its runs is called as its cell, unless the config names them."""
+    node = (cfg.get("logger") or {}).get("wandb")
+    if node is None:
+        return
+    with open_dict(node):
+        node.group = node.get("group") or state["study"]["name"]
+        node.name = node.get("name") or " ".join(cell.partition("/")[2].split("/"))
+        if cell.startswith(TRIALS_NAME):
+            node.tags = [*(node.get("tags") or []), "trial"]
 
 
 def needs_own_process(cfg: DictConfig) -> bool:
@@ -110,8 +133,8 @@ def _as_train_command(overrides: list[str]) -> Iterator[None]:
         sys.argv = before
 
 
-def _in_own_process(run_dir: Path, config_dir: Path | None) -> str | None:
-    """Train as `funneltune train` would; the error's line, or None."""
+def _in_own_process(run_dir: Path, config_dir: Path | None) -> tuple[str | None, bool]:
+    """Train as `funneltune train` would; the error's line, or None, and whether another attempt may do better."""
     command = [sys.executable, "-m", "funneltune", *sys.argv[1:]]
     if config_dir is not None:
         command += ["--config-dir", str(config_dir)]
@@ -119,14 +142,14 @@ def _in_own_process(run_dir: Path, config_dir: Path | None) -> str | None:
     environment = {k: v for k, v in os.environ.items() if k not in RANKS}
     returncode, said = _patiently(command, environment)
     if returncode == 0:
-        return None
+        return None, False
     if returncode in {128 + signal.SIGTERM, 128 + signal.SIGINT}:
         raise Interrupted(returncode - 128)
     sys.stderr.write(said)
     record = run_dir / RECORD_NAME
     told = RunRecord.read(record).error if record.is_file() else None
     last = (said.strip().splitlines() or [f"exit status {returncode}"])[-1]
-    return told or last.removeprefix("error: ")
+    return told or last.removeprefix("error: "), returncode != MISTAKE
 
 
 def _patiently(command: list[str], environment: dict[str, str]) -> tuple[int, str]:

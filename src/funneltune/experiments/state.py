@@ -6,7 +6,7 @@ Cells may run in several processes (joblib, SLURM), and each updates its own ent
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,27 +37,49 @@ class StudyState:
         """study.json's content; empty before the first call."""
         return read_study(self.path) if self.path.is_file() else {}
 
-    def plan(self, study: Study, config: Mapping[str, Any]) -> None:
-        """Write the study, its composed config (study.yaml) and one entry per cell; what finished stays finished."""
+    def plan(self, study: Study, config: Mapping[str, Any], cells: Sequence[Cell], trials: Sequence[Cell] = ()) -> None:
+        """Write the study, its composed config (study.yaml) and one entry per run; what finished stays finished."""
         self.folder.mkdir(parents=True, exist_ok=True)
         write_text(self.folder / "study.yaml", yaml.safe_dump(dict(config), sort_keys=False))
-        runs = []
-        for cell in study.cells():
-            record = self.record_of(cell)
-            status = "finished" if record is not None and record.status == "finished" else "planned"
-            runs.append(
-                {
-                    "cell": cell.name,
-                    "seed": cell.seed,
-                    "overrides": list(cell.overrides),
-                    "status": status,
-                    "record": f"{cell.folder}/{RECORD_NAME}" if status == "finished" else None,
-                    "error": None,
-                }
-            )
-        content = {"schema_version": SCHEMA_VERSION, "study": study.to_json(), "runs": runs, "comparisons": []}
+        content = {
+            "schema_version": SCHEMA_VERSION,
+            "study": study.to_json(),
+            "trials": [self._entry(trial) for trial in trials],
+            "runs": [self._entry(cell) for cell in cells],
+            "comparisons": [],
+        }
         self._drop_if_broken()
         self._change(lambda _: content)
+
+    def _entry(self, cell: Cell) -> dict[str, Any]:
+        record = self.record_of(cell)
+        status = "finished" if record is not None and record.status == "finished" else "planned"
+        return {
+            "cell": cell.name,
+            "seed": cell.seed,
+            **({} if cell.fold is None else {"fold": cell.fold}),
+            **({} if cell.trial is None else {"trial": cell.trial}),
+            "folder": cell.folder,
+            "overrides": list(cell.overrides),
+            "status": status,
+            "record": f"{cell.folder}/{RECORD_NAME}" if status == "finished" else None,
+            "error": None,
+        }
+
+    def tell(self, **facts: Any) -> None:
+        """Write down what the study has decided: sizes that match, rates that were chosen."""
+        self._change(lambda content: content | facts)
+
+    def settle(self, cells: Sequence[Cell]) -> None:
+        """Give the runs the overrides that the study has decided on."""
+        overrides = {cell.folder: list(cell.overrides) for cell in cells}
+
+        def change(content: dict[str, Any]) -> dict[str, Any]:
+            for run in content["runs"]:
+                run["overrides"] = overrides.get(run["folder"], run["overrides"])
+            return content
+
+        self._change(change)
 
     def _drop_if_broken(self) -> None:
         """Remove a study.json that cannot be read, and say so: the records of its cells tell as much."""
@@ -78,17 +100,33 @@ class StudyState:
         """Whether a cell was interrupted and left a checkpoint."""
         return any((self.folder / cell.folder).glob("checkpoints/step-*.ckpt"))
 
-    def mark(self, folder: str, status: str, error: str | None = None) -> dict[str, Any]:
-        """Set how the cell in `folder` (below the study's) stands, and return the whole state."""
+    def mark(self, folder: str, status: str, error: str | None = None, again: bool = False) -> dict[str, Any]:
+        """Set how the run in `folder` (below the study's) stands, and return the whole state.
+
+        Args:
+            folder: The run's.
+            status: How it stands.
+            error: Why it failed.
+            again: Whether it may be begun again: its config is not at fault.
+        """
 
         def change(content: dict[str, Any]) -> dict[str, Any]:
-            for run in content["runs"]:
-                if f"cells/{run['cell']}/seed={run['seed']}" == folder:
+            for run in (*content["trials"], *content["runs"]):
+                if run["folder"] == folder:
                     there = (self.folder / folder / RECORD_NAME).is_file()
                     run |= {"status": status, "error": error, "record": f"{folder}/{RECORD_NAME}" if there else None}
+                    if again:
+                        run["again"] = True
+                    elif run.pop("again", False):
+                        run["attempts"] = run.get("attempts", 1) + 1
             return content
 
         return self._change(change)
+
+    def may_be_retried(self, cell: Cell) -> bool:
+        """Whether a cell has failed by no fault of its config."""
+        content = self.read()
+        return any(run["folder"] == cell.folder and run.get("again") for run in (*content["trials"], *content["runs"]))
 
     def _change(self, change: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
         with locked(self.folder):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -12,16 +13,18 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from funneltune.errors import ConfigError, FunnelError, RunError
+from funneltune.experiments import progress
+from funneltune.experiments.budgets import Matched, match_sizes
 from funneltune.experiments.cell import CellTask
+from funneltune.experiments.changes import busy, changes
 from funneltune.experiments.faults import check
 from funneltune.experiments.plan import Cell, Study, override_text
+from funneltune.experiments.rates import choose, trials_of
 from funneltune.experiments.state import StudyState
 
 NEVER = "never"
 SHOWN = 3
 """Keys that differ, in a message."""
-
-Composed = tuple[Cell, list[str], DictConfig]
 
 
 def split_sweeps(overrides: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
@@ -78,35 +81,112 @@ def sweep(
     """
     study, shared = plan(config, arguments)
     study.check_baseline(list(config.baselines or []))
-    state = StudyState(task.folder)
-    composed = [_compose(cell, shared, config, context, state) for cell in study.cells()]
-    for cell, _, cfg in composed:
+    cells_of = _Composer(shared, config, context, StudyState(task.folder))
+    cells = study.cells()
+    matched: dict[str, Matched | None] = {}
+    if study.match is not None:
+        matched = match_sizes(study.match, {cell.name: cells_of.config(cell) for cell in cells})
+        cells = [cell.also(sized.sizes) if (sized := matched[cell.name]) else cell for cell in cells]
+    composed = [cells_of(cell) for cell in cells]
+    tried = [trial for several in trials_of(study, composed).values() for trial in several]
+    trials = [cells_of(trial) for trial in tried]
+    for made in (*composed, *trials):
         try:
-            check(cfg)
+            check(made.cfg)
         except FunnelError as fault:
-            raise ConfigError(f"cell {cell.name}: {fault}") from None
-    open_cells = [made for made in composed if not _is_done(made, state)]
+            raise ConfigError(f"cell {made.cell.name}: {fault}") from None
+    state = cells_of.state
+    _Runner(state, launcher, study.retries).refuse_others(composed if study.tune is None else trials)
+    progress.warns([*changes([(made.cell, made.cfg) for made in composed], state), *busy()])
     with state.only_one():
-        state.plan(study, _plain_study_config(config, study))
-        for cell, _, cfg in open_cells:
-            # What an attempt left that cannot go on, or must not: a run folder starts empty.
-            if cfg.resume == NEVER or not state.may_go_on(cell):
-                shutil.rmtree(state.folder / cell.folder, ignore_errors=True)
-        if open_cells:
-            launcher.launch([overrides for _, overrides, _ in open_cells], initial_job_idx=0)
+        state.plan(study, _plain_study_config(config, study), cells, tried)
+        if matched:
+            state.tell(matched={name: asdict(one) if one else None for name, one in matched.items()})
+            progress.says_sizes(matched)
+        runner = _Runner(state, launcher, study.retries)
+        if study.tune is not None:
+            runner(trials)
+            chosen = choose(study, composed, state)
+            state.tell(tuned={name: choice.to_json() for name, choice in chosen.items()})
+            progress.says_rates(chosen, study.tune.metric)
+            composed = [cells_of(cell.also(chosen[cell.name].setting)) for cell in cells if chosen[cell.name].setting]
+            for cell in cells:
+                if not chosen[cell.name].setting:
+                    state.mark(cell.folder, "failed", "none of its learning-rate trials finished")
+            state.settle([made.cell for made in composed])
+        runner(composed)
 
 
-def _compose(cell: Cell, shared: list[str], config: DictConfig, context: HydraContext, state: StudyState) -> Composed:
-    run_dir = f"run_dir={override_text(str(state.folder / cell.folder))}"
-    overrides = [*shared, *cell.overrides, run_dir]
-    cfg = context.config_loader.load_sweep_config(config, overrides)
-    with open_dict(cfg):
-        del cfg["hydra"]
-    cfg.study, cfg.run_dir = None, None
-    return cell, overrides, cfg
+@dataclass(frozen=True)
+class Composed:
+    """A cell, what the launcher is handed for it, and the config that this composes."""
+
+    cell: Cell
+    overrides: list[str]
+    cfg: DictConfig
 
 
-def _is_done(made: Composed, state: StudyState) -> bool:
+@dataclass(frozen=True)
+class _Composer:
+    """Makes a cell's config, as the launcher will."""
+
+    shared: list[str]
+    """Overrides of all cells."""
+    whole: DictConfig
+    """Hydra's config of the study."""
+    context: HydraContext
+    state: StudyState
+
+    def __call__(self, cell: Cell) -> Composed:
+        """The cell with its config."""
+        run_dir = f"run_dir={override_text(str(self.state.folder / cell.folder))}"
+        overrides = [*self.shared, *cell.overrides, run_dir]
+        cfg = self.context.config_loader.load_sweep_config(self.whole, overrides)
+        with open_dict(cfg):
+            del cfg["hydra"]
+        cfg.study, cfg.run_dir = None, None
+        return Composed(cell, overrides, cfg)
+
+    def config(self, cell: Cell) -> DictConfig:
+        """The cell's config alone."""
+        return self(cell).cfg
+
+
+@dataclass(frozen=True)
+class _Runner:
+    """Hands runs to the launcher: those that are open, and those that failed by no fault of their config once more."""
+
+    state: StudyState
+    launcher: Launcher
+    retries: int
+
+    def __call__(self, made: Sequence[Composed]) -> None:
+        """Run what is open.
+
+        Raises:
+            RunError: as `refuse_others`.
+        """
+        left = self.refuse_others(made)
+        for _ in range(1 + self.retries):
+            if not left:
+                return
+            for one in left:
+                # What an attempt left that cannot go on, or must not: a run folder starts empty.
+                if one.cfg.resume == NEVER or not self.state.may_go_on(one.cell):
+                    shutil.rmtree(self.state.folder / one.cell.folder, ignore_errors=True)
+            self.launcher.launch([one.overrides for one in left], initial_job_idx=0)
+            left = [one for one in left if self.state.may_be_retried(one.cell)]
+
+    def refuse_others(self, made: Sequence[Composed]) -> list[Composed]:
+        """The open ones.
+
+        Raises:
+            RunError: if one was made from another config.
+        """
+        return [one for one in made if not _is_done(one.cell, one.cfg, self.state)]
+
+
+def _is_done(cell: Cell, cfg: DictConfig, state: StudyState) -> bool:
     """Whether a cell has finished with this very config.
 
     Raises:
@@ -114,7 +194,6 @@ def _is_done(made: Composed, state: StudyState) -> bool:
     """
     from funneltune.runs.identity import as_plain, config_hash, differences
 
-    cell, _, cfg = made
     record = state.record_of(cell)
     if record is None or (record.status != "finished" and not state.may_go_on(cell)):
         return False

@@ -62,6 +62,7 @@ class AdaLoRA(WeightTuning):
 
     name = "adalora"
     label = "AdaLoRA"
+    size = "target_rank"
     shardable = False  # importance is a mean over whole rows of p * grad
 
     def __init__(
@@ -112,6 +113,15 @@ class AdaLoRA(WeightTuning):
         self._schedule: RankSchedule | None = None
         self._steps_done = 0
         self._shrunk = False
+
+    def at_size(self, size: int) -> dict[str, int | float]:
+        """Another final rank, started with in proportion, and the alpha that keeps the update's scale."""
+        initial = max(size + 1, round(self.initial_rank * size / self.target_rank))
+        return {"target_rank": size, "initial_rank": initial, "alpha": self.alpha * initial / self.initial_rank}
+
+    def trained_at_end(self) -> int:
+        """The final budget's factors, each matrix with its mean share; what is allocated may weigh more or less."""
+        return super().trained_at_end() * self.target_rank // self.initial_rank
 
     # --- before training ---------------------------------------------------------------------------------------
 

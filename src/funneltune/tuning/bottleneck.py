@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from funneltune.errors import TuningError
-from funneltune.tuning.protocol import WeightTuning
+from funneltune.tuning.protocol import WeightTuning, is_norm
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu, "silu": F.silu}
 
@@ -70,6 +70,8 @@ class BottleneckTuning(WeightTuning):
         TuningError: if a value is out of range, or the backbone has no blocks that are known.
     """
 
+    size = "bottleneck"
+
     def __init__(
         self,
         bottleneck: int,
@@ -101,7 +103,7 @@ class BottleneckTuning(WeightTuning):
         if self.train_layer_norm:
             for within in [backbone] if self.top is None else layers.values():
                 for module in within.modules():
-                    if type(module).__name__.endswith("Norm") and not isinstance(module, AdaptedNorm):
+                    if is_norm(module) and not isinstance(module, AdaptedNorm):
                         module.requires_grad_(True)
         self._backbone = backbone
 

@@ -27,6 +27,7 @@ class LoRA(PeftTuning):
 
     name = "lora"
     label = "LoRA"
+    size = "rank"
     shape_fields = "tuning.rank, tuning.parts and tuning.top"
     direction_and_magnitude = False
 
@@ -48,6 +49,10 @@ class LoRA(PeftTuning):
         if not 0 <= dropout < 1:
             raise TuningError(f"tuning.dropout={dropout} must lie in [0, 1).")
         self.rank, self.alpha, self.dropout = rank, alpha, dropout
+
+    def at_size(self, size: int) -> dict[str, int | float]:
+        """Another rank, and the alpha that keeps the update's scale."""
+        return {"rank": size, "alpha": self.alpha * size / self.rank}
 
     def config(self, backbone: PreTrainedModel) -> PeftConfig:
         """PEFT's LoraConfig."""

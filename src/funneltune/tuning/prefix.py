@@ -45,6 +45,7 @@ class Prefix(WeightTuning):
 
     name = "prefix"
     label = "Prefix"
+    size = "length"
 
     def __init__(
         self, length: int = 10, init_std: float = 0.02, learning_rate: float = 1e-2, top: int | None = None

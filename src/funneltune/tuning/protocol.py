@@ -30,6 +30,17 @@ class TuningMethod(Protocol):
     only_multiplies: bool
     """Whether frozen matrices serve for products alone, so that they may be kept as autocast rounds them."""
 
+    size: str
+    """The argument that says how much is trained (`rank`, `bottleneck`); empty where there is nothing to choose."""
+
+    def at_size(self, size: int) -> dict[str, int | float]:
+        """Arguments under which the method has another size and is otherwise the same."""
+        ...
+
+    def trained_at_end(self) -> int:
+        """Weights of the backbone that training ends with, LayerNorms apart; after `apply`."""
+        ...
+
     @property
     def lowest_trained_layer(self) -> int:
         """How many of the lowest layers, embeddings included, hold nothing that is trained."""
@@ -100,6 +111,7 @@ class WeightTuning:
 
     name = ""
     label = ""
+    size = ""
     shardable = True
     only_multiplies = True
 
@@ -161,6 +173,20 @@ class WeightTuning:
             f"{family.layers}.{number}": backbone.get_submodule(f"{family.layers}.{number}")
             for number in family.numbers(backbone.config, self.top)
         }
+
+    def at_size(self, size: int) -> dict[str, int | float]:
+        """Nothing beside the size depends on it."""
+        return {self.size: size}
+
+    def trained_at_end(self) -> int:
+        """The trained parameters that lie in no LayerNorm."""
+        return sum(
+            parameter.numel()
+            for module in self.backbone.modules()
+            if not is_norm(module)
+            for parameter in module.parameters(recurse=False)
+            if parameter.requires_grad
+        )
 
     def begin(self, total_steps: int) -> None:
         """Nothing to schedule."""
@@ -226,3 +252,8 @@ class WeightTuning:
         with torch.no_grad():
             for name, parameter in expected.items():
                 parameter.copy_(tensors[name])
+
+
+def is_norm(module: nn.Module) -> bool:
+    """Whether a module is a LayerNorm, whatever its architecture calls it (RMSNorm)."""
+    return type(module).__name__.endswith("Norm")

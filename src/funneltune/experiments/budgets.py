@@ -1,0 +1,183 @@
+"""Equal terms: methods that train the same number of weights, and as many learning-rate trials for each.
+
+An untuned rate decides most published wins, and a larger adapter most of the others.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+
+from funneltune.errors import ConfigError
+
+TRAINABLE = "trainable_parameters"
+TOLERANCE = 0.02
+"""How far the largest of the matched methods may lie above the smallest, as a share of it."""
+RATE, HEAD_RATE = "tuning.learning_rate", "optimizer.lr"
+
+
+@dataclass(frozen=True)
+class Match:
+    """What matched cells share: the backbone's weights that training ends with, LayerNorms and head apart."""
+
+    on: str = TRAINABLE
+    budget: int | str | None = None
+    """A number of weights, or the cell whose own number it is; None: the first cell's that has a size."""
+
+    @classmethod
+    def from_config(cls, on: Any, budget: Any) -> Match | None:
+        """From `study.match` and `study.budget`.
+
+        Raises:
+            ConfigError: on another word, or a budget that nothing is matched to.
+        """
+        if on is None:
+            if budget is not None:
+                raise ConfigError(f"study.budget={budget} needs study.match={TRAINABLE}; set it, or remove the budget.")
+            return None
+        if on != TRAINABLE:
+            raise ConfigError(f"study.match={on} must be {TRAINABLE}, or null.")
+        if isinstance(budget, bool) or not isinstance(budget, (int, str, type(None))) or budget in (0, ""):
+            raise ConfigError(f"study.budget={budget!r} must be a number of weights, or the name of a cell.")
+        return cls(str(on), budget)
+
+
+@dataclass(frozen=True)
+class Matched:
+    """The size that was chosen for a cell, as overrides, and the weights that it trains."""
+
+    sizes: Mapping[str, int | float]
+    trained: int
+
+
+@dataclass(frozen=True)
+class Tune:
+    """Learning-rate trials before a study: for each cell the same number, chosen between on validation.
+
+    What is tried is the rate of the tuned weights, or the head's where a method tunes none.
+    """
+
+    rates: tuple[float, ...]
+    """Multiples of the rate that a cell is configured with."""
+    overrides: tuple[str, ...] = ()
+    """Of every trial, e.g. `data.train_share=0.25`."""
+    metric: str = "validation/ctcvr/auc"
+
+    @classmethod
+    def from_config(cls, node: Any) -> Tune | None:
+        """From `study.tune`.
+
+        Raises:
+            ConfigError: on unknown keys, rates that are no numbers above 0, or a metric of the test split.
+        """
+        if node is None:
+            return None
+        known = [f.name for f in dataclasses.fields(cls)]
+        if not isinstance(node, Mapping) or set(node) - set(known):
+            raise ConfigError(f"study.tune={node!r} must have the keys {', '.join(known)}, or be null.")
+        rates, overrides = node.get("rates"), node.get("overrides") or ()
+        if (
+            not isinstance(rates, (list, tuple))
+            or not rates
+            or not all(_is_rate(rate) for rate in rates)
+            or len(set(rates)) < len(rates)
+        ):
+            raise ConfigError(f"study.tune.rates={rates!r} must list different multiples above 0, e.g. [0.3, 1, 3].")
+        metric = str(node.get("metric", cls.metric))
+        if not metric.startswith("validation/"):
+            raise ConfigError(f"study.tune.metric={metric} must be of the validation split (validation/...).")
+        if isinstance(overrides, str) or not all("=" in str(one) for one in overrides):
+            raise ConfigError(f"study.tune.overrides={overrides!r} must be a list of overrides, [key=value, ...].")
+        return cls(tuple(float(rate) for rate in rates), tuple(str(one) for one in overrides), metric)
+
+    def to_json(self) -> dict[str, Any]:
+        """For study.json, and for `from_config`."""
+        return {"rates": list(self.rates), "overrides": list(self.overrides), "metric": self.metric}
+
+    def candidates(self, cfg: DictConfig) -> tuple[str, list[float]]:
+        """The key whose value is tried for a cell, and the values, ascending."""
+        key = RATE if cfg.tuning.get("learning_rate") is not None else HEAD_RATE
+        own = cfg.tuning.learning_rate if key == RATE else cfg.optimizer.lr
+        return key, [float(f"{own * rate:.6g}") for rate in sorted(self.rates)]
+
+
+def _is_rate(rate: Any) -> bool:
+    return isinstance(rate, (int, float)) and not isinstance(rate, bool) and rate > 0
+
+
+def match_sizes(match: Match, cells: Mapping[str, DictConfig]) -> dict[str, Matched | None]:
+    """For every cell whose tuning method has a size (rank, bottleneck, prefix length), the one that trains what the
+    budget says; None for the others, which stand beside them.
+
+    Weights are those at the end of training: AdaLoRA's are its final ranks', each matrix with its mean share.
+
+    Raises:
+        ConfigError: if the budget names no cell with a size, or methods cannot come within 2% of one another.
+    """
+    own = {name: _Sizes.of(cfg) for name, cfg in cells.items()}
+    sized = {name: sizes for name, sizes in own.items() if sizes is not None}
+    if not sized:
+        raise ConfigError("study.match: no cell's tuning method has a size to choose; remove study.match.")
+    budget = match.budget
+    if not isinstance(budget, int):
+        name = budget or next(iter(sized))
+        if name not in sized:
+            raise ConfigError(f"study.budget={budget} is no cell with a size; there are: {', '.join(sized)}.")
+        budget = sized[name].trained(sized[name].size)
+    found = {name: sizes.nearest(budget) if sizes is not None else None for name, sizes in own.items()}
+    trained = {name: one.trained for name, one in found.items() if one is not None}
+    least, most = min(trained, key=trained.__getitem__), max(trained, key=trained.__getitem__)
+    if trained[most] > (1 + TOLERANCE) * trained[least]:
+        raise ConfigError(
+            f"study.match: near {budget:,} weights, {least} trains {trained[least]:,} and {most} {trained[most]:,}, "
+            f"more than {TOLERANCE:.0%} apart; choose another study.budget (larger ones are met more closely)."
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    """A cell's tuning method at different sizes, counted on a backbone without storage."""
+
+    cfg: DictConfig
+
+    @classmethod
+    def of(cls, cfg: DictConfig) -> _Sizes | None:
+        from funneltune.runs.targets import build
+
+        return cls(cfg) if build(cfg.tuning).size else None
+
+    def _method(self, size: int | None = None) -> Any:
+        from funneltune.runs.targets import build
+
+        method = build(self.cfg.tuning)
+        return method if size is None else build(self.cfg.tuning, **method.at_size(size))
+
+    @property
+    def size(self) -> int:
+        """As configured."""
+        method = self._method()
+        return int(getattr(method, method.size))
+
+    def trained(self, size: int) -> int:
+        """Weights at the end of training."""
+        from funneltune.runs.targets import build
+
+        method = self._method(size)
+        with torch.device("meta"):
+            backbone = dataclasses.replace(build(self.cfg.backbone), pretrained=False).model()
+            method.apply(backbone)
+        return int(method.trained_at_end())
+
+    def nearest(self, budget: int) -> Matched:
+        """The size whose count is nearest: it grows by the same number with each step."""
+        one, two = self.trained(1), self.trained(2)
+        size = max(1, round((budget - one) / (two - one)) + 1)
+        method = self._method()
+        sizes = method.at_size(size)
+        return Matched({f"tuning.{field}": value for field, value in sizes.items()}, self.trained(size))
