@@ -17,7 +17,7 @@ CHOICES = sorted((path.parent.name, path.stem) for path in ROOT.glob("*/*.yaml")
 GROUPS = sorted({group for group, _ in CHOICES})
 PACKAGE = Path(__file__).parents[2] / "src" / "funneltune"
 FOREIGN = {"lightning", "torch.optim"}
-OVERRIDES_ONLY = ("experiment", "study", "debug")
+OVERRIDES_ONLY = ("experiment", "study", "hparams_search", "debug")
 
 
 @pytest.mark.parametrize(("group", "choice"), CHOICES, ids=["=".join(choice) for choice in CHOICES])
@@ -42,6 +42,20 @@ def lists(node):
     from omegaconf import OmegaConf
 
     return {key: OmegaConf.to_container(node[key]) for key in ("axes", "seeds", "metrics")}
+
+
+@pytest.mark.parametrize("search", [choice for group, choice in CHOICES if group == "hparams_search"])
+def test_every_setting_of_every_search_composes(search, tmp_path):
+    from omegaconf import OmegaConf
+
+    from funneltune.experiments.search import Search
+    from funneltune.experiments.search_plan import SearchPlan
+
+    words = [f"hparams_search={search}"]
+    cfg = compose_config(words)
+    plan = SearchPlan.from_config(search, OmegaConf.to_container(cfg.search, resolve=True))
+    cfg.search = None
+    Search(plan, tmp_path, lambda overrides: checked(compose_config(overrides)), tuple(words)).check(cfg)
 
 
 @pytest.mark.parametrize("debug", [choice for group, choice in CHOICES if group == "debug"])

@@ -15,7 +15,7 @@ from funneltune.cli.arguments import nearest, nearest_clause
 from funneltune.cli.locate import config_root
 
 WANTED = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false", "String": "a text"}
-GROUPS_WITHOUT_KEY = ("experiment", "debug")
+GROUPS_WITHOUT_KEY = ("experiment", "hparams_search", "debug")
 LISTED = 14
 
 

@@ -60,7 +60,7 @@ def groups(config_dir: Path | None = None) -> list[tuple[str, list[str]]]:
     for root in [config_root(), *([config_dir] if config_dir else [])]:
         for path in root.glob("*/*.yaml"):
             found.setdefault(path.parent.name, set()).add(path.stem)
-    first = ["experiment", "study"]
+    first = ["experiment", "study", "hparams_search"]
     order = [group for group in first if group in found] + sorted(set(found) - set(first))
     return [(group, sorted(found[group])) for group in order]
 

@@ -32,7 +32,7 @@ def run(arguments: Arguments) -> int:
         if arguments.show_config:
             say(OmegaConf.to_yaml(cfg))
             return 0
-        cfg.study = None  # a study's cell is trained like any other run
+        cfg.study, cfg.search = None, None  # a study's cell, a search's setting are trained like any other run
         checked(cfg)
         run_dir = _run_dir(cfg)
         from funneltune import runs
