@@ -1,10 +1,11 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from funneltune.errors import DataError
-from funneltune.metrics import against_baselines, compact, judge, pair, paired_interval
+from funneltune.metrics import against_baselines, clusters_in, compact, judge, pair, paired_interval, resample
 from funneltune.metrics.comparison import Comparison, higher_is_better
 
 
@@ -74,3 +75,37 @@ def test_other_requests_are_refused(both):
 def test_which_way_is_better_follows_from_the_metrics_name():
     assert higher_is_better("ctr/auc")
     assert not any(higher_is_better(f"ctr/{name}") for name in ("log_loss", "ece", "log_loss[item_cold=1]"))
+
+
+def test_a_claim_on_a_headline_auc_needs_delong_and_bootstrap(both):
+    found = pair([both[0]] * 2, [both[1]] * 2, "ctr/auc", "a", "b", confirm=True)
+    assert found.bootstrap_p == pytest.approx(found.p_value, abs=1e-3)
+    assert judge([found])[0].verdict == "better"
+    for p, bootstrap_p in ((0.001, 0.06), (0.06, 0.001)):
+        (judged,) = judge([replace(found, p_value=p, bootstrap_p=bootstrap_p)])
+        assert (judged.verdict, judged.note) == ("no claim", "DeLong and bootstrap disagree")
+    assert pair([both[0]], [both[1]], "ctr/ndcg@10", "a", "b", confirm=True).bootstrap_p is None
+
+
+def test_the_bootstraps_p_values_are_corrected_as_a_family_too():
+    one = Comparison("ctr/auc", "b", "a", "no claim", difference=0.1, p_value=0.01, bootstrap_p=0.03)
+    assert judge([one])[0].verdict == "better"
+    assert {c.note for c in judge([one, one])} == {"DeLong and bootstrap disagree"}
+
+
+@pytest.mark.parametrize("metric", ["ctr/auc", "ctr/log_loss", "ctr/ndcg@10"])
+def test_seeds_of_other_requests_or_another_log_are_not_taken_for_the_same_rows(both, metric):
+    first, second = both
+    again = [{**statistics, "request": statistics["request"] + 1000} for statistics in both]
+    sides = ([first, again[0]], [second, again[1]])
+    assert pair(*sides, metric, "a", "b", test_over_train=0.5).method == "corrected resampled t"
+    assert pair(*sides, metric, "a", "b").method == "t over seeds"
+    same = ([first, first], [second, second])
+    assert "t over" not in pair(*same, metric, "a", "b").method
+    assert pair(*same, metric, "a", "b", logs=["one", "other"]).method == "t over seeds"
+
+
+def test_draws_that_are_at_hand_give_the_interval_that_own_draws_give(both):
+    drawn = resample(clusters_in(both, "ctr/ndcg@10"))
+    given = pair([both[0]], [both[1]], "ctr/ndcg@10", "a", "b", drawn=(drawn[:1], drawn[1:]))
+    assert given == pair([both[0]], [both[1]], "ctr/ndcg@10", "a", "b")

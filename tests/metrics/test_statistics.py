@@ -2,7 +2,16 @@ import numpy as np
 import pytest
 
 from funneltune.errors import DataError, RunError
-from funneltune.metrics import compact, evaluate, metric_keys, read_statistics, score_metrics, scorers, write_statistics
+from funneltune.metrics import (
+    StoredStatistics,
+    compact,
+    evaluate,
+    metric_keys,
+    read_statistics,
+    score_metrics,
+    scorers,
+    write_statistics,
+)
 
 
 def mean_of(statistics, key):
@@ -58,6 +67,20 @@ def test_they_are_read_as_they_were_written(funnel, columns, tmp_path):
     assert list(back) == list(statistics)
     assert all(np.array_equal(back[key], statistics[key]) for key in statistics)
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["statistics.npz"]
+
+
+def test_members_are_read_when_they_are_asked_for(funnel, columns, tmp_path):
+    statistics = compact(columns, funnel)
+    stored = StoredStatistics(write_statistics(tmp_path / "statistics.npz", statistics))
+    assert (len(stored), list(stored)) == (len(statistics), list(statistics))
+    assert "ctr/auc:positives" in stored
+    assert metric_keys(stored) == metric_keys(statistics)
+    assert np.array_equal(stored["ctr/auc:positives"], statistics["ctr/auc:positives"])
+    with pytest.raises(KeyError):
+        stored["ctr/none:sum"]
+    (tmp_path / "statistics.npz").unlink()
+    with pytest.raises(RunError, match="is missing; evaluate the run again"):
+        stored["ctr/auc:positives"]
 
 
 def test_a_failed_write_leaves_nothing_behind(tmp_path):
