@@ -1,5 +1,6 @@
 import json
 import os
+import time
 from pathlib import Path
 
 import lightning as L
@@ -8,7 +9,7 @@ import wandb
 import wandb_reader
 from lightning.pytorch.utilities import rank_zero_only
 
-from funneltune.callbacks import RankMap, csv_logger, log_record, tracking, wandb_logger
+from funneltune.callbacks import RankMap, csv_logger, log_record, track_study, tracking, wandb_logger
 from funneltune.callbacks.tracking import without_secrets
 from funneltune.errors import ConfigError
 from funneltune.records import RunRecord
@@ -219,3 +220,21 @@ def test_logger_configs_build_what_they_name(tmp_path):
         assert wandb.run.settings.mode == "offline"
         assert wandb.run.group == "quickstart"
     assert wandb_reader.only_run(tmp_path).config["seed"] == 7
+
+
+def test_a_studys_tables_are_a_run_of_its_group_and_a_second_call_goes_on_with_it(tmp_path):
+    node = {"_target_": "funneltune.callbacks.wandb_logger", "mode": "offline", "group": None, "name": None, "tags": []}
+    tables = {"verdicts": (["cell", "difference", "verdict"], [["a", 0.5, "better"], ["b", None, "no claim"]])}
+    track_study(node, tmp_path, "peft", {"seeds": [0, 1]}, tables)
+    time.sleep(1.1)  # W&B names a folder by the second
+    track_study(node, tmp_path, "peft", {"seeds": [0, 1]}, tables)
+    one, two = sorted(path.name for path in tmp_path.glob("wandb/offline-run-*"))
+    assert one.rpartition("-")[2] == two.rpartition("-")[2]
+    (path,) = tmp_path.glob(f"wandb/{one}/*.wandb")
+    first = wandb_reader.read(path)
+    assert first.run.run_group == "peft"
+    assert first.run.display_name == "study peft"
+    assert first.run.job_type == "study"
+    assert first.config["seeds"] == [0, 1]
+    (stored,) = tmp_path.glob(f"wandb/{one}/files/media/table/verdicts_*.json")
+    assert json.loads(stored.read_text())["data"] == tables["verdicts"][1]

@@ -15,7 +15,14 @@ from funneltune.callbacks.random_state import RandomState
 from funneltune.callbacks.rank_map import RankMap
 from funneltune.callbacks.selection import StopEarly
 from funneltune.callbacks.stopping import StopRequest
-from funneltune.callbacks.tracking import csv_logger, log_record, tensorboard_logger, tracking, wandb_logger
+from funneltune.callbacks.tracking import (
+    csv_logger,
+    log_record,
+    tensorboard_logger,
+    track_study,
+    tracking,
+    wandb_logger,
+)
 
 __all__ = [
     "CHECKPOINTS",
@@ -34,6 +41,7 @@ __all__ = [
     "newest_checkpoint",
     "read_checkpoint",
     "tensorboard_logger",
+    "track_study",
     "tracking",
     "wandb_logger",
 ]

@@ -31,6 +31,7 @@ def wandb_logger(
     name: str | None = None,
     tags: Sequence[str] = (),
     resumed: int = 0,
+    job_type: str = "train",
 ) -> WandbLogger:
     """A W&B run in the run folder. Code is never uploaded; the key comes from the environment, never from a config.
 
@@ -44,6 +45,7 @@ def wandb_logger(
         name: Of the run; None: W&B invents one.
         tags: Words to find the run by.
         resumed: How often the run was taken up again; then it goes on under its own W&B identifier.
+        job_type: What W&B lists it under: a run that trains, or the study that it belongs to.
 
     Raises:
         ConfigError: on an unknown mode, where W&B cannot be reached, or where a W&B run is open already and would
@@ -61,7 +63,7 @@ def wandb_logger(
         name=name,
         tags=list(tags),
         mode=mode,
-        job_type="train",
+        job_type=job_type,
         config=without_secrets(config),
         **(_identity(Path(save_dir)) if resumed else {}),
         settings=wandb.Settings(
@@ -171,3 +173,28 @@ def log_record(loggers: Sequence[Logger], record: RunRecord) -> None:
             logger.log_metrics(final)
             logger.experiment.add_text("facts", json.dumps(as_json(facts), indent=1))
             logger.save()
+
+
+def track_study(
+    node: Mapping[str, Any],
+    folder: Path,
+    name: str,
+    config: Mapping[str, Any],
+    tables: Mapping[str, tuple[Sequence[str], Sequence[Sequence[Any]]]],
+) -> None:
+    """A study's tables as one W&B run beside its runs, in the group of its name. A second call adds to the same one.
+
+    Args:
+        node: The runs' own `logger.wandb`: mode, project, entity.
+        folder: The study's.
+        name: The study's.
+        config: The study's axes, seeds, pairs.
+        tables: Name -> (columns, rows).
+    """
+    plain = {key: value for key, value in node.items() if not key.startswith("_")}
+    plain |= {"group": plain.get("group") or name, "name": plain.get("name") or f"study {name}"}
+    seen = bool(_identity(folder))
+    logger = wandb_logger(save_dir=str(folder), config=config, **plain, job_type="study", resumed=int(seen))
+    with tracking([logger]):
+        for key, (columns, rows) in tables.items():
+            logger.log_table(key, columns=list(columns), data=[list(row) for row in rows])

@@ -6,11 +6,18 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from funneltune.cli import helptext
 from funneltune.cli.arguments import Arguments
 from funneltune.cli.verb import Verb, nothing_saved_yet, say, signal_of
-from funneltune.errors import ConfigError, Interrupted, RunError
+from funneltune.errors import ConfigError, FunnelError, Interrupted, RunError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from funneltune.experiments import StudyState
+    from funneltune.reporting.report import Report
 
 
 def run(arguments: Arguments) -> int:
@@ -23,6 +30,7 @@ def run(arguments: Arguments) -> int:
 
         from funneltune.cli import launch
         from funneltune.cli.compose import compose_config
+        from funneltune.experiments import StudyState
 
         cfg = compose_config(launch.without_lists(overrides), arguments.config_dir)
         if arguments.show_config:
@@ -35,6 +43,7 @@ def run(arguments: Arguments) -> int:
         if folder.exists() and not folder.is_dir():
             raise RunError(f"study_dir={folder} is a file; choose a folder.")
         launch.check_axes(cfg, overrides, arguments.config_dir)
+        before = _runs(StudyState(folder))
     try:
         state = launch.launch(overrides, folder, arguments.config_dir)
     except (Interrupted, KeyboardInterrupt) as stop:
@@ -46,12 +55,35 @@ def run(arguments: Arguments) -> int:
     if any(run["record"] for run in state["runs"]):
         from funneltune.reporting import report
 
-        report(folder)
+        made = report(folder)
+        if state["runs"] != before:
+            _tell_wandb(cfg, folder, state, made)
     say(f"records: {folder / 'cells'}\nstudy:   {folder / 'study.json'}")
     failed = [run for run in state["runs"] if run["status"] != "finished"]
-    for one in failed:
-        say(f"failed:  {one['cell']} seed={one['seed']}: {one['error']}")
+    for one in [*(trial for trial in state["trials"] if trial["status"] != "finished"), *failed]:
+        attempts = f" ({one['attempts']} attempts)" if "attempts" in one else ""
+        say(f"failed:  {one['folder'].removeprefix('cells/').replace('/', ' ')}{attempts}: {one['error']}")
     return 1 if failed else 0
+
+
+def _runs(state: StudyState) -> list[dict[str, Any]]:
+    """How the study's runs stood before this call; none where study.json is missing or cannot be read."""
+    try:
+        found: list[dict[str, Any]] = state.read().get("runs", [])
+    except FunnelError:
+        return []
+    return found
+
+
+def _tell_wandb(cfg: DictConfig, folder: Path, state: dict[str, Any], made: Report) -> None:
+    """The table and the verdicts as a W&B run beside those of the cells, where these have one."""
+    from omegaconf import OmegaConf
+
+    from funneltune.callbacks import track_study
+
+    node: Any = OmegaConf.to_container(cfg.logger, resolve=True) if cfg.logger else {}
+    if isinstance(node.get("wandb"), dict):
+        track_study(node["wandb"], folder, state["study"]["name"], state["study"], made.tables())
 
 
 def _command() -> str:

@@ -88,15 +88,23 @@ def to_csv(shown: Table) -> str:
     """One line per row with full precision; a spread column only for cells."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
+    heads, rows = plain_rows(shown)
+    writer.writerow(heads)
+    writer.writerows(["" if value is None else value for value in row] for row in rows)
+    return out.getvalue()
+
+
+def plain_rows(shown: Table) -> tuple[list[str], list[list[Any]]]:
+    """The table's heads, each column with its standard deviation over seeds, and its rows; None where there is none."""
     heads = [head for column in shown.columns for head in (column.key, f"{column.key}.sd")]
-    writer.writerow(["kind", "name", "finished", "planned", *heads])
+    rows = []
     for row in shown.rows:
         values: list[Any] = []
         for column in shown.columns:
             figure = row.figures.get(column.key)
-            values += ["", ""] if figure is None else [figure.mean, "" if figure.spread is None else figure.spread]
-        writer.writerow([row.kind, row.name, row.finished, row.planned, *values])
-    return out.getvalue()
+            values += [None, None] if figure is None else [figure.mean, figure.spread]
+        rows.append([row.kind, row.name, row.finished, row.planned, *values])
+    return ["kind", "name", "finished", "planned", *heads], rows
 
 
 def comparison_texts(comparison: Comparison, names: Mapping[str, str]) -> list[str]:

@@ -15,7 +15,7 @@ from funneltune.metrics import Comparison
 from funneltune.records import STUDY_NAME, RecordFolder, as_json, read_records, write_json
 from funneltune.reporting.comparisons import compare, headline
 from funneltune.reporting.page import to_html
-from funneltune.reporting.render import console_for, to_console, to_csv, to_markdown
+from funneltune.reporting.render import console_for, plain_rows, to_console, to_csv, to_markdown
 from funneltune.reporting.table import Table, table
 
 
@@ -26,6 +26,12 @@ class Report:
     table: Table
     comparisons: tuple[Comparison, ...]
     folder: Path
+
+    def tables(self) -> dict[str, tuple[list[str], list[list[Any]]]]:
+        """Table and verdicts as columns and rows of plain values, for trackers."""
+        fields = list(Comparison.__dataclass_fields__)
+        verdicts = [[comparison.to_json()[name] for name in fields] for comparison in self.comparisons]
+        return {"table": plain_rows(self.table), "verdicts": (fields, verdicts)}
 
 
 def report(path: Path | str, output: Path | str | None = None, console: Console | None = None) -> Report:
