@@ -19,6 +19,7 @@ from funneltune.funnel import TaskFunnel
 SCHEMA_VERSION = 1
 RECORD_NAME = "record.json"
 STATISTICS_NAME = "statistics.npz"
+HISTORY_NAME = "history.parquet"
 STUDY_NAME = "study.json"
 TRIALS_NAME = "trials"
 """Folder of runs that were made to choose a setting: no result of the study or search that they lie in."""
@@ -120,6 +121,12 @@ class StoredRun:
     cell: str
     statistics: Path | None
     """The file of compact per-request statistics, where there is one."""
+
+    @property
+    def history(self) -> Path | None:
+        """The file of what was logged over time (of evidence: of the ranks alone), where there is one."""
+        own = self.path.parent / HISTORY_NAME if self.path.name == RECORD_NAME else self.path.with_suffix(".parquet")
+        return own if own.is_file() else None
 
 
 @dataclass(frozen=True)

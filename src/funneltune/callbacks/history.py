@@ -14,8 +14,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from funneltune.files import whole_file
-
-NAME = "history.parquet"
+from funneltune.records import HISTORY_NAME
 
 
 class History(L.Callback):
@@ -100,7 +99,7 @@ class History(L.Callback):
             "name": pa.array(names, pa.string()),
             "value": pa.array(values, pa.float64()),
         }
-        with whole_file(Path(trainer.default_root_dir) / NAME) as part:
+        with whole_file(Path(trainer.default_root_dir) / HISTORY_NAME) as part:
             pq.write_table(pa.table(columns), part, write_page_checksum=True)
 
 

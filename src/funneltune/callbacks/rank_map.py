@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +11,9 @@ from lightning.pytorch.loggers import WandbLogger
 from matplotlib.figure import Figure
 
 from funneltune.files import whole_file
+from funneltune.metrics.ranks import grid
 
 NAME = "rank_map.png"
-LAYER = re.compile(r"(?:^|\.)layers?\.(\d+)\.(.+)$")
-SHORT = {
-    "attention.self.query": "query",
-    "attention.self.key": "key",
-    "attention.self.value": "value",
-    "attention.output.dense": "attention out",
-    "intermediate.dense": "feed-forward in",
-    "output.dense": "feed-forward out",
-}
 
 
 class RankMap(L.Callback):
@@ -80,21 +70,6 @@ class RankMap(L.Callback):
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger) and trainer.is_global_zero:
                 logger.log_image("tuning/rank_map", [draw(self._over_time)], step=trainer.global_step)
-
-
-def grid(pattern: Mapping[str, int]) -> tuple[list[str], list[int], np.ndarray]:
-    """(module names, layer numbers, ranks of shape (modules, layers)); NaN where a layer lacks a module."""
-    placed = {}
-    for name, rank in pattern.items():
-        found = LAYER.search(name)
-        layer, module = (int(found[1]), found[2]) if found else (0, name)
-        placed[SHORT.get(module, module), layer] = rank
-    modules = list(dict.fromkeys(module for module, _ in placed))
-    layers = sorted({layer for _, layer in placed})
-    ranks = np.full((len(modules), len(layers)), np.nan)
-    for (module, layer), rank in placed.items():
-        ranks[modules.index(module), layers.index(layer)] = rank
-    return modules, layers, ranks
 
 
 def draw(over_time: list[tuple[int, dict[str, int]]]) -> Figure:

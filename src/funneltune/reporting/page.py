@@ -15,6 +15,7 @@ from funneltune.reporting.render import (
     methods,
     protocol_text,
 )
+from funneltune.reporting.sections import Section
 from funneltune.reporting.table import Table
 
 STYLE = """
@@ -29,7 +30,9 @@ td.better { color: #116329; font-weight: 600; } td.worse { color: #a40e26; font-
 """
 
 
-def to_html(shown: Table, comparisons: Sequence[Comparison], records: RecordFolder) -> str:
+def to_html(
+    shown: Table, comparisons: Sequence[Comparison], records: RecordFolder, sections: Sequence[Section] = ()
+) -> str:
     """Table, comparisons, protocol, and where the numbers come from. Every text is escaped."""
     title = escape(shown.title)
     parts = [f"<h1>{title}</h1>"]
@@ -51,6 +54,9 @@ def to_html(shown: Table, comparisons: Sequence[Comparison], records: RecordFold
             verdicts.append(("", [*((text, "") for text in texts), (verdict, c.verdict)]))
         parts += ["<h2>Comparisons</h2>", _table(COMPARISON_HEADINGS, verdicts)]
         parts += [_bullets(methods(comparisons, shown.names))]
+    for section in sections:
+        told = [("", [(text, "") for text in row]) for row in section.rows]
+        parts += [f"<h2>{escape(section.title)}</h2>", _table(section.headings, told), _bullets(section.notes)]
     said = [f"{column.title}: {protocol_text(shown.protocols[column.key])}" for column in shown.group("quality")]
     parts += [
         "<h2>Protocol</h2>",

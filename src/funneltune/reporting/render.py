@@ -14,6 +14,7 @@ from rich.text import Text
 
 from funneltune.metrics import Comparison
 from funneltune.reporting.columns import Column
+from funneltune.reporting.sections import Section
 from funneltune.reporting.table import Row, Table
 
 WIDEST = 120
@@ -32,7 +33,13 @@ def cell_text(row: Row, column: Column) -> str:
     return column.text(figure.mean, figure.spread) if figure else "-"
 
 
-def to_console(shown: Table, comparisons: Sequence[Comparison], headline: str | None, width: int = WIDEST) -> Group:
+def to_console(
+    shown: Table,
+    comparisons: Sequence[Comparison],
+    headline: str | None,
+    width: int = WIDEST,
+    sections: Sequence[Section] = (),
+) -> Group:
     """Quality, cost and the headline's verdicts, each in as many tables as the width asks for."""
     parts: list[Any] = []
     for group, caption in (("quality", "test split"), ("cost", "cost")):
@@ -48,6 +55,8 @@ def to_console(shown: Table, comparisons: Sequence[Comparison], headline: str | 
     if said:
         parts.append(_rich_verdicts(said, shown.names))
         parts += [Text(line, style="dim") for line in methods(said, shown.names)]
+    for section in sections:
+        parts += [_rich_section(section), *(Text(note, style="dim") for note in section.notes)]
     parts += [Text(f"Careful: {line}.", style="yellow") for line in shown.warnings]
     return Group(*parts)
 
@@ -58,7 +67,7 @@ def console_for(file: Any = None) -> Console:
     return probe if probe.is_terminal else Console(file=file, width=WIDEST)
 
 
-def to_markdown(shown: Table, comparisons: Sequence[Comparison]) -> str:
+def to_markdown(shown: Table, comparisons: Sequence[Comparison], sections: Sequence[Section] = ()) -> str:
     """Both parts of the table, every comparison, and what each number was measured on."""
     lines = [f"# {shown.title}", ""]
     for warning in shown.warnings:
@@ -78,6 +87,9 @@ def to_markdown(shown: Table, comparisons: Sequence[Comparison]) -> str:
         body = [comparison_texts(comparison, shown.names) for comparison in comparisons]
         lines += ["## Comparisons", "", *_markdown_table(COMPARISON_HEADINGS, body), ""]
         lines += [f"- {line}" for line in methods(comparisons, shown.names)] + [""]
+    for section in sections:
+        lines += [f"## {section.title}", "", *_markdown_table(section.headings, section.rows), ""]
+        lines += [*(f"- {note}" for note in section.notes), ""] if section.notes else []
     said = [f"- {column.title}: {protocol_text(shown.protocols[column.key])}" for column in shown.group("quality")]
     if said:
         lines += ["## Protocol", "", *said, ""]
@@ -255,6 +267,15 @@ def _rich_verdicts(comparisons: Sequence[Comparison], names: Mapping[str, str]) 
         texts = [Text(body[index]) for index in kept]
         texts[-1].stylize(VERDICT_STYLE[comparison.verdict])
         made.add_row(*texts)
+    return made
+
+
+def _rich_section(section: Section) -> RichTable:
+    made = _plain_table(f"\n{section.title}")
+    for heading in section.headings:
+        made.add_column(heading, overflow="fold")
+    for row in section.rows:
+        made.add_row(*(Text(text) for text in row))
     return made
 
 

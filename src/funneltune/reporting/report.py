@@ -15,8 +15,11 @@ from funneltune.metrics import Comparison
 from funneltune.records import STUDY_NAME, RecordFolder, as_json, read_records, write_json
 from funneltune.reporting.comparisons import compare, headline
 from funneltune.reporting.page import to_html
+from funneltune.reporting.ranks import ranks_section, write_ranks
 from funneltune.reporting.render import console_for, plain_rows, to_console, to_csv, to_markdown
+from funneltune.reporting.sections import Section
 from funneltune.reporting.table import Table, table
+from funneltune.reporting.terms import terms_section
 
 
 @dataclass(frozen=True)
@@ -26,12 +29,16 @@ class Report:
     table: Table
     comparisons: tuple[Comparison, ...]
     folder: Path
+    sections: tuple[Section, ...] = ()
 
     def tables(self) -> dict[str, tuple[list[str], list[list[Any]]]]:
         """Table and verdicts as columns and rows of plain values, for trackers."""
         fields = list(Comparison.__dataclass_fields__)
         verdicts = [[comparison.to_json()[name] for name in fields] for comparison in self.comparisons]
-        return {"table": plain_rows(self.table), "verdicts": (fields, verdicts)}
+        sections = {
+            s.title.lower().replace(" ", "_"): (list(s.headings), [list(r) for r in s.rows]) for s in self.sections
+        }
+        return {"table": plain_rows(self.table), "verdicts": (fields, verdicts)} | sections
 
 
 def report(path: Path | str, output: Path | str | None = None, console: Console | None = None) -> Report:
@@ -44,7 +51,8 @@ def report(path: Path | str, output: Path | str | None = None, console: Console 
     """
     records, made = _made(path, output)
     out = console or console_for()
-    out.print(to_console(made.table, made.comparisons, headline(records, made.comparisons), out.width))
+    about = headline(records, made.comparisons)
+    out.print(to_console(made.table, made.comparisons, about, out.width, made.sections))
     return made
 
 
@@ -59,13 +67,17 @@ def _made(path: Path | str, output: Path | str | None) -> tuple[RecordFolder, Re
     if folder.exists() and not folder.is_dir():
         raise RunError(f"output={folder} is a file; name a folder.")
     shown, found = table(records), comparisons_of(records)
+    parts = (terms_section(records, shown.names), ranks_section(records, shown.names))
+    sections = [section for section in parts if section is not None]
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "table.md", to_markdown(shown, found))
+    write_text(folder / "table.md", to_markdown(shown, found, sections))
     write_text(folder / "table.csv", to_csv(shown))
-    write_text(folder / "report.html", to_html(shown, found, records))
+    write_text(folder / "report.html", to_html(shown, found, records, sections))
+    if records.study is not None:  # a single run has drawn its own
+        write_ranks(records, shown.names, folder)
     if output is None and records.study is not None:
         _keep(records.path / STUDY_NAME, records.study, found)
-    return records, Report(shown, tuple(found), folder)
+    return records, Report(shown, tuple(found), folder, tuple(sections))
 
 
 def comparisons_of(records: RecordFolder) -> list[Comparison]:

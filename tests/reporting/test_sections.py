@@ -1,0 +1,71 @@
+"""Further parts of a report: the terms on which cells meet, and where ranks are kept."""
+
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from funneltune.records import RunRecord, read_records
+from funneltune.reporting import report
+from funneltune.reporting.evidence import collect
+from funneltune.reporting.ranks import rank_history, ranks_section
+from funneltune.reporting.terms import terms_section
+
+EVEN = {"encoder.layer.0.attention.self.query": 4, "encoder.layer.0.output.dense": 4}
+PRUNED = {"encoder.layer.0.attention.self.query": 0, "encoder.layer.0.output.dense": 4}
+
+
+def study(folder, **facts):
+    """Two seeds of a cell whose ranks were pruned, as a study leaves them."""
+    runs = []
+    for seed in (0, 1):
+        run_dir = folder / "cells" / "budget=4" / f"seed={seed}"
+        run_dir.mkdir(parents=True)
+        metrics = {"test": {"ctr/auc": {"value": 0.7 + seed / 100, "protocol": {}}}}
+        funnel = {"click": {"kind": "binary", "given": [], "rate": "ctr"}}
+        record = RunRecord(
+            "s", status="finished", seed=seed, rank_pattern=PRUNED, metrics=metrics, funnel=funnel, parameters={}
+        )
+        record.write(run_dir / "record.json")
+        rows = [(0, f"rank/{name}", float(rank)) for name, rank in EVEN.items()]
+        rows += [(5, "train/loss", 0.5), *((10, f"rank/{name}", float(rank)) for name, rank in PRUNED.items())]
+        step, name, value = zip(*rows, strict=True)
+        pq.write_table(pa.table({"step": step, "name": name, "value": value}), run_dir / "history.parquet")
+        runs.append({"cell": "budget=4", "seed": seed, "record": f"cells/budget=4/seed={seed}/record.json"})
+    content = {"schema_version": 1, "study": {"name": "s", "metric": "ctr/auc"} | facts.pop("study", {}), "runs": runs}
+    (folder / "study.json").write_text(json.dumps(content | facts))
+    return folder
+
+
+def test_ranks_are_told_by_module_layer_and_agreement(tmp_path):
+    section = ranks_section(read_records(study(tmp_path)), {})
+    assert section.rows == (("budget=4", "4 in 2", "1.0", "0% ±0", "100% ±0", "33% ±0", "33% ±0", "33% ±0", "+1.00"),)
+    assert "an even allocation has 50% in attention" in " ".join(section.notes)
+
+
+def test_the_history_gives_the_ranks_over_the_steps_and_evidence_keeps_no_more(tmp_path):
+    folder = study(tmp_path / "study")
+    target = collect(folder, tmp_path / "evidence")
+    whole, kept = (read_records(path).runs[0] for path in (folder, target))
+    assert rank_history(whole) == rank_history(kept) == {0: EVEN, 10: PRUNED}
+    assert set(pq.read_table(kept.history)["name"].to_pylist()) == {f"rank/{name}" for name in EVEN}
+
+
+def test_a_report_shows_the_sections_everywhere_and_draws_the_maps(tmp_path, capsys):
+    matched = {"budget=4": {"sizes": {"tuning.rank": 4, "tuning.alpha": 8.0}, "trained": 12345}, "other": None}
+    tried = [{"value": 1e-4, "score": 0.61}, {"value": 1e-3, "score": None}]
+    tuned = {"budget=4": {"key": "tuning.learning_rate", "chosen": 1e-4, "at_edge": True, "tried": tried}}
+    tune = {"rates": [1, 10], "overrides": ["data.train_share=0.25"], "metric": "validation/ctr/auc"}
+    folder = study(tmp_path, matched=matched, tuned=tuned, study={"tune": tune})
+    report(folder)
+    shown = " ".join(capsys.readouterr().out.split())
+    for text in (shown, (folder / "table.md").read_text(), (folder / "report.html").read_text()):
+        for told in ("On which terms", "12,345", "rank 4, alpha 8", "0.0001 (edge)", "0.001: failed", "as it is"):
+            assert told in text
+        assert "validation/ctr/auc of one run each with data.train_share=0.25" in text
+        assert "Where ranks are kept" in text
+    assert (folder / "ranks.png").stat().st_size > 10_000
+
+
+def test_a_study_on_no_terms_has_no_such_section(tmp_path):
+    assert terms_section(read_records(study(tmp_path)), {}) is None
