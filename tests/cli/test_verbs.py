@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from funneltune.cli import main
+from funneltune.records import RunRecord
 
 
 @pytest.fixture(autouse=True)
@@ -60,3 +61,20 @@ def test_data_validate_tells_every_fault_of_a_users_table(capsys, tmp_path):
     line = capsys.readouterr().err
     assert "product_uid" in line
     assert line.count("\n") == 1
+
+
+def test_report_keeps_the_evidence_of_a_study_and_reports_from_it(tmp_path, capsys):
+    run_dir = tmp_path / "study" / "cells" / "tuning=full" / "seed=0"
+    run_dir.mkdir(parents=True)
+    metrics = {"test": {"ctr/auc": {"value": 0.75, "protocol": {}}}}
+    funnel = {"click": {"kind": "binary", "given": [], "rate": "ctr"}}
+    RunRecord("s", status="finished", metrics=metrics, funnel=funnel, run_dir=str(run_dir)).write(
+        run_dir / "record.json"
+    )
+    assert main(["report", str(tmp_path / "study"), f"evidence={tmp_path / 'kept'}"]) == 0
+    assert [path.name for path in (tmp_path / "kept" / "records").iterdir()] == ["tuning=full__seed=0.json"]
+    capsys.readouterr()
+    assert main(["report", str(tmp_path / "kept")]) == 0
+    assert "0.7500" in capsys.readouterr().out
+    assert main(["report", str(tmp_path / "study"), f"evidence={tmp_path / 'study'}"]) == 2
+    assert "is the study itself; name another folder" in capsys.readouterr().err

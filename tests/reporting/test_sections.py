@@ -9,6 +9,7 @@ from funneltune.records import RunRecord, read_records
 from funneltune.reporting import report
 from funneltune.reporting.evidence import collect
 from funneltune.reporting.ranks import rank_history, ranks_section
+from funneltune.reporting.table import display_names
 from funneltune.reporting.terms import terms_section
 
 EVEN = {"encoder.layer.0.attention.self.query": 4, "encoder.layer.0.output.dense": 4}
@@ -69,3 +70,15 @@ def test_a_report_shows_the_sections_everywhere_and_draws_the_maps(tmp_path, cap
 
 def test_a_study_on_no_terms_has_no_such_section(tmp_path):
     assert terms_section(read_records(study(tmp_path)), {}) is None
+
+
+def test_leave_one_out_reads_without_each_part(tmp_path):
+    for name in ("nothing", "ids", "pretrained_weights"):
+        run_dir = tmp_path / "cells" / f"without={name}" / "seed=0"
+        run_dir.mkdir(parents=True)
+        RunRecord("s", status="finished").write(run_dir / "record.json")
+    assert display_names(read_records(tmp_path)) == {
+        "without=nothing": "everything",
+        "without=ids": "without ids",
+        "without=pretrained_weights": "without pretrained weights",
+    }

@@ -1,4 +1,4 @@
-"""`funneltune report`: the table of any folder of records."""
+"""`funneltune report`: the table of any folder of records, and the evidence of a study."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from funneltune.errors import ConfigError, RunError
 
 
 def run(arguments: Arguments) -> int:
-    """Print the table, and write it where `output` says, or beside the records."""
+    """Print the table, and write it where `output` says, or beside the records; with `evidence`, keep what it needs."""
     word = arguments.only_word("folder of records")
-    keys = arguments.keys({}, {"output": ""})
+    keys = arguments.keys({}, {"output": "", "evidence": ""})
     if word is None:
         raise ConfigError("missing PATH: funneltune report PATH, the folder of a study, of runs or of records.")
     folder = Path(word)
     if not folder.is_dir():
         raise RunError(f"{word} is not a folder; give the folder of a study, of runs or of records.")
-    from funneltune.reporting import report
+    from funneltune.reporting import collect, report
 
+    if keys["evidence"]:
+        collect(folder, Path(keys["evidence"]))
     report(folder, Path(keys["output"]) if keys["output"] else None)
     return 0
 
@@ -27,8 +29,14 @@ def run(arguments: Arguments) -> int:
 VERB = Verb(
     name="report",
     summary="the table of a study, or of any folder of records",
-    usage="funneltune report PATH [output=DIR]",
-    examples=("funneltune report studies/quickstart output=tables",),
+    usage="funneltune report PATH [output=DIR] [evidence=DIR]",
+    examples=(
+        "funneltune report studies/quickstart output=tables",
+        "funneltune report studies/quickstart evidence=experiments/quickstart",
+    ),
     run=run,
-    keys={"output": "folder to write table.md, table.csv and report.html into (default: PATH itself)"},
+    keys={
+        "output": "folder to write table.md, table.csv and report.html into (default: PATH itself)",
+        "evidence": "folder to keep what the report needs, small enough to commit: records and statistics, no weights",
+    },
 )

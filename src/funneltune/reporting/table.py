@@ -112,15 +112,23 @@ def title_of(records: RecordFolder) -> str:
 
 
 def display_names(records: RecordFolder) -> dict[str, str]:
-    """Cells without the axis names that all of them share: `tuning=adalora` reads `adalora` beside `tuning=full`."""
+    """Cells without the axis names that all of them share: `tuning=adalora` reads `adalora` beside `tuning=full`, and
+    `without=text` reads `without text` beside `everything`.
+    """
     cells = list(dict.fromkeys([*records.cells, *_planned(records)]))
     split = {cell: [part.partition("=") for part in cell.split(",")] for cell in cells}
     axes = {tuple(axis for axis, equals, _ in parts if equals) for parts in split.values()}
     all_assigned = all(equals for parts in split.values() for _, equals, _ in parts)
     if len(axes) != 1 or not all_assigned:
         return {cell: cell for cell in cells}
-    short = {cell: ", ".join(value for _, _, value in parts) for cell, parts in split.items()}
+    short = {cell: ", ".join(_shown(axis, value) for axis, _, value in parts) for cell, parts in split.items()}
     return short if len(set(short.values())) == len(cells) else {cell: cell for cell in cells}
+
+
+def _shown(axis: str, value: str) -> str:
+    if axis != "without":
+        return value
+    return "everything" if value == "nothing" else f"without {value.replace('_', ' ')}"
 
 
 def _planned(records: RecordFolder) -> dict[str, int]:
