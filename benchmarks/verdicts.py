@@ -1,7 +1,7 @@
 """Are verdicts right? Ties and known differences, simulated, and judged on the path that reports take.
 
 `python -m benchmarks.verdicts` draws 2,000 studies a regime (half an hour on 2 cores) and writes
-experiments/verdicts/found.json, regime by regime.
+experiments/verdicts/found.json after every 200.
 
 A study is a baseline, four cells that equal it in truth, and one that is better. All are tested on the same requests of
 ten rows. A method's score is the row's signal, weighted by what its seed made of it, plus an effect of the request, the
@@ -32,7 +32,8 @@ from funneltune.metrics import Comparison, clusters_in, judge, pair, placements,
 FOUND = Path(__file__).parents[1] / "experiments" / "verdicts" / "found.json"
 SEEDS = (3, 5, 10)
 METRICS = ("ctr/auc", "ctr/log_loss", "ctr/ndcg@10")
-PAGE, TIES, CHUNK, PILOT, BETTER = 10, 4, 50, 200, 1.3
+PAGE, TIES, CHUNK, PILOT, BETTER = 10, 4, 25, 200, 1.3
+PASS = 200
 DRAWS = 2_000
 """Of the bootstrap: a fifth of what a report takes, for time's sake; its verdicts differ more from DeLong's."""
 Statistics = dict[str, NDArray]
@@ -46,7 +47,7 @@ class Regime:
     base: float
     """Log-odds of a click."""
     seed_quality: float
-    """Standard deviation over seeds of the weight that a run gives the signal, as a share of it."""
+    """Standard deviation over seeds of the log of the weight that a run gives the signal."""
     seed_noise: float
     """Of a seed's own noise on a row."""
     method_noise: float
@@ -54,7 +55,7 @@ class Regime:
 
 
 REGIMES = {
-    "seeds dominate": Regime(300, -2.2, 0.5, 0.2, 0.3),
+    "seeds dominate": Regime(300, -2.2, 0.5, 0.15, 0.15),
     "balanced": Regime(300, -2.2, 0.25, 0.2, 0.4),
     "requests dominate": Regime(300, -2.2, 0.02, 0.1, 0.6),
     "few clusters": Regime(150, -3.8, 0.3, 0.2, 0.4),
@@ -82,7 +83,7 @@ class Log:
         """One seed of a method: its compact statistics."""
         if noise is None:
             noise = self.rng.normal(0, self.regime.seed_noise, self.shape)
-        weight = quality * (1 + self.regime.seed_quality * luck)
+        weight = quality * np.exp(self.regime.seed_quality * luck)
         score = weight * self.signal + 0.5 * self.mood + own + noise
         return compacted(self.label, score, self.regime.base)
 
@@ -200,26 +201,35 @@ def means(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
     return found
 
 
-def measure(name: str, draws: int, pool: ProcessPoolExecutor, stream: Progress) -> dict[str, Any]:
-    """One regime: the truth, a pilot for what is detectable, the draws."""
-    regime = REGIMES[name]
-    bar = stream.add_task(name, total=draws + PILOT)
+class Simulation:
+    """One regime: its truth, a pilot for what is detectable, and draws that may be added to."""
 
-    def collect(shift: Mapping[str, float], first: int, count: int) -> dict[str, dict[str, float]]:
+    def __init__(self, name: str, pool: ProcessPoolExecutor, stream: Progress, draws: int) -> None:
+        self.regime, self.pool, self.stream = REGIMES[name], pool, stream
+        self.bar = stream.add_task(name, total=draws + PILOT)
+        self.truth = pool.submit(truths, self.regime).result()
+        self.shift: dict[str, float] = {}
+        self.rows: list[Any] = []
+        self.shift = {of: row["detectable"] for of, row in means(self._drawn(1_000_000, PILOT)).items()}
+
+    def add(self, first: int, draws: int) -> None:
+        """Judge more studies."""
+        self.rows += self._drawn(first, draws)
+
+    def to_json(self) -> dict[str, Any]:
+        """What the record keeps."""
+        return {"regime": asdict(self.regime), "truth": self.truth, "shift": self.shift, "found": means(self.rows)}
+
+    def _drawn(self, first: int, draws: int) -> list[Any]:
         waiting = [
-            pool.submit(draw, regime, shift, truth, start, min(CHUNK, first + count - start))
-            for start in range(first, first + count, CHUNK)
+            self.pool.submit(draw, self.regime, self.shift, self.truth, start, min(CHUNK, first + draws - start))
+            for start in range(first, first + draws, CHUNK)
         ]
         rows = []
         for future in as_completed(waiting):
             rows += future.result()
-            stream.advance(bar, CHUNK)
-        return means(rows)
-
-    truth = pool.submit(truths, regime).result()
-    pilot = collect({}, 1_000_000, PILOT)
-    shift = {of: row["detectable"] for of, row in pilot.items()}
-    return {"regime": asdict(regime), "truth": truth, "shift": shift, "found": collect(shift, 0, draws)}
+            self.stream.advance(self.bar, CHUNK)
+        return rows
 
 
 def missed(found: Mapping[str, Any], draws: int) -> list[str]:
@@ -254,11 +264,17 @@ def main() -> None:
     chosen = parser.parse_args()
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
     record = json.loads(chosen.out.read_text()) if chosen.out.is_file() else {}
-    record |= {"commit": commit(), "draws": chosen.draws, "regimes": {}}
+    record |= {"commit": commit(), "draws": 0, "regimes": {}}
     with ProcessPoolExecutor(chosen.workers) as pool, Progress() as stream:
-        for name in chosen.regimes.split(","):
-            record["regimes"][name] = measure(name, chosen.draws, pool, stream)
-            record["outside the bars"] = missed(record["regimes"], chosen.draws)
+        held = {name: Simulation(name, pool, stream, chosen.draws) for name in chosen.regimes.split(",")}
+        for done in range(
+            0, chosen.draws, PASS
+        ):  # all regimes in turn: a run that is cut off has as many draws of each
+            for name, simulation in held.items():
+                simulation.add(done, min(PASS, chosen.draws - done))
+                record["regimes"][name] = simulation.to_json()
+            record["draws"] = min(done + PASS, chosen.draws)
+            record["outside the bars"] = missed(record["regimes"], record["draws"])
             chosen.out.write_text(json.dumps(record, indent=1) + "\n")
     print("\n".join(record["outside the bars"]) or "every bar is met")
 
