@@ -411,3 +411,14 @@ def test_wandb_groups_a_studys_runs_and_names_them_after_their_cells():
     name_in_wandb(own, state, "cells/a/seed=0")
     assert own.logger.wandb == {"group": "mine", "name": "this"}
     name_in_wandb(OmegaConf.create({"logger": None}), state, "cells/a/seed=0")
+
+
+def test_one_label_of_an_axis_of_the_studys_own_narrows_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("funneltune.runs.train", fake_runs.train)
+    words = ["study", "ablation", "seed=0", "study_dir=here"]
+    assert main([*words, "without=nothing,ids", "study.baseline=null"]) == 1  # its method is one that fakes fail on
+    cells = {run["cell"] for run in json.loads((tmp_path / "here/study.json").read_text())["runs"]}
+    assert cells == {"without=nothing", "without=ids"}
+    assert main([*words, "without=text", "study.baseline=null", "study.pairs=all"]) == 0
+    assert [run["cell"] for run in json.loads((tmp_path / "here/study.json").read_text())["runs"]] == ["without=text"]

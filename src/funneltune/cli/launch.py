@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ from funneltune.cli.compose import compose_config, opened, search_path
 from funneltune.cli.faults import explain, find_fault
 from funneltune.cli.hydra_trust import check_hydra
 from funneltune.cli.locate import PRIMARY
+from funneltune.cli.schema import TOP_LEVEL
 from funneltune.errors import ConfigError
-from funneltune.experiments import CellTask, StudyState, override_text, plan, split_sweeps
+from funneltune.experiments import WITHOUT, CellTask, StudyState, override_text, plan, split_sweeps
 
 QUIET = ("hydra/job_logging=none", "hydra/hydra_logging=none", "hydra.output_subdir=null", "hydra.sweep.subdir=.")
 
@@ -28,6 +30,23 @@ def without_lists(overrides: Sequence[str]) -> list[str]:
         return split_sweeps(overrides)[0]
     except OverrideParseException:
         return list(overrides)
+
+
+def axes_as_lists(overrides: Sequence[str], config_dir: Path | None) -> list[str]:
+    """The same overrides, with one value of an axis that is no key of the config (a name of the study's own) as a list
+    of one: Hydra would look for the key.
+    """
+    own = [override for override in without_lists(overrides) if override.partition("=")[0] not in TOP_LEVEL]
+    plain = [override for override in own if re.fullmatch(r"[A-Za-z_]\w*", override.partition("=")[0])]
+    studies = [override for override in overrides if override.startswith("study=")]
+    if not plain or not studies:
+        return list(overrides)
+    study = compose_config(studies, config_dir).study
+    names = {*(study.axes or {}), *([WITHOUT] if study.parts else [])} if study is not None else set()
+    return [
+        f"{key}=choice({value})" if override in plain and key in names else override
+        for override, (key, _, value) in ((override, override.partition("=")) for override in overrides)
+    ]
 
 
 def check_axes(cfg: DictConfig, overrides: Sequence[str], config_dir: Path | None) -> None:

@@ -32,6 +32,7 @@ def run(arguments: Arguments) -> int:
         from funneltune.cli.compose import compose_config
         from funneltune.experiments import StudyState
 
+        overrides = launch.axes_as_lists(overrides, arguments.config_dir)
         cfg = compose_config(launch.without_lists(overrides), arguments.config_dir)
         if arguments.show_config:
             say(OmegaConf.to_yaml(cfg))
@@ -113,14 +114,15 @@ VERB = Verb(
     examples=(
         "funneltune study quickstart",
         "funneltune study quickstart tuning=frozen,adalora seed=0,1,2 study_dir=studies/three-seeds",
+        "funneltune study peft method=lora,adalora seed=0,1",
         "funneltune study quickstart hydra/launcher=joblib hydra.launcher.n_jobs=2",
     ),
     run=run,
     keys={
         "study_dir": "folder of the study (default studies/<name>); finished cells in it are kept",
         "resume": "auto (default): interrupted cells go on where they were; never: they begin anew",
-        "study.seeds": "list of seeds, e.g. [0,1,2]",
-        "key=a,b,c": "several values of a key or group are an axis of the grid",
+        "study.seeds": "list of seeds, e.g. [0,1,2]; the same as seed=0,1,2",
+        "key=a,b,c": "several values of a key or group are an axis of the grid; one value narrows the study's own axis",
     },
     composes=True,
 )

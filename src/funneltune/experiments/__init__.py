@@ -2,11 +2,12 @@
 
 from funneltune.experiments.cell import CellTask
 from funneltune.experiments.faults import check, user_fault
-from funneltune.experiments.plan import Cell, Study, override_text
+from funneltune.experiments.plan import WITHOUT, Cell, Study, override_text
 from funneltune.experiments.state import StudyState
 from funneltune.experiments.sweep import plan, split_sweeps, sweep
 
 __all__ = [
+    "WITHOUT",
     "Cell",
     "CellTask",
     "Study",
