@@ -1,7 +1,7 @@
 """Are verdicts right? Ties and known differences, simulated, and judged on the path that reports take.
 
 `python -m benchmarks.verdicts` draws 2,000 studies a regime (half an hour on 2 cores) and writes
-experiments/verdicts/found.json after every 200.
+experiments/verdicts/found.json after every 100.
 
 A study is a baseline, four cells that equal it in truth, and one that is better. All are tested on the same requests of
 ten rows. A method's score is the row's signal, weighted by what its seed made of it, plus an effect of the request, the
@@ -27,15 +27,16 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 from scipy import stats
 
-from funneltune.metrics import Comparison, clusters_in, judge, pair, placements, resample
+from funneltune.metrics import Comparison, clusters_in, judge, pair, resample
 
-FOUND = Path(__file__).parents[1] / "experiments" / "verdicts" / "found.json"
+ROOT = Path(__file__).parents[1]
+FOUND = ROOT / "experiments" / "verdicts" / "found.json"
 SEEDS = (3, 5, 10)
 METRICS = ("ctr/auc", "ctr/log_loss", "ctr/ndcg@10")
-PAGE, TIES, CHUNK, PILOT, BETTER = 10, 4, 25, 200, 1.3
-PASS = 200
-DRAWS = 2_000
-"""Of the bootstrap: a fifth of what a report takes, for time's sake; its verdicts differ more from DeLong's."""
+PAGE, TIES, CHUNK, PILOT, BETTER = 10, 4, 25, 100, 1.3
+PASS = 100
+DRAWS = 1_000
+"""Of the bootstrap: a tenth of what a report takes, for time's sake; its verdicts differ more from DeLong's."""
 Statistics = dict[str, NDArray]
 
 
@@ -79,31 +80,44 @@ class Log:
         own = self.regime.method_noise
         return self.rng.normal(0, own / 2, (self.shape[0], 1)) + self.rng.normal(0, own, self.shape)
 
-    def run(self, own: NDArray, quality: float, luck: float, noise: NDArray | None = None) -> Statistics:
-        """One seed of a method: its compact statistics."""
+    def runs(self, own: NDArray, quality: float, luck: NDArray, noise: NDArray | None = None) -> list[Statistics]:
+        """Seeds of a method, one for each of `luck`: their compact statistics."""
         if noise is None:
-            noise = self.rng.normal(0, self.regime.seed_noise, self.shape)
-        weight = quality * np.exp(self.regime.seed_quality * luck)
-        score = weight * self.signal + 0.5 * self.mood + own + noise
-        return compacted(self.label, score, self.regime.base)
+            noise = self.rng.normal(0, self.regime.seed_noise, (len(luck), *self.shape))
+        weight = quality * np.exp(self.regime.seed_quality * luck)[:, None, None]
+        return compacted(self.label, weight * self.signal + 0.5 * self.mood + own + noise, self.regime.base)
 
 
-def compacted(label: NDArray, score: NDArray, base: float) -> Statistics:
-    """Per request, as `funneltune.metrics.compact`: the parts of AUC, log loss and NDCG@10."""
-    y, s = label.ravel(), score.ravel()
-    placed = placements(s, y, 1 - y)
-    parts = (y, 1 - y, y * placed.among_negatives, (1 - y) * placed.among_positives)
-    names = ("positives", "negatives", "among_negatives", "among_positives")
-    found = {f"ctr/auc:{n}": part.reshape(label.shape).sum(axis=1) for n, part in zip(names, parts, strict=True)}
+def compacted(label: NDArray, score: NDArray, base: float) -> list[Statistics]:
+    """Per run and request, as `funneltune.metrics.compact`: the parts of AUC, log loss and NDCG@10.
+
+    Scores, (runs, requests, rows), have no ties. A test holds this against `compact`.
+    """
+    runs, requests = len(score), len(label)
+    order = np.argsort(score.reshape(runs, -1), axis=1)
+    sorted_label = label.ravel()[order]
+    negatives_below = np.empty(order.shape)
+    np.put_along_axis(negatives_below, order, np.cumsum(1 - sorted_label, axis=1), axis=1)
+    positives_above = np.empty(order.shape)
+    np.put_along_axis(positives_above, order, label.sum() - np.cumsum(sorted_label, axis=1), axis=1)
+    shape, clicks = (runs, requests, PAGE), label.sum(axis=1)
+    among_negatives = (label * negatives_below.reshape(shape)).sum(axis=2) / (1 - label).sum()
+    among_positives = ((1 - label) * positives_above.reshape(shape)).sum(axis=2) / label.sum()
     logit = base + score
-    found["ctr/log_loss:sum"] = (np.logaddexp(0, logit) - label * logit).sum(axis=1)
-    found["ctr/log_loss:weight"] = np.full(len(label), float(PAGE))
+    losses = (np.logaddexp(0, logit) - label * logit).sum(axis=2)
     discount = 1 / np.log2(np.arange(PAGE) + 2)
-    gained = np.take_along_axis(label, np.argsort(-score, axis=1), axis=1) @ discount
-    ideal = np.concatenate([[0.0], np.cumsum(discount)])[label.sum(axis=1).astype(int)]
-    found["ctr/ndcg@10:sum"] = np.divide(gained, ideal, out=np.zeros_like(gained), where=ideal > 0)
-    found["ctr/ndcg@10:weight"] = (ideal > 0).astype(float)
-    return found
+    gained = np.take_along_axis(label[None], np.argsort(-score, axis=2), axis=2) @ discount
+    ideal = np.concatenate([[0.0], np.cumsum(discount)])[clicks.astype(int)]
+    ndcg = np.divide(gained, ideal, out=np.zeros_like(gained), where=ideal > 0)
+    shared = {
+        "ctr/auc:positives": clicks,
+        "ctr/auc:negatives": PAGE - clicks,
+        "ctr/log_loss:weight": np.full(requests, float(PAGE)),
+        "ctr/ndcg@10:weight": (ideal > 0).astype(float),
+    }
+    names = ("ctr/auc:among_negatives", "ctr/auc:among_positives", "ctr/log_loss:sum", "ctr/ndcg@10:sum")
+    own = zip(among_negatives, among_positives, losses, ndcg, strict=True)
+    return [shared | dict(zip(names, parts, strict=True)) for parts in own]
 
 
 def shifted(statistics: Statistics, metric: str, by: float) -> Statistics:
@@ -120,13 +134,13 @@ def shifted(statistics: Statistics, metric: str, by: float) -> Statistics:
     return statistics | new
 
 
-def truths(regime: Regime, requests: int = 40_000, seeds: int = 48) -> dict[str, float]:
+def truths(regime: Regime, requests: int = 10_000, seeds: int = 32) -> dict[str, float]:
     """The true difference of the better method, on a huge log; luck by quantiles, and the same noise for both."""
     log = Log(regime, np.random.default_rng(1), requests)
     own, found = log.method(), dict.fromkeys(METRICS, 0.0)
     for luck in stats.norm.ppf((np.arange(seeds) + 0.5) / seeds):
         noise = log.rng.normal(0, regime.seed_noise, log.shape)
-        sides = [log.run(own, quality, luck, noise) for quality in (BETTER, 1.0)]
+        sides = [log.runs(own, quality, np.array([luck]), noise)[0] for quality in (BETTER, 1.0)]
         for metric in METRICS:
             one, other = clusters_in(sides, metric)
             found[metric] += (one.value - other.value) / seeds
@@ -136,11 +150,7 @@ def truths(regime: Regime, requests: int = 40_000, seeds: int = 48) -> dict[str,
 def study(regime: Regime, rng: np.random.Generator) -> list[list[Statistics]]:
     """Runs by method and seed: the baseline, its equals, the better one."""
     log = Log(regime, rng)
-    found = []
-    for quality in [1.0] * (1 + TIES) + [BETTER]:
-        own = log.method()
-        found.append([log.run(own, quality, rng.normal()) for _ in range(max(SEEDS))])
-    return found
+    return [log.runs(log.method(), quality, rng.normal(size=max(SEEDS))) for quality in [1.0] * (1 + TIES) + [BETTER]]
 
 
 def judged(methods: Sequence[Sequence[Statistics]], metric: str, shift: Mapping[str, float]) -> dict[int, Any]:
@@ -250,8 +260,13 @@ def missed(found: Mapping[str, Any], draws: int) -> list[str]:
 
 def commit() -> str:
     """What the code was when a record was made."""
-    words = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
-    return subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip()
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)
+        return done.stdout.strip()
+
+    changed = git("status", "--porcelain", "--", "src/funneltune/metrics", "src/funneltune/reporting", "benchmarks")
+    return git("rev-parse", "--short=12", "HEAD") + "+changes" * bool(changed)
 
 
 def main() -> None:
