@@ -144,7 +144,7 @@ def test_folds_multiply_the_runs_of_each_cell_and_name_their_folders():
 def test_trials_are_runs_of_their_own_that_leave_the_test_split_alone():
     (cell,) = Study("s", {"tuning": ("lora",)}).cells()
     one, two = cell.trials("tuning.learning_rate", [0.001, 0.01], ["data.train_share=0.25"])
-    assert one.folder == "trials/tuning=lora/tuning.learning_rate=0.001"
+    assert one.folder == "trials/tuning=lora/tuning.learning_rate=0.001/seed=0"
     assert two.overrides == (
         *cell.overrides,
         "data.train_share=0.25",
@@ -169,8 +169,10 @@ def test_trials_are_runs_of_their_own_that_leave_the_test_split_alone():
         ({"match": "flops"}, r"study.match=flops must be trainable_parameters, or null"),
         ({"budget": 3}, r"study.budget=3 needs study.match=trainable_parameters"),
         ({"match": "trainable_parameters", "budget": 0.5}, r"study.budget=0.5 must be a number of weights"),
-        ({"tune": [1]}, r"study.tune=\[1\] must have the keys rates, overrides, metric"),
-        ({"tune": {"rate": [1]}}, r"study.tune=.* must have the keys rates, overrides, metric"),
+        ({"tune": [1]}, r"study.tune=\[1\] must have the keys rates, overrides, metric, seeds"),
+        ({"tune": {"rate": [1]}}, r"study.tune=.* must have the keys rates, overrides, metric, seeds"),
+        ({"tune": {"rates": [1], "seeds": 0}}, r"study.tune.seeds=0 must be a whole number >= 1"),
+        ({"tune": {"rates": [1], "seeds": 2}}, r"study.tune.seeds=2 must be <= 1, the study's seeds"),
         ({"tune": {"rates": [1, 0]}}, r"study.tune.rates=\[1, 0\] must list different multiples above 0"),
         ({"tune": {"rates": [1, 1]}}, r"must list different multiples above 0"),
         ({"tune": {"rates": 3}}, r"study.tune.rates=3 must list"),

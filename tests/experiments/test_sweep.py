@@ -1,6 +1,7 @@
 import json
 import math
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -275,8 +276,8 @@ def test_rates_are_tried_for_each_cell_and_its_runs_take_the_best_on_validation(
         return train_by_rate(1e-3)(cfg, run_dir)
 
     state, trained = study(*TUNED, "study.seeds=[0,1]", train=train)
-    trials = [f"trials/tuning=frozen/optimizer.lr={rate}" for rate in ("0.0003", "0.003", "0.03")]
-    trials += [f"trials/tuning=full/tuning.learning_rate={rate}" for rate in ("1e-05", "0.0001", "0.001")]
+    trials = [f"trials/tuning=frozen/optimizer.lr={rate}/seed=0" for rate in ("0.0003", "0.003", "0.03")]
+    trials += [f"trials/tuning=full/tuning.learning_rate={rate}/seed=0" for rate in ("1e-05", "0.0001", "0.001")]
     assert trained[:6] == trials
     assert {seen[folder][:2] for folder in trials} == {(False, 0.5)}
     assert {seen[folder][:2] for folder in trained[6:]} == {(True, 1.0)}
@@ -290,6 +291,28 @@ def test_rates_are_tried_for_each_cell_and_its_runs_take_the_best_on_validation(
     assert "[7/10] tuning=frozen seed=0" in shown
     assert "0.001 (edge)" in shown
     assert study(*TUNED, "study.seeds=[0,1]", train=train) == (state, [])
+
+
+def test_a_rate_at_which_a_seed_collapses_is_not_chosen_where_several_are_tried(study):
+    """The fastest rate is best for seed 0, and useless for seed 1."""
+
+    def train(cfg, run_dir):
+        record = fake_runs.train(cfg, run_dir)
+        rate = cfg.tuning.get("learning_rate") or cfg.optimizer.lr
+        collapsed = cfg.seed == 1 and rate >= 1e-3
+        record.metrics["validation"] = {"ctcvr/auc": {"value": 0.5 if collapsed else 0.8 + 0.01 * math.log10(rate)}}
+        record.write(run_dir / "record.json")
+        return record
+
+    words = ["study.seeds=[0,1,2]", "tuning=full", "study.baseline=null"]
+    state, _ = study(*TUNED, *words, train=train)
+    assert state["tuned"]["tuning=full"]["chosen"] == 1e-3
+    shutil.rmtree(study.folder)
+    state, trained = study(TUNED[0].replace("{rates", "{seeds: 2, rates"), *words, train=train)
+    assert len([one for one in trained if one.startswith("trials")]) == 6
+    assert state["tuned"]["tuning=full"]["chosen"] == 1e-4
+    scores = {one["value"]: one["score"] for one in state["tuned"]["tuning=full"]["tried"]}
+    assert scores[1e-3] == pytest.approx((0.77 + 0.5) / 2)
 
 
 def test_the_table_holds_no_trial(study):
@@ -402,7 +425,11 @@ def test_wandb_groups_a_studys_runs_and_names_them_after_their_cells():
     state = {"study": {"name": "peft"}}
     for cell, name, tags in (
         ("cells/tuning=full/seed=0", "tuning=full seed=0", None),
-        ("trials/tuning=full/tuning.learning_rate=0.1", "tuning=full tuning.learning_rate=0.1", ["trial"]),
+        (
+            "trials/tuning=full/tuning.learning_rate=0.1/seed=0",
+            "tuning=full tuning.learning_rate=0.1 seed=0",
+            ["trial"],
+        ),
     ):
         cfg = OmegaConf.create({"logger": {"wandb": {"group": None, "name": None}}})
         name_in_wandb(cfg, state, cell)

@@ -63,7 +63,7 @@ def test_a_report_shows_the_sections_everywhere_and_draws_the_maps(tmp_path, cap
     for text in (shown, (folder / "table.md").read_text(), (folder / "report.html").read_text()):
         for told in ("On which terms", "12,345", "rank 4, alpha 8", "0.0001 (edge)", "0.001: failed", "as it is"):
             assert told in text
-        assert "validation/ctr/auc of one run each with data.train_share=0.25" in text
+        assert "validation/ctr/auc, one run each with data.train_share=0.25" in text
         assert "Where ranks are kept" in text
     assert (folder / "ranks.png").stat().st_size > 10_000
 

@@ -43,7 +43,7 @@ class StudyConfig:
     """How many, or the cell whose own number it is; null: the first such cell's."""
     tune: Any = None
     """Learning-rate trials: {rates: [0.3, 1, 3] (multiples of each cell's own), overrides: [data.train_share=0.25],
-    metric: validation/...}.
+    metric: validation/..., seeds: 3 (of the study's, for each rate)}.
     """
     retries: int = 1
     """How often a run that failed by no fault of its config is begun again."""

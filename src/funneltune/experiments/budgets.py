@@ -67,13 +67,17 @@ class Tune:
     overrides: tuple[str, ...] = ()
     """Of every trial, e.g. `data.train_share=0.25`."""
     metric: str = "validation/ctcvr/auc"
+    seeds: int = 1
+    """How many of the study's seeds each rate is tried with; its score is their mean. With one seed, a rate at which
+    others collapse may look best.
+    """
 
     @classmethod
     def from_config(cls, node: Any) -> Tune | None:
         """From `study.tune`.
 
         Raises:
-            ConfigError: on unknown keys, rates that are no numbers above 0, or a metric of the test split.
+            ConfigError: on unknown keys, rates that are no numbers above 0, no seeds, or a metric of the test split.
         """
         if node is None:
             return None
@@ -93,11 +97,15 @@ class Tune:
             raise ConfigError(f"study.tune.metric={metric} must be of the validation split (validation/...).")
         if isinstance(overrides, str) or not all("=" in str(one) for one in overrides):
             raise ConfigError(f"study.tune.overrides={overrides!r} must be a list of overrides, [key=value, ...].")
-        return cls(tuple(float(rate) for rate in rates), tuple(str(one) for one in overrides), metric)
+        seeds = node.get("seeds", cls.seeds)
+        if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1:
+            raise ConfigError(f"study.tune.seeds={seeds!r} must be a whole number >= 1, of the study's seeds.")
+        return cls(tuple(float(rate) for rate in rates), tuple(str(one) for one in overrides), metric, seeds)
 
     def to_json(self) -> dict[str, Any]:
         """For study.json, and for `from_config`."""
-        return {"rates": list(self.rates), "overrides": list(self.overrides), "metric": self.metric}
+        plain = dataclasses.asdict(self)
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in plain.items()}
 
     def candidates(self, cfg: DictConfig) -> tuple[str, list[float]]:
         """The key whose value is tried for a cell, and the values, ascending."""

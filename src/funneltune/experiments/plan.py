@@ -38,7 +38,7 @@ class Cell:
     def folder(self) -> str:
         """The run folder below the study's."""
         if self.trial is not None:
-            return f"{TRIALS_NAME}/{self.name}/{self.trial}"
+            return f"{TRIALS_NAME}/{self.name}/{self.trial}/seed={self.seed}"
         return f"cells/{self.name}/seed={self.seed}" + ("" if self.fold is None else f",fold={self.fold}")
 
     def also(self, overrides: Mapping[str, Any]) -> Cell:
@@ -110,6 +110,8 @@ class Study:
         yield from (f"study.seeds names {seed} twice; name it once" for seed in _repeated(self.seeds))
         if self.folds is not None and self.folds < 2:
             yield f"study.folds={self.folds} must be >= 2, or null for the split as it is"
+        if self.tune is not None and self.tune.seeds > len(self.seeds):
+            yield f"study.tune.seeds={self.tune.seeds} must be <= {len(self.seeds)}, the study's seeds"
         if self.retries < 0:
             yield f"study.retries={self.retries} must be >= 0"
 

@@ -69,7 +69,8 @@ class Search:
         faults: dict[str, None] = {}
         for overrides in self.plan.to_try():
             try:
-                faults |= dict.fromkeys(_trial_faults(self._config(overrides), self.plan))
+                cfg = self._config(overrides)
+                faults |= dict.fromkeys([*_trial_faults(cfg, self.plan), *_impossible(cfg)])
             except ConfigError as error:
                 faults[str(error)] = None
         if faults:
@@ -212,6 +213,20 @@ def _trial_faults(cfg: DictConfig, plan: SearchPlan) -> list[str]:
             f"search.pruner={plan.pruner} has nothing to go by, as trials validate at their end only; set "
             "trainer.val_check_interval=0.25, or search.pruner=none"
         ]
+    return []
+
+
+def _impossible(cfg: DictConfig) -> list[str]:
+    """What the tuning method says of its values, without a backbone."""
+    from funneltune.runs.targets import build
+
+    try:
+        build(cfg.tuning)
+    except Exception as error:
+        mendable = user_fault(error)
+        if mendable is None:
+            raise
+        return [str(mendable).rstrip(".")]
     return []
 
 

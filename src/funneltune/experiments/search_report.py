@@ -58,7 +58,7 @@ def trial_ends(content: Mapping[str, Any], number: int, seconds: Sequence[float]
     left = content["total"] - ended
     if left and seconds:
         workers = 1 + sum(trial["status"] == "running" for trial in trials)
-        each = statistics.median(seconds)
+        each = statistics.mean(seconds)
         parts.append((f"  {timedelta(seconds=round(left * each / workers))} left", "dim"))
     _console().print(Text.assemble(*parts))
 
@@ -181,7 +181,7 @@ def _draw_history(figure: Figure, content: Mapping[str, Any]) -> None:
         axes.scatter(*zip(*pruned, strict=True), marker="v", color=ORANGE, label="pruned, at its last validation")
     failed = [entry["number"] for entry in content["trials"] if entry["status"] == "failed"]
     if failed:
-        axes.scatter(failed, [min(values)] * len(failed), marker="x", color=RED, label="failed")
+        axes.scatter(failed, [min(values)] * len(failed), marker="x", color=RED, label="failed (no value)")
     axes.set_xlabel("trial")
     axes.set_ylabel(content["objectives"][0]["key"])
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -197,9 +197,11 @@ def _draw_front(figure: Figure, content: Mapping[str, Any]) -> None:
     others = [point for number, point in points.items() if number not in content["best"]]
     if others:
         axes.scatter(*zip(*others, strict=True), marker="s", color=GREY, label="surpassed by another trial")
-    axes.plot(*zip(*front, strict=True), color=BLUE, marker="o", label="front", drawstyle="default")
+    # Between two of them nothing was reached: a step, not a slope.
+    style = "steps-pre" if second["direction"] == "maximise" else "steps-post"
+    axes.plot(*zip(*front, strict=True), color=BLUE, marker="o", label="front", drawstyle=style)
     for number in content["best"]:
-        axes.annotate(str(number), points[number], textcoords="offset points", xytext=(6, 6), color=BLUE, fontsize=9)
+        axes.annotate(str(number), points[number], textcoords="offset points", xytext=(-9, 7), color=BLUE, fontsize=9)
     axes.set_xlabel(f"{second['key']} ({'more' if second['direction'] == 'maximise' else 'less'} is better)")
     axes.set_ylabel(f"{first['key']} ({'more' if first['direction'] == 'maximise' else 'less'} is better)")
     costs = [cost for cost, _ in points.values()]

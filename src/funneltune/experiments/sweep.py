@@ -88,7 +88,7 @@ def sweep(
         matched = match_sizes(study.match, {cell.name: cells_of.config(cell) for cell in cells})
         cells = [cell.also(sized.sizes) if (sized := matched[cell.name]) else cell for cell in cells]
     composed = [cells_of(cell) for cell in cells]
-    tried = [trial for several in trials_of(study, composed).values() for trial in several]
+    tried = trials_of(study, composed)
     trials = [cells_of(trial) for trial in tried]
     for made in (*composed, *trials):
         try:

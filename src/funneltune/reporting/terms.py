@@ -55,7 +55,8 @@ def _notes(content: Mapping[str, Any]) -> list[str]:
     tune = (content.get("study") or {}).get("tune")
     if content.get("tuned") and tune:
         more = f" with {', '.join(tune['overrides'])}" if tune.get("overrides") else ""
-        notes.append(f"tried: {tune['metric']} of one run each{more}; the test split was left alone")
+        runs = f"mean of {tune['seeds']} seeds" if tune.get("seeds", 1) > 1 else "one run"
+        notes.append(f"tried: {tune['metric']}, {runs} each{more}; the test split was left alone")
         if any(choice.get("at_edge") for choice in content["tuned"].values()):
             notes.append("edge: the best was the smallest or the largest that was tried; one beyond might be better")
     return notes
