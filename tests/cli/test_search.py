@@ -124,6 +124,7 @@ def test_a_key_on_the_command_line_is_not_searched(search, trained, tmp_path):
     ("words", "told"),
     [
         (["search.space.rank.r4=['tuning.target_rnk=1']"], "tuning.target_rnk is no key (nearest: tuning.target_rank)"),
+        (["search.space.rank.r4=['tuning.target_rank=40']"], "tuning.initial_rank=12 must be > target_rank=40"),
         (["search.metrics=[test/ctcvr/auc]"], "test/ctcvr/auc is of the test split"),
         (["search.metrics=[validation/ctcvr/aux]"], "nearest: validation/ctcvr/auc"),
         (["search.pruner=medium"], "search.pruner='medium' must be one of"),
