@@ -56,7 +56,7 @@ class Regime:
 
 
 REGIMES = {
-    "seeds dominate": Regime(300, -2.2, 0.5, 0.15, 0.15),
+    "seeds dominate": Regime(300, -2.2, 0.3, 0.1, 0.08),
     "balanced": Regime(300, -2.2, 0.25, 0.2, 0.4),
     "requests dominate": Regime(300, -2.2, 0.02, 0.1, 0.6),
     "few clusters": Regime(150, -3.8, 0.3, 0.2, 0.4),
