@@ -5,10 +5,12 @@ import json
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from funneltune.metrics import Comparison
 from funneltune.records import RunRecord, read_records
 from funneltune.reporting import report
 from funneltune.reporting.evidence import collect
 from funneltune.reporting.ranks import rank_history, ranks_section
+from funneltune.reporting.render import methods
 from funneltune.reporting.table import display_names
 from funneltune.reporting.terms import terms_section
 
@@ -82,3 +84,27 @@ def test_leave_one_out_reads_without_each_part(tmp_path):
         "without=ids": "without ids",
         "without=pretrained_weights": "without pretrained weights",
     }
+
+
+def test_many_second_intervals_are_told_only_where_they_differ():
+    def pair(cell, low, bootstrap_low):
+        return Comparison(
+            "ctr/auc", "b", cell, "no claim", low=low, high=1.0, bootstrap_low=bootstrap_low, bootstrap_high=0.9
+        )
+
+    alike = [pair(f"c{n}", 0.1, 0.2) for n in range(3)]
+    few = " ".join(methods(alike, {}))
+    assert "c0 against b +0.2000 to +0.9000; c1 against b" in few
+    many = " ".join(methods([*alike, pair("odd", 0.1, -0.2)], {"odd": "Odd"}))
+    assert "as well: Odd against b -0.2000 to +0.9000; it says the same of the other 3 pairs" in many
+    assert "c0" not in many
+    assert "it says the same of all 4 pairs" in " ".join(methods([*alike, alike[0]], {}))
+
+
+def test_the_same_rank_everywhere_is_no_allocation(tmp_path):
+    folder = study(tmp_path)
+    for path in folder.rglob("record.json"):
+        record = RunRecord.read(path)
+        record.rank_pattern = dict.fromkeys(EVEN, 8)
+        record.write(path)
+    assert ranks_section(read_records(folder), {}) is None

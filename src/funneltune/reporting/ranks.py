@@ -22,9 +22,9 @@ LINES = {"attention": "#31688e", "feed-forward": "#d95f02"}
 
 
 def ranked(records: RecordFolder) -> dict[str, list[StoredRun]]:
-    """The finished runs that have ranks, by cell."""
+    """The finished runs that have allocated ranks, by cell; LoRA's are all the same."""
     found = {
-        cell: [run for run in runs if run.record.rank_pattern and run.record.status == "finished"]
+        cell: [run for run in runs if run.record.status == "finished" and len(set(_pattern(run).values())) > 1]
         for cell, runs in records.cells.items()
     }
     return {cell: runs for cell, runs in found.items() if runs}

@@ -137,6 +137,8 @@ def comparison_texts(comparison: Comparison, names: Mapping[str, str]) -> list[s
     ]
 
 
+FEW = 3
+"""Pairs whose second intervals are all told; of more, those that differ."""
 NOTES = {
     "one seed": "the interval covers which requests were drawn, not what another seed would have given",
     "one fold": "the interval covers which requests were drawn, not what another fold would have given",
@@ -161,12 +163,21 @@ def methods(comparisons: Sequence[Comparison], names: Mapping[str, str]) -> list
         lines.append(f"{metrics}: {method} ({', '.join(counts)})")
     twice = [c for c in comparisons if c.bootstrap_low is not None and c.bootstrap_high is not None]
     if twice:
-        said = [f"{_names(c, names)} {c.bootstrap_low:+.4f} to {c.bootstrap_high:+.4f}" for c in twice]
+        apart = [c for c in twice if _sign(c.low, c.high) != _sign(c.bootstrap_low, c.bootstrap_high)]
+        told = twice if len(twice) <= FEW else apart
+        said = [f"{_names(c, names)} {c.bootstrap_low:+.4f} to {c.bootstrap_high:+.4f}" for c in told]
+        alike = f"it says the same of {'all' if not apart else 'the other'} {len(twice) - len(apart)} pairs"
+        said += [alike] if len(twice) > FEW else []
         lines.append(f"two-level bootstrap of {twice[0].metric}, which a claim needs as well: {'; '.join(said)}")
     lines += [f"{note}: {meant}." for note, meant in NOTES.items() if any(c.note == note for c in comparisons)]
     if any(c.effect is not None for c in comparisons):
         lines.append("g: the difference in standard deviations of a single run over seeds (Hedges).")
     return [*lines, "Holm over the pairs of one metric; detectable: the smallest difference found with 80% power."]
+
+
+def _sign(low: float | None, high: float | None) -> int:
+    """On which side of zero an interval lies; 0 where it holds zero, or is unknown."""
+    return 0 if low is None or high is None else int(low > 0) - int(high < 0)
 
 
 def replicates(comparisons: Sequence[Comparison]) -> str:
