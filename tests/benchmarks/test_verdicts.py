@@ -1,4 +1,6 @@
-"""The simulation of verdicts: its statistics are those of `compact`, and its ties are ties."""
+"""The simulation of verdicts: its statistics are those of `compact`; its README shows its record."""
+
+import json
 
 import numpy as np
 import pytest
@@ -36,3 +38,12 @@ def test_what_misses_its_bar_is_named():
         "balanced, ctr/auc 3 seeds: false positives 0.090 is not in [0.0, 0.06]",
         "balanced, ctr/auc 3 seeds: power 0.600 is not in [0.75, 0.85]",
     ]
+
+
+def test_the_readme_shows_the_record():
+    record = json.loads(verdicts.FOUND.read_text())
+    said = (verdicts.FOUND.parent / "README.md").read_text()
+    assert verdicts.table(record) in said
+    for rule in ("Welch-Satterthwaite (before)", "crossed (now)"):
+        worst = record["rules"]["worst"]
+        assert " | ".join(f"{100 * worst[f'{seeds} seeds'][rule]:.1f}" for seeds in (2, 3, 5, 10)) in said

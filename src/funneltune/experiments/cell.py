@@ -58,7 +58,7 @@ class CellTask:
         again = False
         try:
             own = [o for o in overrides if not o.startswith("resume=")]
-            with _as_train_command([*own, *(["resume=auto"] if cfg.resume else [])]):
+            with as_train_command([*own, *(["resume=auto"] if cfg.resume else [])]):
                 if self.train is None and needs_own_process(cfg):
                     error, again = _in_own_process(run_dir, self.config_dir)
                 else:
@@ -73,7 +73,7 @@ class CellTask:
             state.mark(cell, "interrupted")
             raise
         finally:
-            _finish_wandb()
+            finish_wandb()
         status = "finished" if error is None else "failed"
         progress.ends(state.mark(cell, status, error, again), self.folder, cell, time.time() - self.began)
         return status
@@ -123,7 +123,7 @@ def needs_own_process(cfg: DictConfig) -> bool:
 
 
 @contextmanager
-def _as_train_command(overrides: list[str]) -> Iterator[None]:
+def as_train_command(overrides: list[str]) -> Iterator[None]:
     """Let the record name the command that trains this cell alone."""
     before = sys.argv
     sys.argv = [before[0], "train", *overrides]
@@ -165,7 +165,7 @@ def _patiently(command: list[str], environment: dict[str, str]) -> tuple[int, st
     return process.returncode, said
 
 
-def _finish_wandb() -> None:
+def finish_wandb() -> None:
     """A W&B run left open would swallow the next cell's values."""
     wandb = sys.modules.get("wandb")
     if wandb is not None and getattr(wandb, "run", None) is not None:

@@ -16,7 +16,7 @@ from optuna.trial import Trial, TrialState
 
 from funneltune.errors import ConfigError, FunnelError, RunError
 from funneltune.experiments import search_report
-from funneltune.experiments.cell import _as_train_command, _finish_wandb, needs_own_process
+from funneltune.experiments.cell import as_train_command, finish_wandb, needs_own_process
 from funneltune.experiments.faults import user_fault
 from funneltune.experiments.search_plan import SearchPlan
 from funneltune.experiments.search_space import Value
@@ -164,7 +164,7 @@ class Search:
                 study.tell(trial, values)
                 break
             finally:
-                _finish_wandb()
+                finish_wandb()
         shutil.rmtree(self.store.trial_folder(trial.number) / "checkpoints", ignore_errors=True)
 
     def _values(self, trial: Trial, params: Mapping[str, Value]) -> list[float]:
@@ -182,7 +182,7 @@ class Search:
         from funneltune.callbacks.pruning import Pruning
 
         watching = [Pruning(self.plan.metrics[0].key, _reporter(trial))] if self.plan.pruner != "none" else []
-        with _as_train_command(self._all(overrides)):
+        with as_train_command(self._all(overrides)):
             record = self._trainer()(cfg, run_dir, extra_callbacks=watching)
         found = [(objective.key, objective.value(record)) for objective in self.plan.metrics]
         undefined = [key for key, value in found if value is None]
