@@ -47,7 +47,7 @@ def test_the_readme_names_only_commands_and_files_that_exist():
     readme = (ROOT / "README.md").read_text()
     verbs = set(re.findall(r"^funneltune (\w+)", readme, flags=re.MULTILINE))
     assert verbs >= {"train", "study", "evaluate", "predict", "report"}
-    assert verbs <= {"train", "evaluate", "predict", "rank", "study", "report", "data"}
+    assert verbs <= {"train", "evaluate", "predict", "rank", "study", "search", "report", "data"}
     for target in re.findall(r"\]\(([^)#:]+)\)", readme):
         assert (ROOT / target).exists(), target
 

@@ -124,3 +124,8 @@ def _folder(text: str) -> Path:
     if not folder.is_dir():
         raise ConfigError(f"--config-dir={text} is not a folder; give the folder that holds your config groups.")
     return folder
+
+
+def key_of(override: str) -> str:
+    """`tuning.target_rank` of `++tuning.target_rank=4`."""
+    return override.partition("=")[0].lstrip("+~").partition("@")[0]

@@ -13,7 +13,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from funneltune.cli.faults import Fault, explain, find_fault, key_of
+from funneltune.cli.arguments import key_of
+from funneltune.cli.faults import Fault, explain, find_fault
 from funneltune.cli.locate import PRIMARY, config_root
 from funneltune.cli.schema import register
 from funneltune.errors import ConfigError

@@ -11,7 +11,7 @@ from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, ValidationError
 
-from funneltune.cli.arguments import nearest, nearest_clause
+from funneltune.cli.arguments import key_of, nearest, nearest_clause
 from funneltune.cli.locate import config_root
 
 WANTED = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false", "String": "a text"}
@@ -30,11 +30,6 @@ class Fault:
     def key(self) -> str:
         """The override's key, without Hydra's marks."""
         return key_of(self.override or "")
-
-
-def key_of(override: str) -> str:
-    """`tuning.target_rank` of `++tuning.target_rank=4`."""
-    return override.partition("=")[0].lstrip("+~").partition("@")[0]
 
 
 def find_fault(error: Exception, overrides: Sequence[str]) -> Fault:

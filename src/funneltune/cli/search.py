@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from funneltune.cli import helptext
-from funneltune.cli.arguments import Arguments
-from funneltune.cli.faults import key_of
+from funneltune.cli.arguments import Arguments, key_of
 from funneltune.cli.verb import Verb, nothing_saved_yet, say, signal_of
 from funneltune.errors import ConfigError, Interrupted, RunError
 

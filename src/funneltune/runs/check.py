@@ -67,10 +67,16 @@ def _values(plain: dict[str, Any]) -> Iterator[str]:
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
             yield f"data.{field}={value!r} must be a whole number >= {least}"
     yield from _types(plain)
-    reads_none = str((plain.get("backbone") or {}).get("_target_")).endswith(".NoBackbone")
-    if reads_none and "cosine" in (plain.get("baselines") or []):
+    yield from _without_texts(plain)
+
+
+def _without_texts(plain: dict[str, Any]) -> Iterator[str]:
+    """What needs texts where backbone=none reads none."""
+    if not str((plain.get("backbone") or {}).get("_target_")).endswith(".NoBackbone"):
+        return
+    if "cosine" in (plain.get("baselines") or []):
         yield "baselines: cosine needs a backbone, and backbone=none; leave it out"
-    if reads_none and (plain.get("data") or {}).get("tokens_per_batch"):
+    if (plain.get("data") or {}).get("tokens_per_batch"):
         yield "data.tokens_per_batch sizes batches by their texts, and backbone=none reads none; set rows_per_batch"
 
 
