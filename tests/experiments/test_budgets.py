@@ -63,8 +63,16 @@ def test_a_budget_is_a_number_or_another_cells():
     assert by_name["lora"].sizes["tuning.alpha"] == 2 * by_name["lora"].sizes["tuning.rank"]  # the configured scale
 
 
+def test_finer_methods_come_to_the_coarsest_where_the_budget_itself_parts_them():
+    """AdaLoRA on tiny adds 1,804 weights a rank: 29,000 lies between 16 and 17 of them, and Pfeiffer could meet it."""
+    found = match_sizes(Match(budget=29_600), cells(["adalora"], ["pfeiffer"], backbone="tiny"))
+    assert found["adalora"].trained == 16 * 1_804
+    assert abs(found["pfeiffer"].trained - 16 * 1_804) < 260
+    assert abs(found["pfeiffer"].trained - 29_600) > 500
+
+
 def test_methods_that_cannot_meet_are_told_how_far_apart_they_are():
-    with pytest.raises(ConfigError, match=r"near 20,000 weights, lora trains 18,432 and adalora 41,508, more than 2%"):
+    with pytest.raises(ConfigError, match=r"near 20,000 weights, adalora trains 41,508 and lora 46,080, more than 2%"):
         match_sizes(Match(budget=20_000), cells(["lora"], ["adalora"]))
     with pytest.raises(ConfigError, match="no cell's tuning method has a size"):
         match_sizes(Match(), cells(["full"]))

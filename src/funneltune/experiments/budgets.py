@@ -137,15 +137,23 @@ def match_sizes(match: Match, cells: Mapping[str, DictConfig]) -> dict[str, Matc
         if name not in sized:
             raise ConfigError(f"study.budget={budget} is no cell with a size; there are: {', '.join(sized)}.")
         budget = sized[name].trained(sized[name].size)
-    found = {name: sizes.nearest(budget) if sizes is not None else None for name, sizes in own.items()}
-    trained = {name: one.trained for name, one in found.items() if one is not None}
-    least, most = min(trained, key=trained.__getitem__), max(trained, key=trained.__getitem__)
-    if trained[most] > (1 + TOLERANCE) * trained[least]:
+    found = {name: sizes.nearest(budget) for name, sizes in sized.items()}
+    if _apart(found):  # the method with the coarsest steps meets the budget least; the others can come to it
+        coarsest = max(sized, key=lambda name: sized[name].step)
+        found = {name: sizes.nearest(found[coarsest].trained) for name, sizes in sized.items()}
+    if _apart(found):
+        trained = {name: one.trained for name, one in found.items()}
+        least, most = min(trained, key=trained.__getitem__), max(trained, key=trained.__getitem__)
         raise ConfigError(
             f"study.match: near {budget:,} weights, {least} trains {trained[least]:,} and {most} {trained[most]:,}, "
             f"more than {TOLERANCE:.0%} apart; choose another study.budget (larger ones are met more closely)."
         )
-    return found
+    return {name: found.get(name) for name in own}
+
+
+def _apart(found: Mapping[str, Matched]) -> bool:
+    trained = [one.trained for one in found.values()]
+    return max(trained) > (1 + TOLERANCE) * min(trained)
 
 
 @dataclass(frozen=True)
@@ -182,10 +190,14 @@ class _Sizes:
             method.apply(backbone)
         return int(method.trained_at_end())
 
+    @property
+    def step(self) -> int:
+        """Weights that one more adds: always the same number."""
+        return self.trained(2) - self.trained(1)
+
     def nearest(self, budget: int) -> Matched:
-        """The size whose count is nearest: it grows by the same number with each step."""
-        one, two = self.trained(1), self.trained(2)
-        size = max(1, round((budget - one) / (two - one)) + 1)
+        """The size whose count is nearest."""
+        size = max(1, round((budget - self.trained(1)) / self.step) + 1)
         method = self._method()
         sizes = method.at_size(size)
         return Matched({f"tuning.{field}": value for field, value in sizes.items()}, self.trained(size))
