@@ -256,7 +256,7 @@ def _rich(caption: str, rows: Sequence[Row], columns: Sequence[Column], dense: b
 
 
 def _rich_verdicts(comparisons: Sequence[Comparison], names: Mapping[str, str]) -> RichTable:
-    """Comparisons; what all of them share (metric, cell, baseline) is said once, in the title."""
+    """Comparisons. What all of them share (metric, cell, baseline) is said once, in the title; what none has, nowhere."""
     bodies = [comparison_texts(comparison, names) for comparison in comparisons]
     shared = [index for index in range(3) if len({body[index] for body in bodies}) == 1]
     first = bodies[0]
@@ -264,7 +264,8 @@ def _rich_verdicts(comparisons: Sequence[Comparison], names: Mapping[str, str]) 
         word for index, word in ((0, first[0]), (2, first[2]), (1, f"against {first[1]}")) if index in shared
     )
     made = _plain_table(title)
-    kept = [index for index in range(len(COMPARISON_HEADINGS)) if index not in shared]
+    empty = [index for index in range(len(COMPARISON_HEADINGS)) if all(body[index] == "-" for body in bodies)]
+    kept = [index for index in range(len(COMPARISON_HEADINGS)) if index not in (*shared, *empty)]
     for index in kept:
         text = index < 3 or index == len(COMPARISON_HEADINGS) - 1
         made.add_column(
