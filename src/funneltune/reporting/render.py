@@ -256,7 +256,7 @@ def _rich(caption: str, rows: Sequence[Row], columns: Sequence[Column], dense: b
 
 
 def _rich_verdicts(comparisons: Sequence[Comparison], names: Mapping[str, str]) -> RichTable:
-    """Comparisons. What all of them share (metric, cell, baseline) is said once, in the title; what none has, nowhere."""
+    """Comparisons. What all share (metric, cell, baseline) is said once, in the title; what none has, nowhere."""
     bodies = [comparison_texts(comparison, names) for comparison in comparisons]
     shared = [index for index in range(3) if len({body[index] for body in bodies}) == 1]
     first = bodies[0]
