@@ -17,6 +17,8 @@ from torch import Tensor
 from funneltune.funnel import Task, TaskFunnel
 
 Space = Literal["conditional", "marginal"]
+SHARED = "shared"
+"""The representation that all tasks read; beside it, a task's own goes by the task's name."""
 Interaction = Literal["twin", "cross", "none"]
 
 
@@ -98,6 +100,35 @@ class FeatureNeeds:
         return bool(self.ids or self.numbers or self.vectors or self.history)
 
 
+Delayed = Literal["drop", "negative", "model"]
+"""What a row is whose label may still come: left out, a negative (wrong, a control), or part of a model of delays."""
+
+
+@dataclass(frozen=True)
+class ObjectiveNeeds:
+    """What an objective asks for beside the tasks' logits and labels."""
+
+    towers: tuple[str, ...] = ()
+    """Logits by `KIND/TASK` (`HeadOutput.towers`)."""
+    columns: tuple[str, ...] = ()
+    """Of the log (`Batch.columns`)."""
+    delayed: Delayed = "drop"
+
+
+@dataclass(frozen=True)
+class SamplingRates:
+    """How often a row is drawn, by its labels; 1 where nothing is named."""
+
+    negatives: Mapping[str, float] = field(default_factory=dict)
+    """Task without edges -> chance to be kept of a row without the event."""
+    positives: Mapping[str, int] = field(default_factory=dict)
+    """Task -> copies of a row on which it happened (all its edges hold)."""
+
+    def __bool__(self) -> bool:
+        """Whether any row is drawn unequally."""
+        return any(rate != 1 for rate in (*self.negatives.values(), *self.positives.values()))
+
+
 @dataclass(frozen=True)
 class Batch(_OnDevice):
     """Whole requests, as tensors only. Impressions point into the unique texts by index."""
@@ -127,6 +158,22 @@ class Batch(_OnDevice):
     """Past items, the latest first, -1 behind the last: an index into `texts`, or buckets (`history_ids`)."""
     candidate: Int[Tensor, " rows"] | None = None
     """The bucket of the row's own item, with `history_ids`."""
+    columns: Mapping[str, Float[Tensor, " rows"]] = field(default_factory=dict)
+    """Further columns of the log that an objective asks for: `position`, a propensity, `oracle_p_click`; of a task with
+    a window, `elapsed_TASK` and `delay_TASK` in days (a delay only where the event came).
+    """
+    known: Mapping[str, Float[Tensor, " rows"]] = field(default_factory=dict)
+    """Of tasks whose label comes late: 1 where the label is final, 0 where it may still come. Absent: all are final.
+    `observed` is 0 where a label is not known.
+    """
+    step_known: Mapping[str, float] = field(default_factory=dict)
+    """Rows of the whole optimizer step whose label is final, for the tasks of `known`."""
+    weight: Float[Tensor, " rows"] | None = None
+    """What a row stands for, where rows were drawn unequally: 1 / its expected copies. None: 1 each."""
+    rates: SamplingRates | None = None
+    """How rows were drawn by their labels, where no weight makes up for it: the loss is then that of the drawn rows'
+    own distribution.
+    """
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -138,9 +185,23 @@ class Batch(_OnDevice):
         Never below 1, so that a step without a click has a zero loss, not an undefined one.
         """
         if task is None:
-            return max(1.0, float(len(self)) if self.step_rows is None else self.step_rows)
-        local = self.observed[task].sum().item() if self.step_rows is None else self.step_observed[task]
-        return max(1.0, float(local))
+            return max(1.0, self._local(None) if self.step_rows is None else self.step_rows)
+        return max(1.0, self._local(self.observed[task]) if self.step_rows is None else self.step_observed[task])
+
+    def count_known(self, task: str) -> float:
+        """Likewise the rows of the entire space whose label is final."""
+        if task not in self.known:
+            return self.count()
+        return max(1.0, self._local(self.known[task]) if self.step_rows is None else self.step_known[task])
+
+    def weighed(self, values: Float[Tensor, " rows"]) -> Float[Tensor, " rows"]:
+        """Values of rows, times what each row stands for."""
+        return values if self.weight is None else values * self.weight
+
+    def _local(self, mask: Tensor | None) -> float:
+        if mask is None:
+            return float(len(self)) if self.weight is None else float(self.weight.sum())
+        return float(self.weighed(mask).sum())
 
 
 @dataclass(frozen=True)
@@ -154,6 +215,12 @@ class HeadOutput:
 
     logits: Mapping[str, Float[Tensor, rows * outputs]]
     spaces: Mapping[str, Space]
+    towers: Mapping[str, Float[Tensor, " rows"]] = field(default_factory=dict)
+    """What an objective asked for beside the tasks, by `KIND/TASK`: logits of imputed losses, counterfactuals, ..."""
+    gates: Mapping[str, Float[Tensor, "rows experts"]] = field(default_factory=dict)
+    """Weights of a mixture's gates, to be looked at; each row sums to 1."""
+    penalties: Mapping[str, Float[Tensor, " rows"]] = field(default_factory=dict)
+    """Terms of a head's own, row by row, weighted as the paper does: their mean over all rows joins the loss."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +231,8 @@ class LossTerms:
     """
 
     terms: Mapping[str, Float[Tensor, ""]]
+    notes: Mapping[str, Float[Tensor, ""]] = field(default_factory=dict)
+    """What is worth a look in how the terms came about (clipped weights, a propensity's mean); no part of the loss."""
 
     def total(self, weights: Mapping[str, float] | None = None) -> Float[Tensor, ""]:
         """The weighted sum of the terms (weight 1 where none is named)."""

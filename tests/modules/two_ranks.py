@@ -95,7 +95,7 @@ def run(method, devices, accumulate, folder, strategy):
         encoder=encoder,
         interaction=interaction,
         head=head,
-        features=features,
+        features={"shared": features} if features else None,
         objective=MaskedBCE(funnel),
         tuning=tuning,
         funnel=funnel,

@@ -17,7 +17,7 @@ from funneltune.backbones.families import known_family
 from funneltune.backbones.layout import Chunk, chunks
 from funneltune.backbones.memory import VectorMemory
 from funneltune.errors import ConfigError
-from funneltune.schema import Texts
+from funneltune.schema import SHARED, Texts
 
 Pooling = Literal["mean", "cls", "last"]
 LAYERED = frozenset({"bert", "roberta", "xlm-roberta", "camembert"})
@@ -177,6 +177,10 @@ class Encoder(nn.Module):
         if (self.frozen or self._reuse) and self.memory.limit:
             return self.memory.vectors(texts, self._encode)
         return self._encode(texts)
+
+    def views(self, texts: Texts) -> dict[str, Float[Tensor, "texts width"]]:
+        """The vectors by whom they serve: SHARED, or tasks where a tuning method gives each its own weights."""
+        return {SHARED: self(texts)}
 
     def _cached(self, texts: Texts) -> Tensor | None:
         return None if self.cache is None else self.cache.find(texts)

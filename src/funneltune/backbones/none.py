@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from funneltune.backbones.boundary import Caching
 from funneltune.backbones.encoder import Pooling
-from funneltune.schema import Batch, Interaction, Texts
+from funneltune.schema import SHARED, Batch, Interaction, Texts
 
 
 class _Nothing(nn.Module):
@@ -37,6 +37,10 @@ class NoEncoder(nn.Module):
 
     def reuse(self, until_told: bool) -> None:
         """There is nothing to keep."""
+
+    def views(self, texts: Texts) -> dict[str, Float[Tensor, "texts 0"]]:
+        """Nothing, for all tasks alike."""
+        return {SHARED: self(texts)}
 
     def forward(self, texts: Texts) -> Float[Tensor, "texts 0"]:
         """Nothing of nothing."""

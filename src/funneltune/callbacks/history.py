@@ -61,7 +61,7 @@ class History(L.Callback):
             return
         self._step = step
         if step % self.every_n_steps == 0 or trainer.is_last_batch:
-            self._add(step, _named(trainer, ("train/", "tuning/")))
+            self._add(step, _named(trainer, ("train/", "tuning/", "head/", "gradient/")))
             self._add_state(trainer, pl_module)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:

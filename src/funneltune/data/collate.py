@@ -129,7 +129,7 @@ class Collator:
 
     def _features(
         self, rows: Integers, item: Integers, past: Integers | None, texts_of_past: Integers | None
-    ) -> dict[str, torch.Tensor]:
+    ) -> dict[str, Any]:
         """The fields of a batch beside its texts, those that are needed."""
         if self.features is None:
             return {}

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from funneltune.backbones import Encoder
 from funneltune.modules import FunnelModule
-from funneltune.schema import Batch, HeadOutput, Texts
+from funneltune.schema import SHARED, Batch, HeadOutput, Texts
 
 SAMPLE = 8
 """Items on which the folded head is held against the module's own."""
@@ -83,7 +83,7 @@ class ItemSide:
             request=torch.zeros(n, dtype=torch.long),
             row=torch.arange(n),
         )
-        return self.module.score(batch, torch.cat([query.unsqueeze(0), vectors]))
+        return self.module.score(batch, {SHARED: torch.cat([query.unsqueeze(0), vectors])})
 
 
 class _Folded(nn.Module):

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from funneltune.funnel import TaskFunnel
 from funneltune.heads.towers import logits_of, mlp, tower
-from funneltune.schema import HeadOutput
+from funneltune.schema import SHARED, HeadOutput, Space
 
 
 class SharedBottom(nn.Module):
     """Hard parameter sharing: `bottom` is shared, `hidden` belongs to each task's tower."""
+
+    space: ClassVar[Space] = "conditional"
+    views = (SHARED,)
 
     def __init__(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -60,6 +60,29 @@ def tower(width: int, hidden: Sequence[int], dropout: float, task: Task | None =
     assert task is not None
     last.register_parameter("bias", None)  # the cuts are its bias
     return nn.Sequential(network, last, Cutpoints(len(task.levels)))
+
+
+class SideTowers(nn.Module):
+    """What an objective asks for beside the tasks' logits: a tower for each `KIND/TASK`, on that task's input.
+
+    Args:
+        width: Of the task's input.
+        names: `imputation/purchase`, `counterfactual/purchase`, ...
+        hidden: Widths of each tower.
+        dropout: In the towers.
+    """
+
+    def __init__(self, width: int, names: Sequence[str], hidden: Sequence[int] = (64,), dropout: float = 0.0) -> None:
+        super().__init__()
+        self.names = tuple(names)
+        self.towers = nn.ModuleList([tower(width, hidden, dropout) for _ in self.names])
+
+    def forward(self, inputs: Mapping[str, Float[Tensor, "rows width"]]) -> dict[str, Float[Tensor, " rows"]]:
+        """A logit per name and row."""
+        return {
+            name: net(inputs[name.partition("/")[2]]).squeeze(-1)
+            for name, net in zip(self.names, self.towers, strict=True)
+        }
 
 
 def logits_of(raw: Float[Tensor, "rows outputs"], task: Task) -> Float[Tensor, rows * outputs]:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
-import lightning as L
-import numpy as np
 import torch
 from lightning.pytorch.strategies import ModelParallelStrategy
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
@@ -19,21 +17,19 @@ from funneltune.backbones import Encoder, NoEncoder
 from funneltune.data import LogDataModule
 from funneltune.features import Features
 from funneltune.funnel import TaskFunnel
-from funneltune.metrics import evaluate
-from funneltune.modules.caching import Kept, open_cache, pays
+from funneltune.heads import Head
+from funneltune.modules.evaluating import EvaluatingModule
+from funneltune.modules.experts import expert_use
 from funneltune.modules.finite import FiniteGuard
-from funneltune.modules.meter import PredictionMeter
 from funneltune.modules.replacing import take_over
-from funneltune.modules.scales import LabelScales
-from funneltune.modules.sharding import gather, release, shard_model
+from funneltune.modules.sharding import shard_model
 from funneltune.modules.state import frozen_weights, kept_of, restore, sum_of, take_up
-from funneltune.schema import Batch, HeadOutput, LossTerms, predictions
+from funneltune.objectives import Objective
+from funneltune.schema import SHARED, Batch, HeadOutput
 from funneltune.tuning import TuningMethod
 
-Objective = Callable[[Batch, HeadOutput], LossTerms]
 
-
-class FunnelModule(L.LightningModule):
+class FunnelModule(EvaluatingModule):
     """Texts -> encoder -> interaction (and features) -> head -> objective, tuned by a `TuningMethod`.
 
     The loss of an optimizer step is the same for any number of ranks and accumulated batches: each batch carries the
@@ -50,7 +46,8 @@ class FunnelModule(L.LightningModule):
         encoder: Encoder | NoEncoder,
         interaction: nn.Module,
         head: nn.Module,
-        features: Features | None = None,
+        features: Mapping[str, Features] | None = None,
+        towers: nn.Module | None = None,
         objective: Objective,
         tuning: TuningMethod,
         funnel: TaskFunnel,
@@ -59,33 +56,22 @@ class FunnelModule(L.LightningModule):
         evaluation: Mapping[str, Any] | None = None,
         skip_nonfinite: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(funnel, evaluation)
         self.strict_loading = False  # a checkpoint leaves frozen weights out; `on_load_checkpoint` sees to the rest
         self.encoder = encoder
         self.interaction = interaction
         self.head = head
-        self.features = features
+        self.features = nn.ModuleDict(features or {})
+        self.towers = towers
         self.objective = objective
         self.tuning = tuning
-        self.funnel = funnel
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler
-        self.evaluation = dict(evaluation or {})
-        self.meter = PredictionMeter(funnel)
-        self.scales = LabelScales(funnel)
-        self.predicted: dict[str, dict[str, NDArray[Any]]] = {}
-        """Per split: the columns of the last evaluation, predictions included."""
-        self.measured: dict[str, dict[str, dict[str, Any]]] = {}
-        """Per split: the metrics of the last evaluation, each with its protocol."""
         self.steps_taken = 0
         """Optimizer steps that moved the weights."""
         self.skipped_steps = 0
         """Optimizer steps that a GradScaler skipped because a gradient had overflowed."""
         self.finite = FiniteGuard(skip_nonfinite)
-        self.validated_at = -1
-        """The optimizer step of the last validation."""
-        self.kept: Kept | None = None
-        """What the last fit had on disk of the states below its lowest trained layer."""
         self._saved_tuning_state: dict[str, Any] | None = None
         encoder.boundary = tuning.lowest_trained_layer
 
@@ -93,17 +79,37 @@ class FunnelModule(L.LightningModule):
 
     def forward(self, batch: Batch) -> HeadOutput:
         """Logits per task and row. The encoder runs in the trainer's precision, what follows in the weights' own."""
-        return self.score(batch, self.encoder(batch.texts))
+        return self.score(batch, self.encoder.views(batch.texts))
 
-    def score(self, batch: Batch, vectors: Tensor) -> HeadOutput:
-        """The logits of rows whose texts have these vectors."""
-        with torch.autocast(device_type=vectors.device.type, enabled=False):
-            vectors = vectors.to(self.dtype)
-            pairs = self.interaction(batch, vectors)
-            if self.features is not None:
-                pairs = torch.cat([pairs, self.features(batch, vectors)], dim=-1)
-            output: HeadOutput = self.head(dict.fromkeys(self.funnel.names, pairs))
-        return output
+    def score(self, batch: Batch, vectors: Mapping[str, Tensor]) -> HeadOutput:
+        """The logits of rows whose texts have these vectors, by whom they serve (`Encoder.views`)."""
+        device = next(iter(vectors.values())).device
+        with torch.autocast(device_type=device.type, enabled=False):
+            inputs = self._inputs(batch, {view: found.to(self.dtype) for view, found in vectors.items()})
+            output: HeadOutput = self.head(inputs)
+            if self.towers is None or not self.training:  # only a loss reads them
+                return output
+            return replace(output, towers=self.towers(inputs))
+
+    def _inputs(self, batch: Batch, vectors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What a head reads, by task: of the text vectors and features the task's own where there are, else shared."""
+        made: dict[tuple[str, str], Tensor] = {}
+        found: dict[str, Tensor] = {}
+        for view in dict.fromkeys((*self.funnel.names, *cast(Head, self.head).views)):
+            read = (view if view in vectors else SHARED, view if view in self.features else SHARED)
+            if read not in made:
+                text = vectors[read[0]]
+                pairs = self.interaction(batch, text)
+                if read[1] in self.features:
+                    pairs = torch.cat([pairs, self.features[read[1]](batch, text)], dim=-1)
+                made[read] = pairs
+            found[view] = made[read]
+        return found
+
+    def parts_above(self) -> list[nn.Module]:
+        """What is trained beside the backbone."""
+        parts = (self.interaction, *self.features.values(), self.head, self.towers)
+        return [part for part in parts if part is not None]
 
     # --- sharding ----------------------------------------------------------------------------------------------
 
@@ -113,8 +119,7 @@ class FunnelModule(L.LightningModule):
             return
         assert self.device_mesh is not None
         assert isinstance(self.encoder, Encoder)
-        others = [part for part in (self.interaction, self.features, self.head) if part is not None]
-        shard_model(self.encoder, others, self.device_mesh)
+        shard_model(self.encoder, self.parts_above(), self.device_mesh)
 
     # --- training ----------------------------------------------------------------------------------------------
 
@@ -133,20 +138,8 @@ class FunnelModule(L.LightningModule):
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         if isinstance(data, LogDataModule):
             self.scales.fit({name: data.training_labels(name) for name in self.scales.tasks})
-            if self.features is not None:
-                self.features.fit(data.training_numbers())
-
-    def _open_cache(self, wanted: tuple[str, ...]) -> Kept | None:
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
-        if self.encoder.caching.policy not in wanted or not isinstance(data, LogDataModule):
-            return None
-        if not isinstance(self.encoder, Encoder) or not pays(self.encoder, data, self.trainer):
-            return None
-        return open_cache(self.encoder, data, self.trainer)
-
-    def teardown(self, stage: str) -> None:
-        """Another log would number its texts otherwise."""
-        self.encoder.cache = None
+            for features in self.features.values():
+                cast(Features, features).fit(data.training_numbers())
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The step's loss as this batch sees it, plus the tuning method's penalty (once per step)."""
@@ -155,11 +148,17 @@ class FunnelModule(L.LightningModule):
         self.finite.watch(batch, output, terms)
         share = self.trainer.world_size * self.trainer.accumulate_grad_batches
         loss = terms.total() * share
+        for name, rows in output.penalties.items():
+            term = batch.weighed(rows).sum() / batch.count() * share
+            self.log(f"train/penalty_{name}", term.detach(), batch_size=len(batch))
+            loss = loss + term
         penalty = self.tuning.penalty().to(loss.device)
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(batch))
         self.log_dict(
             {f"train/loss_{name}": term.detach() * share for name, term in terms.terms.items()}, batch_size=len(batch)
         )
+        self.log_dict({f"train/{name}": note.detach() for name, note in terms.notes.items()}, batch_size=len(batch))
+        self.log_dict(expert_use(output.gates), batch_size=len(batch))
         if penalty.requires_grad:
             self.log("train/penalty", penalty.detach(), batch_size=len(batch))
         return loss + penalty
@@ -226,8 +225,7 @@ class FunnelModule(L.LightningModule):
 
         Vectors (biases, LayerNorm) take no weight decay, as in BERT.
         """
-        parts = [part for part in (self.interaction, self.features, self.head) if part is not None]
-        above = [p for part in parts for p in part.parameters() if p.requires_grad]
+        above = [p for part in self.parts_above() for p in part.parameters() if p.requires_grad]
         groups: list[dict[str, Any]] = [{"name": "head", "params": above}, *self.tuning.parameter_groups()]
         split = []
         for group in groups:
@@ -241,89 +239,6 @@ class FunnelModule(L.LightningModule):
         optimizer = self.make_optimizer(split, fused=False) if fused else self.make_optimizer(split)
         scheduler = self.make_scheduler(optimizer, total_steps=int(self.trainer.estimated_stepping_batches))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
-
-    # --- evaluation --------------------------------------------------------------------------------------------
-
-    def _begin_evaluation(self) -> None:
-        gather(self)  # ranks evaluate unequal numbers of batches
-        self.encoder.reuse(True)
-        if self.encoder.cache is None:
-            self._open_cache(wanted=("always",))
-        self.meter.begin()
-
-    def _measure(self, batch: Batch) -> None:
-        self.meter.update(batch.row, self.scales.restore(predictions(self(batch), self.funnel)))
-
-    def _conclude(self, split: str) -> dict[str, dict[str, Any]]:
-        """Gather the split's predictions, keep them, compute the protocol's metrics and log their values."""
-        release(self)
-        self.encoder.reuse(False)
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
-        assert isinstance(data, LogDataModule)
-        split_rows = np.sort(data.rows(split))
-        rows, predicted = self.meter.columns(split_rows, partial=self._limited(split))
-        kept = np.searchsorted(split_rows, rows)
-        columns: dict[str, NDArray[Any]] = {name: values[kept] for name, values in data.columns(split).items()}
-        columns |= predicted
-        self.predicted[split] = columns
-        if split == "predict":
-            return {}
-        self.finite.require_predictions(split, predicted)
-        measured = evaluate(columns, self.funnel, **self.evaluation)
-        self.log_dict(
-            {
-                f"{split}/{key}": float("nan") if entry["value"] is None else float(entry["value"])
-                for key, entry in measured.items()
-            },
-            rank_zero_only=False,
-        )
-        return measured
-
-    def _limited(self, split: str) -> bool:
-        limits = {
-            "validation": self.trainer.limit_val_batches,
-            "test": self.trainer.limit_test_batches,
-            "predict": self.trainer.limit_predict_batches,
-        }
-        return limits[split] != 1.0
-
-    def on_validation_epoch_start(self) -> None:
-        """Start afresh."""
-        self._begin_evaluation()
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Collect predictions."""
-        self._measure(batch)
-
-    def on_validation_epoch_end(self) -> None:
-        """Metrics over the whole split."""
-        self.measured["validation"] = self._conclude("validation")
-        self.validated_at = self.global_step
-
-    def on_test_epoch_start(self) -> None:
-        """Start afresh."""
-        self._begin_evaluation()
-
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Collect predictions."""
-        self._measure(batch)
-
-    def on_test_epoch_end(self) -> None:
-        """Metrics over the whole split."""
-        self.measured["test"] = self._conclude("test")
-
-    def on_predict_epoch_start(self) -> None:
-        """Start afresh."""
-        self._begin_evaluation()
-
-    def predict_step(self, batch: Batch, batch_idx: int) -> bool:
-        """Collect predictions. (Lightning takes None for an oversight and warns.)"""
-        self._measure(batch)
-        return True
-
-    def on_predict_epoch_end(self) -> None:
-        """Keep the columns; there is nothing to measure."""
-        self._conclude("predict")
 
     # --- state that torch does not keep ------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import torch
@@ -20,7 +20,10 @@ from funneltune.data import LogDataModule
 from funneltune.errors import ConfigError
 from funneltune.features import Features, feature_needs
 from funneltune.funnel import TaskFunnel
+from funneltune.heads import SideTowers
 from funneltune.modules import FunnelModule, module_class
+from funneltune.objectives import Objective
+from funneltune.runs.pairs import require_pairs
 from funneltune.runs.precision import is_low_precision, resolve_precision
 from funneltune.runs.targets import build
 from funneltune.schema import FeatureNeeds
@@ -103,12 +106,20 @@ def assemble(cfg: DictConfig, data: LogDataModule | None = None) -> Assembly:
     if isinstance(encoder, Encoder):
         _check_fit(encoder, data)
     interaction = build_interaction(backbone.interaction, encoder.width)
+    first = _features(cfg, data, encoder.width)
+    width = interaction.width + (first.width if first else 0)
     torch.manual_seed(cfg.seed + 1)
-    features = _features(cfg, data, encoder.width)
-    torch.manual_seed(cfg.seed + 1)
-    head = build(cfg.head)(width=interaction.width + (features.width if features else 0), funnel=funnel)
+    head = build(cfg.head)(width=width, funnel=funnel)
+    features = {} if first is None else {head.views[0]: first}
+    for number, view in enumerate(head.views[1:] if first else (), start=1):
+        features[view] = cast(Features, _features(cfg, data, encoder.width, number))
+    objective: Objective = build(cfg.objective)(funnel=funnel)
+    torch.manual_seed(cfg.seed + 4)
+    asked = objective.needs.towers
+    towers = SideTowers(width, asked) if asked else None
     torch.manual_seed(cfg.seed + 2)
     tuning = build(cfg.tuning)
+    require_pairs(head=head, objective=objective, tuning=tuning, features=bool(features))
     if isinstance(backbone, NoBackbone) and tuning.name != "frozen":
         raise ConfigError(f"tuning={tuning.name} has nothing to tune with backbone=none; set tuning=frozen.")
     if isinstance(backbone, NoBackbone) and cfg.trainer.get("strategy") == "fsdp2":
@@ -127,7 +138,8 @@ def assemble(cfg: DictConfig, data: LogDataModule | None = None) -> Assembly:
         interaction=interaction,
         head=head,
         features=features,
-        objective=build(cfg.objective)(funnel=funnel),
+        towers=towers,
+        objective=objective,
         tuning=tuning,
         funnel=funnel,
         optimizer=build(cfg.optimizer),
@@ -138,7 +150,7 @@ def assemble(cfg: DictConfig, data: LogDataModule | None = None) -> Assembly:
     return Assembly(cfg, backbone, data, module)
 
 
-def _features(cfg: DictConfig, data: LogDataModule, text_width: int) -> Features | None:
+def _features(cfg: DictConfig, data: LogDataModule, text_width: int, view: int = 0) -> Features | None:
     """The config's features; None where it names none, so that a run without them is what it was before they existed.
 
     Raises:
@@ -148,7 +160,7 @@ def _features(cfg: DictConfig, data: LogDataModule, text_width: int) -> Features
         if not text_width:
             raise ConfigError("backbone=none and features=none leave nothing to learn from; choose one of them.")
         return None
-    torch.manual_seed(cfg.seed + 3)
+    torch.manual_seed(cfg.seed + 3 + 1000 * view)
     built: Features = build(cfg.features)(text_width=text_width, vector_widths=data.vector_widths())
     return built
 
@@ -205,7 +217,6 @@ def _strategy(arguments: Mapping[Any, Any]) -> Any:
 
 
 def parameter_counts(module: FunnelModule) -> tuple[int, int]:
-    """(all, trainable) parameters of encoder, interaction, features and head."""
-    parts = (module.encoder, module.interaction, module.features, module.head)
-    parameters = [p for part in parts if part is not None for p in part.parameters()]
+    """(all, trainable) parameters of the encoder and of what is trained above it."""
+    parameters = [p for part in (module.encoder, *module.parts_above()) for p in part.parameters()]
     return sum(p.numel() for p in parameters), sum(p.numel() for p in parameters if p.requires_grad)

@@ -20,7 +20,7 @@ TENSORS, MANIFEST = "trained.safetensors", "manifest.json"
 
 def _above(module: FunnelModule) -> dict[str, nn.Module]:
     parts = {"head": module.head, "interaction": module.interaction, "scales": module.scales}
-    return parts | ({"features": module.features} if module.features is not None else {})
+    return parts | ({"features": module.features} if len(module.features) else {})
 
 
 def save_weights(module: FunnelModule, folder: Path, *, write: bool = True) -> int:
