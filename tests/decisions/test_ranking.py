@@ -11,6 +11,7 @@ from funneltune.cli import main
 from funneltune.decisions import Ranker
 from funneltune.errors import ConfigError
 from funneltune.runs import predict
+from funneltune.schema import SHARED
 
 SMALL = [
     "backbone=tiny",
@@ -93,6 +94,8 @@ def test_a_head_that_is_not_linear_on_the_features_is_scored_whole(ranker):
     from funneltune.decisions.item_side import ItemSide
 
     class Squared(torch.nn.Module):
+        views = (SHARED,)
+
         def __init__(self, head):
             super().__init__()
             self.head = head

@@ -10,11 +10,14 @@ from funneltune.heads import ESMM, SharedBottom, Single
 from funneltune.modules import constant, module_class
 from funneltune.modules.finite import FiniteGuard
 from funneltune.objectives import EntireSpaceBCE, MaskedBCE
+from funneltune.schema import SHARED
 from funneltune.tuning import AdaLoRA, Full
 
 
 class Spoiled(torch.nn.Module):
     """A head whose logits of one task are not finite in the chosen rows of one forward pass."""
+
+    views = (SHARED,)
 
     def __init__(self, head, task, at):
         super().__init__()
