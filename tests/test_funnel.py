@@ -55,3 +55,22 @@ def test_a_wrong_funnel_is_refused_in_one_line(tasks, message):
     with pytest.raises(ConfigError, match=message) as error:
         TaskFunnel.from_config(tasks)
     assert "\n" not in str(error.value)
+
+
+def test_a_label_is_final_when_all_windows_on_the_way_to_it_have_passed():
+    windows = {"cart": {**CART["cart"], "window": 3}, "buy": {**CART["buy"], "window": 1}}
+    funnel = TaskFunnel.from_config(CART | windows)
+    assert [funnel.final_after(name) for name in funnel.names] == [0.0, 3.0, 3.0, 3.0]
+    assert TaskFunnel.from_config(funnel.to_config()) == funnel
+    assert "window" not in funnel.to_config()["click"]  # logs without one keep their fingerprint
+
+
+@pytest.mark.parametrize("window", [0, -1.0, True, "7", float("inf"), float("nan")])
+def test_a_window_that_is_no_number_of_days_is_refused(window):
+    with pytest.raises(ConfigError, match="window=.* must be a number of days above 0"):
+        Task("purchase", window=window)
+
+
+def test_a_window_of_a_task_that_is_no_event_is_refused():
+    with pytest.raises(ConfigError, match=r"tasks.spent.window=7 is for binary tasks; remove it from kind=regression"):
+        Task("spent", kind="regression", window=7)

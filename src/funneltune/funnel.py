@@ -45,7 +45,8 @@ class Task:
     order: the category needed next), `regression` (a number: money spent). Only binary tasks can be edges of others.
     `rate` is what tables call p(task | given), `joint_rate` what they call p(task and all its edges): for a purchase
     given a click, `cvr` and `ctcvr`. Left empty, both are spelt out from the names; a task that is not binary has no
-    joint event.
+    joint event. `window`: days after the impression from which on the label is final; an event that comes later does not
+    count. None: the label is final at once.
     """
 
     name: str
@@ -54,12 +55,14 @@ class Task:
     joint_rate: str = ""
     kind: Kind = "binary"
     levels: tuple[str, ...] = ()
+    window: float | None = None
 
     def __post_init__(self) -> None:
         """Normalise what a config hands over (lists, None) and fill the names."""
         object.__setattr__(self, "given", tuple(self.given or ()))
         object.__setattr__(self, "levels", tuple(str(level) for level in self.levels or ()))
         self._check_kind()
+        self._check_window()
         if not self.name.isidentifier():
             raise ConfigError(
                 f"tasks: name={self.name!r} is not a plain word; use letters, digits and _, as in a column name."
@@ -78,6 +81,16 @@ class Task:
                 f"{where}.levels={list(self.levels)} must list the label's values, at least two and each once"
                 f"{', lowest first' if self.kind == 'ordinal' else ''}."
             )
+
+    def _check_window(self) -> None:
+        where = f"tasks.{self.name}.window={self.window!r}"
+        if self.window is None:
+            return
+        if isinstance(self.window, bool) or not isinstance(self.window, (int, float)) or not 0 < self.window < np.inf:
+            raise ConfigError(f"{where} must be a number of days above 0, or null where labels are final at once.")
+        if not self.binary:
+            raise ConfigError(f"{where} is for binary tasks; remove it from kind={self.kind}.")
+        object.__setattr__(self, "window", float(self.window))
 
     @property
     def has_levels(self) -> bool:
@@ -156,11 +169,11 @@ class TaskFunnel:
         """From a config mapping of task name to its fields: `{click: {}, purchase: {given: [click], rate: cvr}}`."""
         built = []
         for name, fields in tasks.items():
-            unknown = set(fields or {}) - {"given", "rate", "joint_rate", "kind", "levels"}
+            unknown = set(fields or {}) - {"given", "rate", "joint_rate", "kind", "levels", "window"}
             if unknown:
                 raise ConfigError(
                     f"tasks.{name}: unknown field {sorted(unknown)[0]!r}; a task takes given, rate, joint_rate, kind, "
-                    "levels."
+                    "levels, window."
                 )
             built.append(Task(name=name, **(fields or {})))  # type: ignore[arg-type]
         return cls(tuple(built))
@@ -172,6 +185,8 @@ class TaskFunnel:
             found[task.name] = {"given": list(task.given), "rate": task.rate, "joint_rate": task.joint_rate}
             if not task.binary:
                 found[task.name] |= {"kind": task.kind, "levels": list(task.levels)}
+            if task.window is not None:  # logs from before there was the field keep their fingerprint
+                found[task.name]["window"] = task.window
         return found
 
     @cached_property
@@ -204,6 +219,13 @@ class TaskFunnel:
                 way[earlier] = None
             way[edge] = None
         return tuple(way)
+
+    def final_after(self, name: str) -> float:
+        """Days after an impression from which on a task's label, and whether it is observed, no longer change; 0: at
+        once.
+        """
+        tasks = (self[name], *(self[edge.name] for edge in self.way_to(name)))
+        return max(task.window or 0.0 for task in tasks)
 
     def observed(self, labels: Mapping[str, NDArray[np.generic]], name: str) -> NDArray[np.bool_]:
         """Rows on which a task's label is observed: those where every edge on the way to it holds.
