@@ -45,8 +45,8 @@ class Task:
     order: the category needed next), `regression` (a number: money spent). Only binary tasks can be edges of others.
     `rate` is what tables call p(task | given), `joint_rate` what they call p(task and all its edges): for a purchase
     given a click, `cvr` and `ctcvr`. Left empty, both are spelt out from the names; a task that is not binary has no
-    joint event. `window`: days after the impression from which on the label is final; an event that comes later does not
-    count. None: the label is final at once.
+    joint event. `window`: days after the impression from which on the label is final; an event that comes later does
+    not count. None: the label is final at once.
     """
 
     name: str

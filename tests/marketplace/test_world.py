@@ -5,6 +5,7 @@ import pytest
 
 from funneltune.errors import ConfigError
 from funneltune.marketplace import Mixture, World, arrivals, simulate
+from funneltune.marketplace.outcomes import purchase_delay
 
 SMALL = {"items": 400, "queries": 80, "shoppers": 200, "page": 10, "days": 30}
 
@@ -104,6 +105,38 @@ def test_dearer_items_are_bought_less():
     assert dearer.p_purchase_given_click.mean() < 0.95 * listed.p_purchase_given_click.mean()
 
 
+LATE = {"ctr": 0.4, "cvr": 0.4, "purchase_delay": 4.0, "purchase_window": 10.0}
+
+
+def test_delays_leave_everything_else_as_it_was():
+    at_once, late = log(3_000, ctr=0.4, cvr=0.4), log(3_000, **LATE)
+    assert set(late) - set(at_once) == {"delay_purchase"}
+    for name, values in at_once.items():
+        np.testing.assert_array_equal(values, late[name], err_msg=name)
+
+
+def test_delays_are_exponential_cut_off_at_the_window():
+    found = log(40_000, **LATE)
+    bought = found["purchase"] == 1
+    delay = found["delay_purchase"]
+    assert (delay[~bought] == 0).all()
+    assert delay[bought].min() > 0
+    assert delay[bought].max() <= 10.0
+    expected = 4 - 10 / np.expm1(10 / 4)  # of an exponential of mean 4 cut off at 10 days
+    assert delay[bought].mean() == pytest.approx(expected, rel=0.15)
+
+
+@pytest.mark.parametrize("price", [0.0, 1.0])
+def test_a_delay_follows_its_law_and_what_is_dear_takes_longer(price):
+    class Scene:
+        pass
+
+    Scene.price = np.full((1, 1), price, np.float32)
+    found = purchase_delay(Scene, 4.0, 10.0, np.array([[0.25]]))
+    mean = 4 * np.exp(0.6 * price)  # F(d) = (1 - exp(-d / mean)) / (1 - exp(-10 / mean)) = u
+    assert np.expm1(-found / mean) / np.expm1(-10 / mean) == pytest.approx(0.25, rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("knobs", "field"),
     [
@@ -112,6 +145,8 @@ def test_dearer_items_are_bought_less():
         ({"taste_shift": 1.5}, "taste_shift=1.5"),
         ({"click_model": "dbn"}, "click_model='dbn'"),
         ({"items": 0}, "items=0"),
+        ({"purchase_delay": -1.0}, "purchase_delay=-1.0"),
+        ({"purchase_window": 0.0}, "purchase_window=0.0"),
     ],
 )
 def test_a_knob_out_of_range_is_named(knobs, field):

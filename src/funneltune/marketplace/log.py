@@ -24,7 +24,8 @@ def simulate(world: World, policy: Policy, impressions: int) -> Iterator[dict[st
     """Whole requests in time order, as columns, a day (or a part of a busy one) at a time.
 
     Every impression carries its truth: `oracle_p_click`, `oracle_p_purchase_given_click`, ..., and `propensity`, the
-    probability that its position was looked at. The last page is complete, so the log has `impressions` rounded up.
+    probability that its position was looked at; where purchases take time, `delay_purchase` has their days. The last
+    page is complete, so the log has `impressions` rounded up.
 
     Raises:
         ConfigError: on a log without a request.
@@ -44,6 +45,7 @@ def simulate(world: World, policy: Policy, impressions: int) -> Iterator[dict[st
             prices = world.prices(ranking, request.day)
             outcome, state = world.step(state, request, ranking, prices)
             rows = (n, world.page)
+            late = {} if outcome.delay is None else {"delay_purchase": outcome.delay.ravel()}
             yield {
                 "request": np.repeat(request.number, world.page),
                 "user": np.repeat(request.user, world.page).astype(np.int32),
@@ -60,6 +62,7 @@ def simulate(world: World, policy: Policy, impressions: int) -> Iterator[dict[st
                 "oracle_p_cart_given_click": outcome.p_cart_given_click.ravel(),
                 "oracle_p_purchase_given_cart": outcome.p_purchase_given_cart.ravel(),
                 "oracle_p_purchase_given_click": outcome.p_purchase_given_click.ravel(),
+                **late,
             }
 
 

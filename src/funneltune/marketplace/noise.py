@@ -34,6 +34,8 @@ class Stream(IntEnum):
     NEED = 14
     PROMOTION = 15
     DRIFT = 16
+    DELAY = 17
+    DRAW = 18
 
 
 def _mix(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:

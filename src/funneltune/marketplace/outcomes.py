@@ -22,6 +22,7 @@ MATCH, ATTRIBUTE, TASTE, PRICE, RATING, SEASON, MOOD, PRIVATE = 5.2, 1.1, 0.3, 0
 # Of a cart and a purchase, given a click: what the product page tells, and what it costs.
 CART_MATCH, CART_ATTRIBUTE, CART_PRICE, CART_RATING, CART_TASTE = 2.0, 0.7, 0.45, 0.35, 0.2
 BUY_PRICE, BUY_BUDGET, BUY_QUALITY = 0.4, 0.8, 0.3
+DELAY_PRICE = 0.6
 OUT_OF_STOCK = -4.0
 
 
@@ -38,6 +39,8 @@ class Outcome:
     click: NDArray[np.int8]
     cart: NDArray[np.int8]
     purchase: NDArray[np.int8]
+    delay: Floats | None = None
+    """Days from the impression to its purchase, 0 where there is none; None: purchases come at once."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,14 @@ def purchase_utility(scene: Scene) -> Floats:
     return np.asarray(
         BUY_QUALITY * scene.quality - BUY_PRICE * scene.price - BUY_BUDGET * scene.over_budget, dtype=np.float32
     )
+
+
+def purchase_delay(scene: Scene, mean: float, window: float, u: NDArray[np.float64]) -> Floats:
+    """Days until the payment: exponential, cut off at `window`. What is dear to a shopper is slept over longer: the
+    mean before the cut is `mean` times exp(0.6 price), so that late purchases are not like early ones.
+    """
+    of_row = mean * np.exp(DELAY_PRICE * np.clip(scene.price.astype(np.float64), -2, 2))
+    return np.asarray(-of_row * np.log1p(u * np.expm1(-window / of_row)), dtype=np.float32)
 
 
 def examination(attractive: Floats, model: str, decay: float) -> Floats:

@@ -69,6 +69,10 @@ class World:
         cold_items: Share of the items that is launched late in the log.
         cold_shoppers: Share of the shoppers that joins late.
         language: Of titles and queries: en, or zh (home, fashion and electronics).
+        purchase_delay: Mean days from an impression to its purchase for an item of its kind's usual price, before the
+            cut at `purchase_window`; dearer ones take longer. 0: purchases come at once. Shelves and budgets go by the
+            impression.
+        purchase_window: Days within which every purchase comes.
 
     Raises:
         ConfigError: if a knob is out of range or a domain unknown.
@@ -92,11 +96,14 @@ class World:
         cold_items: float = 0.05,
         cold_shoppers: float = 0.1,
         language: str = "en",
+        purchase_delay: float = 0.0,
+        purchase_window: float = 14.0,
     ) -> None:
         _check(locals())
         self.seed, self.page, self.days = seed, page, days
         self.click_model, self.position_decay = click_model, position_decay
         self.selection_bias, self.taste_shift = selection_bias, taste_shift
+        self.purchase_delay, self.purchase_window = purchase_delay, purchase_window
         rng = np.random.default_rng(seed)
         self.vocabulary = load_vocabulary(tuple(domains), language)
         self.catalogue = build_catalogue(self.vocabulary, rng, items, page, days, cold_items)
@@ -194,6 +201,10 @@ class World:
             click = would & (np.cumsum(would, axis=1) == 1)
         cart = click & (uniform(self.seed, Stream.CART, number, rank) < p_cart)
         purchase = cart & (uniform(self.seed, Stream.PURCHASE, number, rank) < p_buy)
+        delay = None
+        if self.purchase_delay:
+            late = uniform(self.seed, Stream.DELAY, number, rank)
+            delay = purchase * truth.purchase_delay(scene, self.purchase_delay, self.purchase_window, late)
         outcome = Outcome(
             p_examine=p_examine,
             p_click=p_examine * attractive,
@@ -203,6 +214,7 @@ class World:
             click=click.astype(np.int8),
             cart=cart.astype(np.int8),
             purchase=purchase.astype(np.int8),
+            delay=delay,
         )
         stock, spent = state.stock.copy(), state.spent.copy()
         np.subtract.at(stock, ranking[purchase], 1)
@@ -278,6 +290,8 @@ def _check(knobs: dict[str, Any]) -> None:
         ("cold_shoppers", 0.0, 0.9),
         ("position_decay", 0.0, 3.0),
         ("selection_bias", 0.0, 5.0),
+        ("purchase_delay", 0.0, 365.0),
+        ("purchase_window", 0.01, 365.0),
     ):
         if not low <= knobs[name] <= high:
             raise ConfigError(f"data.source.{name}={knobs[name]} must lie in [{low}, {high}].")

@@ -44,6 +44,8 @@ class Simulated:
         fitting: float = 0.5,
         popular: float = 0.4,
         language: str = "en",
+        purchase_delay: float = 0.0,
+        purchase_window: float = 14.0,
     ) -> None:
         self.impressions = impressions
         self.knobs: dict[str, Any] = {
@@ -64,6 +66,8 @@ class Simulated:
             "cold_shoppers": cold_shoppers,
             "language": language,
         }
+        if purchase_delay:  # logs without delays keep their fingerprint
+            self.knobs |= {"purchase_delay": purchase_delay, "purchase_window": purchase_window}
         self.fitting, self.popular = fitting, popular
 
     def describe(self) -> dict[str, Any]:
@@ -91,11 +95,17 @@ class Simulated:
         """Stream the log into a store.
 
         Raises:
-            DataError: if a task is no label of the marketplace.
+            DataError: if a task is no label of the marketplace, or its window ends before all purchases have come.
         """
         for task in writer.tasks.names:
             if task not in LABELS:
                 raise DataError(f"data.tasks.{task}: the marketplace has no such label; it has {', '.join(LABELS)}.")
+        window = writer.tasks["purchase"].window if "purchase" in writer.tasks.names else None
+        if window is not None and window < (latest := self.knobs.get("purchase_window", 0.0)):
+            raise DataError(
+                f"data.tasks.purchase.window={window:g} must be >= {latest:g}, data.source.purchase_window: purchases "
+                "come until then, and the true probabilities count them all; raise it, or lower purchase_window."
+            )
         world = World(**self.knobs)
         writer.entities("queries", {k: v.tolist() for k, v in world.queries.items()})
         writer.entities("items", {k: v.tolist() for k, v in world.items.items()})
