@@ -26,6 +26,8 @@ from funneltune.funnel import TaskFunnel
 
 Side = Literal["queries", "items", "users"]
 MANIFEST = "store.json"
+DELAY = "delay_"
+"""Before a task's name: the column of the days from an impression to its event."""
 VERSION = 3
 TEXTS_AT_ONCE = 8192
 AT_ONCE = 256

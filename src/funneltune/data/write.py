@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from funneltune.data.folders import built_folder
 from funneltune.data.requests import RequestTable
 from funneltune.data.sources.protocol import Source
-from funneltune.data.store import MANIFEST, VERSION, LogStore, Side, stores
+from funneltune.data.store import DELAY, MANIFEST, VERSION, LogStore, Side, stores
 from funneltune.errors import DataError
 from funneltune.funnel import Task, TaskFunnel
 
@@ -74,6 +74,8 @@ class StoreWriter:
             if name not in typed:
                 array = np.asarray(values)
                 typed[name] = array.astype(np.float32) if array.dtype == np.float64 and name != "time" else array
+            if name.startswith(DELAY):
+                self._settle_delay(typed, name.removeprefix(DELAY))
         self._requests.add(typed)
         batch = pa.record_batch({name: pa.array(values) for name, values in typed.items()})
         if self._writer is None:
@@ -81,6 +83,18 @@ class StoreWriter:
             self._writer = pa.ipc.new_file(self._file, batch.schema)
         self._writer.write_batch(batch)
         self.counts["impressions"] = self.counts.get("impressions", 0) + len(request)
+
+    def _settle_delay(self, columns: dict[str, NDArray[Any]], task: str) -> None:
+        """An event behind its task's window does not count; a delay is of an event."""
+        if task not in [one.name for one in self.tasks.binary]:
+            return
+        window, delay = self.tasks[task].window, f"{DELAY}{task}"
+        late = (columns[task] == 1) & (columns[delay] > (np.inf if window is None else window))
+        columns[task] = np.where(late, 0, columns[task]).astype(columns[task].dtype)
+        columns[delay] = np.where(columns[task] == 1, columns[delay], 0).astype(np.float32)
+        if late.any():
+            counted = self.notes.setdefault("events behind the window, which do not count", {})
+            counted[task] = counted.get(task, 0) + int(late.sum())
 
     def finish(self) -> None:
         """Write the requests, and the impressions again as one record batch, so that every column is one zero-copy

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from funneltune.data.sources.lateness import Lateness
 from funneltune.errors import ConfigError, DataError
 from funneltune.funnel import Task, TaskFunnel
 
@@ -100,16 +101,32 @@ class Roles:
     after: Mapping[str, str] = field(default_factory=dict)
     """Column -> the outcome after which it is written."""
     one_row_requests: bool = False
+    delays: Mapping[str, Lateness] = field(default_factory=dict, repr=False)
+    """Task -> how long after the impression its event came. No part of what maps without it are known by."""
 
     def __post_init__(self) -> None:
         """Refuse a map that cannot make a log."""
         if self.one_row_requests and self.request:
             raise ConfigError("data.source: request and one_row_requests exclude one another; remove one.")
+        self._check_delays()
         for task, label in self.labels.items():
             if label.column in self.inputs():
                 raise ConfigError(
                     f"data.source.labels.{task}: column {label.column!r} is also an input; a model that sees its label "
                     "learns nothing, remove one."
+                )
+
+    def _check_delays(self) -> None:
+        for task, delay in self.delays.items():
+            if delay.column in self.inputs():
+                raise ConfigError(
+                    f"data.source.delays.{task}: column {delay.column!r} is also an input; it tells the label, remove "
+                    "it there."
+                )
+            if delay.unit is None and "time" not in self.single:
+                raise ConfigError(
+                    f"data.source.delays.{task}.at={delay.column} needs the time of the impression; map "
+                    "data.source.time."
                 )
 
     def inputs(self) -> set[str]:
@@ -123,6 +140,7 @@ class Roles:
         named += [*self.categorical, *self.numeric, *self.single.values(), *self.vectors.values()]
         if labels:
             named += [*(label.column for label in self.labels.values()), *self.where]
+            named += [delay.column for delay in self.delays.values()]
         return list(dict.fromkeys(name for name in named if name is not None))
 
     def check(self, found: Sequence[str], tasks: TaskFunnel, *, labels: bool) -> None:

@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from funneltune.data.sources.codes import Codes
 from funneltune.data.sources.collected import FILE_ROW, SEPARATOR, Collected, parsed
+from funneltune.data.sources.lateness import Lateness, moments
 from funneltune.data.sources.reading import TableFiles
 from funneltune.data.sources.roles import Label, Roles, parse_where
 from funneltune.data.sources.strictness import Strictness
+from funneltune.data.store import DELAY
 from funneltune.data.write import StoreWriter
 from funneltune.errors import ConfigError, DataError
 from funneltune.funnel import Task, TaskFunnel
@@ -40,6 +42,9 @@ class Table:
         position, time, price, grade, propensity: Columns of numbers with a meaning: 0-based or 1-based rank, time (unix
             seconds or ISO 8601), price, human judgment, the logged probability of showing the item.
         labels: Task -> column, or {column} with at_least, equals or transform (see `Label`).
+        delays: Task -> how long after the impression its event came: {purchase: {column: days_to_purchase, unit: days}}
+            (seconds, minutes, hours, days), or the event's moment, {purchase: {at: bought_at}}. Kept in days as
+            `delay_TASK`; empty where there was no event.
         categorical: Further columns kept as codes, for slices and features.
         numeric: Further columns kept as float32.
         vectors: Name -> column of a fixed vector per item (an image's embedding): a list, or numbers between spaces.
@@ -70,6 +75,7 @@ class Table:
         grade: str | None = None,
         propensity: str | None = None,
         labels: Mapping[str, Any] | None = None,
+        delays: Mapping[str, Any] | None = None,
         categorical: Sequence[str] = (),
         numeric: Sequence[str] = (),
         vectors: Mapping[str, str] | None = None,
@@ -105,6 +111,7 @@ class Table:
             fill={column: str(value) for column, value in (fill or {}).items()},
             after=dict(after or {}),
             one_row_requests=one_row_requests,
+            delays={task: Lateness.parse(task, node) for task, node in (delays or {}).items()},
         )
 
     def unlabelled(self, path: Path) -> Table:
@@ -115,6 +122,7 @@ class Table:
 
     def describe(self) -> dict[str, Any]:
         """Column map and the content's sha256: a file that changes is another log, one that moves is not."""
+        late = {"delays": repr(self.roles.delays)} if self.roles.delays else {}
         return {
             "kind": "table",
             "file": self.files.path.name,
@@ -124,6 +132,7 @@ class Table:
             "text": repr((self.files.separator, self.files.names)),
             "strict": repr(self.strict),
             "labels_required": self.labels_required,
+            **late,
         }
 
     def write(self, writer: StoreWriter) -> None:
@@ -187,6 +196,8 @@ class Table:
         for task in tasks.names:
             labelled = self.labels_required
             seen.add(task, self._label(frame, tasks[task], seen) if labelled else np.zeros(len(frame), np.int8))
+            if labelled and task in roles.delays:
+                seen.add(f"{DELAY}{task}", self._delay(frame, task, seen))
         seen.rows += len(frame)
 
     def _identifiers(self, frame: pd.DataFrame, seen: Collected) -> dict[str, NDArray[np.int64]]:
@@ -264,12 +275,8 @@ class Table:
             )
 
     def _number(self, frame: pd.DataFrame, column: str, role: str, seen: Collected) -> NDArray[np.float64]:
-        numbers = pd.to_numeric(frame[column], errors="coerce")
-        if role == "time" and numbers.isna().any():
-            moments = pd.to_datetime(frame[column], errors="coerce", utc=True, format="ISO8601")
-            seconds = (moments - pd.Timestamp(0, tz="UTC")).dt.total_seconds()
-            numbers = numbers.fillna(seconds)
-        values = numbers.to_numpy(dtype=np.float64, na_value=np.nan)
+        numbers = moments(frame[column]) if role == "time" else pd.to_numeric(frame[column], errors="coerce")
+        values = pd.Series(numbers).to_numpy(dtype=np.float64, na_value=np.nan)
         wrong = ~np.isfinite(values)
         if wrong.any():
             where = int(np.flatnonzero(wrong)[0])
@@ -295,6 +302,19 @@ class Table:
         if task.kind == "regression":
             return values
         return np.where(wrong, 0, values).astype(np.int16 if task.has_levels else np.int8)
+
+    def _delay(self, frame: pd.DataFrame, task: str, seen: Collected) -> NDArray[np.float64]:
+        delay = self.roles.delays[task]
+        time = seen.columns["time"][-1] if delay.unit is None else None
+        days, wrong = delay.days(frame[delay.column], seen.columns[task][-1], time)
+        if wrong.any():
+            where = int(np.flatnonzero(wrong)[0])
+            found = frame[delay.column].iloc[where]
+            seen.faults.append(
+                f"column {delay.column!r} holds {'nothing' if pd.isna(found) else repr(str(found))} in row "
+                f"{seen.offset[where]} ({int(wrong.sum())} such), where {task!r} happened; it must be {delay.rule}"
+            )
+        return days
 
     # --- the whole ---------------------------------------------------------------------------------------------
 
