@@ -62,8 +62,26 @@ def tower(width: int, hidden: Sequence[int], dropout: float, task: Task | None =
     return nn.Sequential(network, last, Cutpoints(len(task.levels)))
 
 
+class Positions(nn.Module):
+    """A logit of p(seen) per position, counted from 0: position 0 is always seen, the last one stands for all below it.
+
+    Other positions start at p(seen) = 0.88. One axis, so that no weight decay draws them to 1/2.
+    """
+
+    def __init__(self, positions: int = 256) -> None:
+        super().__init__()
+        self.logit = nn.Parameter(torch.full((positions,), 2.0))
+
+    def forward(self, position: Float[Tensor, " rows"]) -> Float[Tensor, " rows"]:
+        """The logit of each row; 30, that is 1 in float32, at position 0."""
+        place = position.long().clamp(0, len(self.logit) - 1)
+        return torch.where(place > 0, self.logit[place], 30.0)
+
+
 class SideTowers(nn.Module):
     """What an objective asks for beside the tasks' logits: a tower for each `KIND/TASK`, on that task's input.
+
+    `examination/TASK` is no tower but a table over the log's `position` column (`Positions`).
 
     Args:
         width: Of the task's input.
@@ -75,12 +93,18 @@ class SideTowers(nn.Module):
     def __init__(self, width: int, names: Sequence[str], hidden: Sequence[int] = (64,), dropout: float = 0.0) -> None:
         super().__init__()
         self.names = tuple(names)
-        self.towers = nn.ModuleList([tower(width, hidden, dropout) for _ in self.names])
+        self.towers = nn.ModuleList(
+            [Positions() if name.startswith("examination/") else tower(width, hidden, dropout) for name in self.names]
+        )
 
-    def forward(self, inputs: Mapping[str, Float[Tensor, "rows width"]]) -> dict[str, Float[Tensor, " rows"]]:
-        """A logit per name and row."""
+    def forward(
+        self, inputs: Mapping[str, Float[Tensor, "rows width"]], columns: Mapping[str, Float[Tensor, " rows"]]
+    ) -> dict[str, Float[Tensor, " rows"]]:
+        """A logit per name and row; `columns` are the batch's."""
         return {
-            name: net(inputs[name.partition("/")[2]]).squeeze(-1)
+            name: net(columns["position"])
+            if isinstance(net, Positions)
+            else net(inputs[name.partition("/")[2]]).squeeze(-1)
             for name, net in zip(self.names, self.towers, strict=True)
         }
 

@@ -89,7 +89,7 @@ class FunnelModule(EvaluatingModule):
             output: HeadOutput = self.head(inputs)
             if self.towers is None or not self.training:  # only a loss reads them
                 return output
-            return replace(output, towers=self.towers(inputs))
+            return replace(output, towers=self.towers(inputs, batch.columns))
 
     def _inputs(self, batch: Batch, vectors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What a head reads, by task: of the text vectors and features the task's own where there are, else shared."""

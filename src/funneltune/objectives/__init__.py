@@ -2,6 +2,19 @@
 
 from funneltune.objectives.base import Objective
 from funneltune.objectives.bce import EntireSpaceBCE, MaskedBCE, NaiveBCE
+from funneltune.objectives.dcmt import DCMT
+from funneltune.objectives.escm2 import ESCM2DR, ESCM2IPS
+from funneltune.objectives.lists import ListTerm
 from funneltune.objectives.rows import RowLoss
 
-__all__ = ["EntireSpaceBCE", "MaskedBCE", "NaiveBCE", "Objective", "RowLoss"]
+__all__ = [
+    "DCMT",
+    "ESCM2DR",
+    "ESCM2IPS",
+    "EntireSpaceBCE",
+    "ListTerm",
+    "MaskedBCE",
+    "NaiveBCE",
+    "Objective",
+    "RowLoss",
+]

@@ -18,14 +18,19 @@ class MaskedBCE(Objective):
     """
 
     name = "masked_bce"
-    resamples: ClassVar[bool] = True
+    resamples = True
+    models_delays: ClassVar[bool] = True
 
     def event_terms(self, batch: Batch, output: HeadOutput, predicted: LogProbabilities) -> LossTerms:
         """One term per task."""
         return LossTerms(
             {
                 task.name: self.over_observed(
-                    batch, task.name, self.rows(predicted.conditional[task.name], batch.labels[task.name], task.name)
+                    batch,
+                    task.name,
+                    self.costs(
+                        batch, output, task.name, predicted.conditional[task.name], self.label(batch, task.name)
+                    ),
                 )
                 for task in self.funnel.binary
             }
@@ -36,14 +41,17 @@ class EntireSpaceBCE(Objective):
     """Every joint event over all impressions: p(click), p(click and purchase) (ESMM, Ma et al. 2018, eq. 3)."""
 
     name = "entire_space_bce"
-    resamples: ClassVar[bool] = True
+    resamples = True
+    models_delays: ClassVar[bool] = True
 
     def event_terms(self, batch: Batch, output: HeadOutput, predicted: LogProbabilities) -> LossTerms:
         """One term per task."""
         return LossTerms(
             {
                 task.name: self.over_all(
-                    batch, task.name, self.rows(predicted.joint[task.name], self.happened(batch, task.name), task.name)
+                    batch,
+                    task.name,
+                    self.costs(batch, output, task.name, predicted.joint[task.name], self.happened(batch, task.name)),
                 )
                 for task in self.funnel.binary
             }
