@@ -13,7 +13,7 @@ from funneltune.errors import ConfigError
 from funneltune.funnel import TaskFunnel
 from funneltune.objectives.delays import delay_nll
 from funneltune.objectives.events import resampled
-from funneltune.objectives.examination import Examination, ExaminationKind
+from funneltune.objectives.examination import Examination
 from funneltune.objectives.likelihoods import graded_nll
 from funneltune.objectives.lists import ListTerm
 from funneltune.objectives.rows import RowLoss
@@ -38,7 +38,7 @@ class Common(TypedDict, total=False):
     """What a row costs; None: cross-entropy."""
     delayed: Delayed
     """What becomes of rows whose label may still come."""
-    examination: ExaminationKind
+    examination: str
     """How positions that are not looked at are allowed for (`Examination`)."""
     examination_floor: float
     """Least p(seen) that a click is divided by."""

@@ -1,4 +1,4 @@
-"""What ESCM2 and DCMT share: a click loss, the risk of later tasks over the entire space, and the joint events' loss."""
+"""What ESCM2 and DCMT share: a click loss, later tasks' risk over the entire space, and the joint events' loss."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from funneltune.errors import ConfigError
 from funneltune.funnel import TaskFunnel
 from funneltune.objectives.base import Common, Objective
 from funneltune.objectives.estimators import inverse_weights, weight_notes
-from funneltune.objectives.propensity import Propensity, PropensityKind
+from funneltune.objectives.propensity import Propensity
 from funneltune.schema import Batch, HeadOutput, LogProbabilities, LossTerms, Space
 
 
@@ -39,7 +39,7 @@ class CounterfactualObjective(Objective):
     def __init__(
         self,
         funnel: TaskFunnel,
-        propensity: PropensityKind = "estimated",
+        propensity: str = "estimated",
         propensity_column: str | None = None,
         clip: float = 0.01,
         self_normalised: bool = False,

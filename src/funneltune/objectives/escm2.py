@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,7 @@ from funneltune.objectives.counterfactual import CounterfactualObjective
 from funneltune.objectives.estimators import dr, inverse_weights, ips
 from funneltune.schema import Batch, HeadOutput, log_probabilities
 
-Imputation = Literal["error", "label"]
+IMPUTATIONS = ("error", "label")
 
 
 class ESCM2IPS(CounterfactualObjective):
@@ -58,12 +58,10 @@ class ESCM2DR(CounterfactualObjective):
 
     name = "escm2_dr"
 
-    def __init__(
-        self, funnel: TaskFunnel, imputation: Imputation = "error", joint: bool = False, **common: Any
-    ) -> None:
+    def __init__(self, funnel: TaskFunnel, imputation: str = "error", joint: bool = False, **common: Any) -> None:
         super().__init__(funnel, **common)
-        if imputation not in get_args(Imputation):
-            raise ConfigError(f"objective.imputation={imputation!r} must be one of {', '.join(get_args(Imputation))}.")
+        if imputation not in IMPUTATIONS:
+            raise ConfigError(f"objective.imputation={imputation!r} must be one of {', '.join(IMPUTATIONS)}.")
         self.imputation, self.joint = imputation, joint
 
     def own_towers(self) -> tuple[str, ...]:

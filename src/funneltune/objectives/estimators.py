@@ -31,7 +31,7 @@ def naive(
 def inverse_weights(
     observed: Float[Tensor, " rows"], propensity: Float[Tensor, " rows"], clip: float = 0.0
 ) -> Float[Tensor, " rows"]:
-    """What an observed row counts for: observed / max(propensity, clip). Without clipping its expectation is 1 on every row."""
+    """What a row counts for: observed / max(propensity, clip). Its expectation is 1 on every unclipped row."""
     return torch.where(observed > 0, 1.0 / propensity.clamp(min=max(clip, LEAST)), 0.0)
 
 

@@ -6,7 +6,7 @@ predicts is then p(click | seen), for every task without edges.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,7 @@ from funneltune.funnel import TaskFunnel
 from funneltune.objectives.events import joined
 from funneltune.schema import Batch, HeadOutput, LogProbabilities
 
-ExaminationKind = Literal["none", "tower", "log"]
+KINDS = ("none", "tower", "log")
 
 
 class Examination:
@@ -38,10 +38,9 @@ class Examination:
 
     FLOOR: ClassVar[float] = 0.05
 
-    def __init__(self, funnel: TaskFunnel, kind: ExaminationKind = "none", floor: float = FLOOR) -> None:
-        if kind not in get_args(ExaminationKind):
-            words = ", ".join(get_args(ExaminationKind))
-            raise ConfigError(f"objective.examination={kind!r} must be one of {words}.")
+    def __init__(self, funnel: TaskFunnel, kind: str = "none", floor: float = FLOOR) -> None:
+        if kind not in KINDS:
+            raise ConfigError(f"objective.examination={kind!r} must be one of {', '.join(KINDS)}.")
         if not 0 < floor <= 1:
             raise ConfigError(f"objective.examination_floor={floor} must lie in (0, 1].")
         self.funnel, self.kind, self.floor = funnel, kind, floor
@@ -62,7 +61,7 @@ class Examination:
     @property
     def columns(self) -> tuple[str, ...]:
         """What is read of the log."""
-        return {"none": (), "tower": ("position",), "log": ("propensity",)}[self.kind]
+        return {"tower": ("position",), "log": ("propensity",)}.get(self.kind, ())
 
     def applied(self, batch: Batch, output: HeadOutput, predicted: LogProbabilities) -> LogProbabilities:
         """What the loss is a likelihood of: with a tower, the events in the log; else `predicted` itself."""

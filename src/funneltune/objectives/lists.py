@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +12,7 @@ from torch import Tensor
 from funneltune.errors import ConfigError
 from funneltune.funnel import TaskFunnel
 
-ListKind = Literal["none", "ranknet", "softmax"]
+KINDS = ("none", "ranknet", "softmax")
 
 
 class ListTerm:
@@ -34,9 +33,9 @@ class ListTerm:
         ConfigError: if an argument is out of range.
     """
 
-    def __init__(self, kind: ListKind = "none", weight: float = 1.0, tasks: Sequence[str] | None = None) -> None:
-        if kind not in get_args(ListKind):
-            raise ConfigError(f"objective.lists.kind={kind!r} must be one of {', '.join(get_args(ListKind))}.")
+    def __init__(self, kind: str = "none", weight: float = 1.0, tasks: Sequence[str] | None = None) -> None:
+        if kind not in KINDS:
+            raise ConfigError(f"objective.lists.kind={kind!r} must be one of {', '.join(KINDS)}.")
         if not weight >= 0:
             raise ConfigError(f"objective.lists.weight={weight} must be >= 0.")
         self.kind, self.weight, self.tasks = kind, weight, tuple(tasks or ())

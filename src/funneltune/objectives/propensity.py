@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -13,7 +11,7 @@ from funneltune.funnel import TaskFunnel
 from funneltune.objectives.events import log_way
 from funneltune.schema import Batch, LogProbabilities
 
-PropensityKind = Literal["estimated", "log", "oracle"]
+KINDS = ("estimated", "log", "oracle")
 
 
 class Propensity:
@@ -29,9 +27,9 @@ class Propensity:
         ConfigError: if the kind is unknown or does not go with the column.
     """
 
-    def __init__(self, funnel: TaskFunnel, kind: PropensityKind, column: str | None) -> None:
-        if kind not in get_args(PropensityKind):
-            raise ConfigError(f"objective.propensity={kind!r} must be one of {', '.join(get_args(PropensityKind))}.")
+    def __init__(self, funnel: TaskFunnel, kind: str, column: str | None) -> None:
+        if kind not in KINDS:
+            raise ConfigError(f"objective.propensity={kind!r} must be one of {', '.join(KINDS)}.")
         if (kind == "log") != (column is not None):
             raise ConfigError(
                 f"objective.propensity={kind} and objective.propensity_column={column} do not go together; name a "
@@ -42,8 +40,8 @@ class Propensity:
         ways = {funnel.way_to(task) for task in self.tasks}
         if column is not None and "{task}" not in column and len(ways) > 1:
             raise ConfigError(
-                f"objective.propensity_column={column} stands for one way, and the tasks have {len(ways)}; put {{task}} "
-                "in it and give the log a column for each."
+                f"objective.propensity_column={column} stands for one way, and the tasks have {len(ways)}; "
+                "put {{task}} in it and give the log a column for each."
             )
 
     @property
