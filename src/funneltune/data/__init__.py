@@ -7,6 +7,7 @@ from funneltune.data.describe import describe, validate
 from funneltune.data.features import FeatureColumns
 from funneltune.data.folders import built_folder
 from funneltune.data.loaders import ResumableLoader
+from funneltune.data.row_sampling import RowSampling
 from funneltune.data.sampling import RequestPlan
 from funneltune.data.sources import Judged, Simulated, Source, Table
 from funneltune.data.splits import Split
@@ -22,6 +23,7 @@ __all__ = [
     "LogStore",
     "RequestPlan",
     "ResumableLoader",
+    "RowSampling",
     "Simulated",
     "Source",
     "Specials",

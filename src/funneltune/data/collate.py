@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from funneltune.data.features import FeatureColumns
 from funneltune.data.sampling import Draw
-from funneltune.data.store import LogStore, TokenTable, ragged_arange
+from funneltune.data.store import LogStore, TokenTable, ragged_arange, require_known
 from funneltune.errors import ConfigError
 from funneltune.schema import Batch, Interaction, Texts
 
 Integers = NDArray[np.int64]
 
+NO_TOKENS = TokenTable(np.zeros(0, np.int32), np.zeros(1, np.int64))
 NO_TEXTS = Texts(*(torch.zeros(0, dtype=torch.long) for _ in range(3)))
 
 
@@ -247,6 +248,52 @@ class Collator:
                 flat[cursor] = after
                 cursor = cursor + 1
         return flat, full
+
+
+def checked_texts(texts: Mapping[str, str] | None, interaction: Interaction) -> dict[str, str]:
+    """The templates of `data.texts`, refused where they are not those that a backbone reads."""
+    if not texts and interaction != "none":
+        raise ConfigError(
+            "data.texts=null: this log has no texts; set backbone=none tuning=frozen with features, or name texts."
+        )
+    if texts and (unknown := sorted(set(texts) ^ {"query", "item"})):
+        raise ConfigError(f"data.texts needs exactly the keys query and item; {unknown[0]!r} is wrong or missing.")
+    return dict(texts or {})
+
+
+def make_collator(
+    store: LogStore,
+    texts: Mapping[str, str],
+    tokenizer: Any,
+    interaction: Interaction,
+    *,
+    max_tokens: int,
+    unique: bool,
+    max_unknown: float,
+    features: FeatureColumns | None,
+) -> Collator:
+    """A log as a backbone reads it; its texts are tokenised at the first call.
+
+    Raises:
+        ConfigError: if more than `max_unknown` of a side's tokens are unknown to the tokenizer.
+    """
+    reads = interaction != "none"
+    tables = {
+        side: store.tokens("queries" if side == "query" else "items", template, tokenizer, max_tokens)
+        for side, template in texts.items()
+        if reads
+    }
+    require_known(tables, tokenizer, max_unknown)
+    return Collator(
+        store=store,
+        queries=tables.get("query", NO_TOKENS),
+        items=tables.get("item", NO_TOKENS),
+        specials=Specials.of(tokenizer) if reads else Specials(None, None),
+        interaction=interaction,
+        max_tokens=max_tokens,
+        unique=unique,
+        features=features,
+    )
 
 
 def longest_first(a: Integers, b: Integers, room: int) -> tuple[Integers, Integers]:

@@ -14,23 +14,24 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from funneltune.data.collate import Collator, Specials
+from funneltune.data.collate import Collator, checked_texts, make_collator
+from funneltune.data.facts import facts
 from funneltune.data.features import FeatureColumns, training_numbers
+from funneltune.data.late_labels import LateLabels
 from funneltune.data.leaks import Guard, find_leaks, text_columns
 from funneltune.data.loaders import EpochSampler, ResumableLoader, evaluation_loader
 from funneltune.data.requests import OBSERVED
+from funneltune.data.row_sampling import RowSampling
 from funneltune.data.sampling import RequestPlan, Requests, evaluation_draws
 from funneltune.data.sources import Source
 from funneltune.data.splits import Split, Whole
-from funneltune.data.store import LogStore, TokenTable, require_known, tokenizer_fingerprint
+from funneltune.data.store import LogStore, tokenizer_fingerprint
 from funneltune.data.token_count import TokenCount
+from funneltune.data.training_rows import TrainingRows
 from funneltune.data.write import prepare
 from funneltune.errors import ConfigError
 from funneltune.funnel import TaskFunnel
-from funneltune.schema import Batch, FeatureNeeds, Interaction
-
-SIDES = ("query", "item")
-NO_TOKENS = TokenTable(np.zeros(0, np.int32), np.zeros(1, np.int64))
+from funneltune.schema import Batch, Delayed, FeatureNeeds, Interaction
 
 
 class LogDataModule(L.LightningDataModule):
@@ -58,6 +59,12 @@ class LogDataModule(L.LightningDataModule):
         features: What batches hold beside texts.
         max_unknown: Largest share of the log's tokens that the tokenizer may not know.
         leaks: What is done about leaks (see `Guard.parse`): `refuse`, `warn` or `ignore`, or {kind: word}.
+        observed_until: When the labels of training rows were read: unix seconds, an ISO date, or `train`, the last
+            training row's time (with a split by time). A label whose task's window had not passed may still come, and
+            `delayed` says what becomes of it. None: all labels are final. Evaluations hold final labels.
+        sampling: How training rows are drawn by their labels; see `RowSampling`.
+        columns: Columns that training batches hold for the objective -> what asks for them.
+        delayed: What becomes of labels that may still come (`ObjectiveNeeds.delayed`).
     """
 
     def __init__(
@@ -83,29 +90,28 @@ class LogDataModule(L.LightningDataModule):
         features: FeatureNeeds | None = None,
         max_unknown: float = 0.2,
         leaks: str | Mapping[str, str] | None = None,
+        observed_until: str | float | None = None,
+        sampling: Mapping[str, Any] | None = None,
+        columns: Mapping[str, str] | None = None,
+        delayed: Delayed = "drop",
     ) -> None:
         super().__init__()
         self.guard = Guard.parse(leaks)
         self.leaks_found: list[dict[str, str]] = []
         """What the guard found before training, as plain values: kind, message, action."""
         self._guarded = False
-        if not texts and interaction != "none":
-            raise ConfigError(
-                "data.texts=null: this log has no texts; set backbone=none tuning=frozen with features, or name texts."
-            )
-        unknown = sorted(set(texts) ^ set(SIDES)) if texts else []
-        if unknown:
-            raise ConfigError(f"data.texts needs exactly the keys query and item; {unknown[0]!r} is wrong or missing.")
         if not 0 < train_share <= 1:
             raise ConfigError(f"data.train_share={train_share} must lie in (0, 1].")
         self.source, self.funnel, self.split = source, tasks, split
-        self.texts = dict(texts or {})
+        self.texts = checked_texts(texts, interaction)
         self.tokenizer, self.interaction = tokenizer, interaction
         self.rows_per_batch, self.tokens_per_batch = rows_per_batch, tokens_per_batch
         self.eval_rows_per_batch, self.max_tokens = eval_rows_per_batch, max_tokens
         self.seed, self.workers, self.accumulate, self.unique = seed, workers, accumulate, unique
         self.cache_dir, self.slices, self.train_share = Path(cache_dir), tuple(slices), train_share
         self.features, self.max_unknown = features or FeatureNeeds(), max_unknown
+        self.sampling = RowSampling.parse(sampling, tasks, final=observed_until is None)
+        self.observed_until, self.objective_columns, self.delayed = observed_until, dict(columns or {}), delayed
         self._loader: ResumableLoader | None = None
         self._position: dict[str, int] = {"epoch": 0, "handed_out": 0}
         self._store: LogStore | None = None
@@ -131,6 +137,8 @@ class LogDataModule(L.LightningDataModule):
             self.leaks_found = self.guard.act(find_leaks(self.store, self._requests, *read, self.guard.words))
             self.store.release()
             self._guarded = True
+        if stage == "fit":
+            _ = self._training
 
     def _open(self) -> None:
         if self._store is not None:
@@ -145,28 +153,19 @@ class LogDataModule(L.LightningDataModule):
                 : max(1, round(len(train) * self.train_share))
             ]
             self._requests["train"] = np.sort(kept)
-        self._collator = self._make_collator(self._store)
-        self._lengths = self._store.request_lengths
-        self._observed = {name: self._store.of_requests(f"{OBSERVED}{name}") for name in self.funnel.names}
-
-    def _make_collator(self, store: LogStore) -> Collator:
-        reads = self.interaction != "none"
-        tables = {
-            side: store.tokens("queries" if side == "query" else "items", template, self.tokenizer, self.max_tokens)
-            for side, template in self.texts.items()
-            if reads
-        }
-        require_known(tables, self.tokenizer, self.max_unknown)
-        return Collator(
-            store=store,
-            queries=tables.get("query", NO_TOKENS),
-            items=tables.get("item", NO_TOKENS),
-            specials=Specials.of(self.tokenizer) if reads else Specials(None, None),
-            interaction=self.interaction,
+        needs = self.features
+        self._collator = make_collator(
+            self._store,
+            self.texts,
+            self.tokenizer,
+            self.interaction,
             max_tokens=self.max_tokens,
             unique=self.unique,
-            features=FeatureColumns(store, self.features, self._may_be_remembered(store)) if self.features else None,
+            max_unknown=self.max_unknown,
+            features=FeatureColumns(self._store, needs, self._may_be_remembered(self._store)) if needs else None,
         )
+        self._lengths = self._store.request_lengths
+        self._observed = {name: self._store.of_requests(f"{OBSERVED}{name}") for name in self.funnel.names}
 
     def _may_be_remembered(self, store: LogStore) -> NDArray[np.bool_]:
         """Rows that may appear in histories: all where time cuts the log, else those of the training split alone."""
@@ -175,6 +174,22 @@ class LogDataModule(L.LightningDataModule):
             known[:] = False
             known[store.rows_of(np.sort(self._requests["train"]))] = True
         return known
+
+    @cached_property
+    def _training(self) -> Collator | TrainingRows:
+        """Training draws to batches; the evaluations' collator where training asks for nothing more."""
+        late = LateLabels.read(self.store, self.observed_until, self.split, self.requests("train"))
+        if not (self.objective_columns or self.sampling or self.observed_until is not None or self.delayed == "model"):
+            return self._collator
+        return TrainingRows(self._collator, self.seed, self.objective_columns, late, self.delayed, self.sampling)
+
+    @cached_property
+    def _counts(self) -> dict[str, Any]:
+        """What each request adds to the denominators of its optimizer step, as `RequestPlan` takes it."""
+        if isinstance(self._training, TrainingRows) and (self.sampling or self.observed_until is not None):
+            found = self._training.counts(self.requests("train"))
+            return {"counted": found.rows, "observed": found.observed, "known": found.known}
+        return {"observed": self._observed}
 
     @cached_property
     def catalogue_key(self) -> str:
@@ -221,21 +236,7 @@ class LogDataModule(L.LightningDataModule):
 
     def columns(self, split: str) -> dict[str, NDArray[Any]]:
         """What is known of a split's rows: identifiers, labels, oracle, grades, slices. In the order of `rows`."""
-        store, rows = self.store, self.rows(split)
-        known = [name for name in store.table("impressions").column_names if name.startswith("oracle_p_")]
-        known += [name for name in ("time", "price", "grade", "propensity") if store.has(name)]
-        found = {name: store.column(name)[rows] for name in ("request", "user", "query", "item", "position", *known)}
-        found |= {name: store.column(name)[rows] for name in self.funnel.names}
-        seen = np.zeros(store.table("items").num_rows, dtype=bool)
-        if self._requests:
-            for part in store.row_parts(self.requests("train")):
-                seen[store.column("item")[part]] = True
-            found["item_cold"] = (~seen[found["item"]]).astype(np.int8)
-        categories = store.manifest["notes"].get("categories", {})
-        for name in self.slices:
-            values = store.column(name)[rows]
-            found[name] = np.asarray(categories[name], dtype=object)[values] if name in categories else values
-        return found
+        return facts(self.store, self.rows(split), self.slices, self._requests.get("train"))
 
     # --- batches -----------------------------------------------------------------------------------------------
 
@@ -261,7 +262,6 @@ class LogDataModule(L.LightningDataModule):
             self._plan = RequestPlan(
                 requests=self.requests("train"),
                 lengths=self._lengths,
-                observed=self._observed,
                 rows_per_batch=self.rows_per_batch,
                 seed=self.seed,
                 epoch=epoch,
@@ -269,6 +269,7 @@ class LogDataModule(L.LightningDataModule):
                 accumulate=self.accumulate,
                 tokens_per_batch=self.tokens_per_batch,
                 count=TokenCount(self._collator),
+                **self._counts,
             )
         return self._plan
 
@@ -287,10 +288,9 @@ class LogDataModule(L.LightningDataModule):
 
     def train_dataloader(self) -> ResumableLoader:
         """Shuffled by (seed, epoch); resumable."""
-        _ = self.store
         self._loader = ResumableLoader(
             EpochSampler(self.plan, lambda: self.rank),
-            collate_fn=self._collator,
+            collate_fn=self._training,
             num_workers=self.workers,
             timeout=120 if self.workers else 0,
             persistent_workers=False,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,8 @@ class Draw:
     requests: Requests
     step_rows: float | None = None
     step_observed: Mapping[str, float] = field(default_factory=dict)
+    step_known: Mapping[str, float] = field(default_factory=dict)
+    epoch: int = 0
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ class RequestPlan:
         requests: The split's requests.
         lengths: Rows of each request of the log, by request number.
         observed: Task -> observed rows of each request of the log, by request number.
+        known: Task -> rows whose label is final, likewise, of the tasks whose labels come late.
+        counted: What each request adds to a step's rows, where that is not its length; batches are sized by lengths.
         rows_per_batch: See above; None: as many as the tokens allow.
         seed: With `epoch`, decides the order.
         epoch: Counted from 0.
@@ -48,7 +53,7 @@ class RequestPlan:
 
     requests: Requests
     lengths: NDArray[np.int64]
-    observed: Mapping[str, NDArray[np.int64]]
+    observed: Mapping[str, NDArray[Any]]
     rows_per_batch: int | None
     seed: int
     epoch: int = 0
@@ -56,6 +61,8 @@ class RequestPlan:
     accumulate: int = 1
     tokens_per_batch: int | None = None
     count: Callable[[Requests], NDArray[np.int64]] | None = None
+    known: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    counted: NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
         """Every rank needs at least one request."""
@@ -117,6 +124,7 @@ class RequestPlan:
 
     def draws(self, rank: int = 0, skip: int = 0) -> Iterator[Draw]:
         """The batches of a rank, after the first `skip` ones."""
+        rows = self.lengths if self.counted is None else self.counted
         for index in range(skip, len(self)):
             first = index // self.accumulate * self.accumulate
             last = min(first + self.accumulate, len(self))
@@ -124,8 +132,10 @@ class RequestPlan:
             batch = self.order[self.starts[index] : self.starts[index + 1]]
             yield Draw(
                 requests=balanced(self.lengths[batch], batch, self.world_size)[rank],
-                step_rows=float(self.lengths[step].sum()),
+                step_rows=float(rows[step].sum()),
                 step_observed={task: float(counts[step].sum()) for task, counts in self.observed.items()},
+                step_known={task: float(counts[step].sum()) for task, counts in self.known.items()},
+                epoch=self.epoch,
             )
 
 

@@ -23,6 +23,7 @@ from funneltune.funnel import TaskFunnel
 from funneltune.heads import SideTowers
 from funneltune.modules import FunnelModule, module_class
 from funneltune.objectives import Objective
+from funneltune.runs.objective_needs import objective_needs
 from funneltune.runs.pairs import require_pairs
 from funneltune.runs.precision import is_low_precision, resolve_precision
 from funneltune.runs.targets import build
@@ -41,6 +42,8 @@ DATA_ARGUMENTS = (
     "train_share",
     "max_unknown",
     "leaks",
+    "observed_until",
+    "sampling",
 )
 
 
@@ -56,21 +59,23 @@ class Assembly:
 
 def assemble_data(cfg: DictConfig, backbone: Backbone | NoBackbone) -> LogDataModule:
     """The datamodule that the config's data group describes, with the backbone's tokenizer and interaction, and the
-    columns that the features need.
+    columns that the features and the objective need.
     """
     data = cfg.data
     plain = OmegaConf.to_container(data, resolve=True)
     assert isinstance(plain, dict)
     arguments: dict[str, Any] = {key: plain[key] for key in DATA_ARGUMENTS if key in plain}
+    funnel = TaskFunnel.from_config(OmegaConf.to_container(data.tasks, resolve=True))  # type: ignore[arg-type]
     return LogDataModule(
         source=build(data.source),
-        tasks=TaskFunnel.from_config(OmegaConf.to_container(data.tasks, resolve=True)),  # type: ignore[arg-type]
+        tasks=funnel,
         split=build(data.split),
         tokenizer=backbone.tokenizer(),
         interaction=backbone.interaction,
         seed=cfg.seed,
         accumulate=int(cfg.trainer.get("accumulate_grad_batches", 1)),
         features=needed_features(cfg, backbone),
+        **objective_needs(cfg, funnel),
         **arguments,
     )
 
