@@ -6,7 +6,7 @@ import torch
 
 from funneltune.errors import ConfigError
 from funneltune.funnel import TaskFunnel
-from funneltune.heads import ESMM, SharedBottom, Single
+from funneltune.heads import AITM, ESMM, PLE, STEM, CrossStitch, MMoE, OMoE, SharedBottom, Single
 from funneltune.heads.towers import Cutpoints
 from funneltune.modules.scales import LabelScales
 from funneltune.objectives import EntireSpaceBCE, MaskedBCE
@@ -41,9 +41,9 @@ def batch():
     )
 
 
-@pytest.mark.parametrize("head", [Single, SharedBottom, ESMM])
+@pytest.mark.parametrize("head", [Single, SharedBottom, ESMM, CrossStitch, OMoE, MMoE, PLE, AITM, STEM])
 def test_a_head_gives_what_each_kind_needs_and_starts_undecided(head):
-    output = head(5, FUNNEL)(dict.fromkeys(FUNNEL.names, torch.randn(4, 5)))
+    output = head(5, FUNNEL)(dict.fromkeys((*FUNNEL.names, "shared"), torch.randn(4, 5)))
     assert {name: tuple(logit.shape) for name, logit in output.logits.items()} == {
         "click": (4,),
         "stars": (4, 3),

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from funneltune.funnel import TaskFunnel
-from funneltune.heads.towers import logits_of, mlp, tower
+from funneltune.heads.towers import logits_of, mlp, once, tower
 from funneltune.schema import SHARED, HeadOutput, Space
 
 
@@ -28,17 +28,12 @@ class SharedBottom(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.bottom, shared = mlp(width, bottom, dropout)
+        self.bottom, shared = mlp(width, bottom, dropout, "bottom")
         self.funnel = funnel
         self.towers = nn.ModuleDict({task.name: tower(shared, hidden, dropout, task) for task in funnel.tasks})
 
     def forward(self, inputs: Mapping[str, Float[Tensor, "rows width"]]) -> HeadOutput:
         """The conditional logits of each task; a representation that tasks share goes through the bottom once."""
-        passed: dict[int, Tensor] = {}
-        for vectors in inputs.values():
-            if id(vectors) not in passed:
-                passed[id(vectors)] = self.bottom(vectors)
-        logits = {
-            name: logits_of(net(passed[id(inputs[name])]), self.funnel[name]) for name, net in self.towers.items()
-        }
+        passed = once(self.bottom, inputs, self.funnel.names)
+        logits = {name: logits_of(net(passed[name]), self.funnel[name]) for name, net in self.towers.items()}
         return HeadOutput(logits, dict.fromkeys(logits, "conditional"))

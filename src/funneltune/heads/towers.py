@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -12,13 +13,24 @@ from torch import Tensor, nn
 from funneltune.errors import ConfigError
 from funneltune.funnel import Task
 
+Found = TypeVar("Found")
 
-def mlp(width: int, hidden: Sequence[int], dropout: float) -> tuple[nn.Sequential, int]:
-    """Linear, ReLU and dropout per entry of `hidden`; returns the network and the width of its output."""
+
+def check_sizes(hidden: Sequence[int], dropout: float, field: str = "hidden") -> None:
+    """Widths of layers, by the config's word for them, and the share of their outputs that is dropped.
+
+    Raises:
+        ConfigError: if one is out of range.
+    """
     if any(size < 1 for size in hidden):
-        raise ConfigError(f"head.hidden={list(hidden)} must hold widths >= 1.")
+        raise ConfigError(f"head.{field}={list(hidden)} must hold widths >= 1.")
     if not 0.0 <= dropout < 1.0:
         raise ConfigError(f"head.dropout={dropout} must lie in [0, 1).")
+
+
+def mlp(width: int, hidden: Sequence[int], dropout: float, field: str = "hidden") -> tuple[nn.Sequential, int]:
+    """Linear, ReLU and dropout per entry of `hidden`; returns the network and the width of its output."""
+    check_sizes(hidden, dropout, field)
     layers: list[nn.Module] = []
     for size in hidden:
         layers += [nn.Linear(width, size), nn.ReLU(), nn.Dropout(dropout)]
@@ -112,3 +124,14 @@ class SideTowers(nn.Module):
 def logits_of(raw: Float[Tensor, "rows outputs"], task: Task) -> Float[Tensor, rows * outputs]:
     """A tower's output as `HeadOutput` has it: one axis where there is one number."""
     return raw if task.has_levels else raw.squeeze(-1)
+
+
+def once(
+    function: Callable[[Tensor], Found], inputs: Mapping[str, Float[Tensor, "rows width"]], tasks: Iterable[str]
+) -> dict[str, Found]:
+    """A function of each task's input, called once where tasks share one tensor."""
+    found: dict[int, Found] = {}
+    for task in tasks:
+        if id(inputs[task]) not in found:
+            found[id(inputs[task])] = function(inputs[task])
+    return {task: found[id(inputs[task])] for task in tasks}
