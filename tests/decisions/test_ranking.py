@@ -9,7 +9,10 @@ import torch
 
 from funneltune.cli import main
 from funneltune.decisions import Ranker
+from funneltune.decisions.item_side import ItemSide
 from funneltune.errors import ConfigError
+from funneltune.funnel import TaskFunnel
+from funneltune.heads import AITM, ESM2, ESMM, PLE, STEM, CrossStitch, MMoE, OMoE, SharedBottom, Single
 from funneltune.runs import predict
 from funneltune.schema import SHARED
 
@@ -91,8 +94,6 @@ def test_of_some_items_only_these_are_ranked(ranker):
 
 
 def test_a_head_that_is_not_linear_on_the_features_is_scored_whole(ranker):
-    from funneltune.decisions.item_side import ItemSide
-
     class Squared(torch.nn.Module):
         views = (SHARED,)
 
@@ -114,6 +115,33 @@ def test_a_head_that_is_not_linear_on_the_features_is_scored_whole(ranker):
             torch.testing.assert_close(logits, side.logits(query, None).logits[task][some])
     finally:
         module.head = plain
+
+
+CART = TaskFunnel.from_config({"click": {}, "cart": {"given": ["click"]}, "purchase": {"given": ["click"]}})
+
+
+@pytest.mark.parametrize("head", [Single, SharedBottom, CrossStitch, OMoE, MMoE, PLE, ESMM, ESM2, AITM, STEM])
+def test_every_head_is_folded_or_scored_whole_to_the_same_logits(ranker, monkeypatch, head):
+    module, vectors = ranker.module, ranker.catalogue.vectors
+    made = head(4 * vectors.shape[1] + 1, CART).eval()
+    for p in made.parameters():
+        p.data.add_(0.2 * torch.randn_like(p))  # towers start all but flat
+    monkeypatch.setitem(module._modules, "head", made)
+    monkeypatch.setattr(module, "funnel", CART)
+    side = ItemSide(module, vectors)
+    assert side.folds == (head is not STEM)
+    query = torch.randn(vectors.shape[1])
+    for items in (None, torch.tensor([4, 2, 99])):
+        found, wanted = side.logits(query, items), side._whole(query, items)
+        for task, logits in wanted.logits.items():
+            assert logits.std() > 1e-2
+            torch.testing.assert_close(found.logits[task], logits, rtol=1e-4, atol=1e-4)
+
+
+def test_a_run_with_a_vector_per_task_is_refused(ranker, monkeypatch):
+    monkeypatch.setattr(ranker.module.tuning, "sharing", "per_task", raising=False)
+    with pytest.raises(ConfigError, match="tuning.sharing=per_task: each task has vectors of its own"):
+        Ranker(ranker.assembly, ranker.catalogue.vectors)
 
 
 def test_vectors_are_computed_once_and_anew_for_other_weights(run, tmp_path, monkeypatch):

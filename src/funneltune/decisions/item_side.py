@@ -26,7 +26,7 @@ class ItemSide:
     The features [u, v, u * v, |u - v|, cos] meet a linear layer of weights [A B C D e] as A u + B v + (C diag(u)) v +
     D |u - v| + e cos: B v belongs to the item, A u to the query, and what remains is half of the products; where the
     encoder multiplies in bfloat16, so do these, with sums in float32. A head whose first layers are not linear on these
-    features (found by trying) is scored as it stands.
+    features (found by trying), or that reads more than the shared representation, is scored as it stands.
 
     Args:
         module: Of a run with `twin` and without features, in evaluation mode.
@@ -46,7 +46,7 @@ class ItemSide:
                 folded = _Folded(layer, vectors)
                 self.head.set_submodule(name, folded)
                 self._folded.append(folded)
-        self.folds = bool(self._folded) and self._agrees()
+        self.folds = bool(self._folded) and self.head.views == (SHARED,) and self._agrees()
 
     @torch.inference_mode()
     def _agrees(self) -> bool:
@@ -68,7 +68,7 @@ class ItemSide:
         for folded in self._folded:
             folded.query, folded.items, folded.cosine = query, items, cosine
         of_both = torch.cat([vectors, (vectors - query).abs_()], dim=1).to(dtype)
-        output: HeadOutput = self.head(dict.fromkeys(self.module.funnel.names, of_both))
+        output: HeadOutput = self.head(dict.fromkeys((*self.module.funnel.names, SHARED), of_both))
         return output
 
     def _whole(self, query: Tensor, items: Tensor | None) -> HeadOutput:

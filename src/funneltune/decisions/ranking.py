@@ -49,7 +49,7 @@ class Ranker:
         vectors: (items, width).
 
     Raises:
-        ConfigError: if the run reads pairs, or more of a row than its texts.
+        ConfigError: if the run reads pairs, or more of a row than its texts, or has a vector per task.
     """
 
     def __init__(self, assembly: Assembly, vectors: Float[Tensor, "items width"]) -> None:
@@ -162,4 +162,10 @@ def _require_twin(assembly: Assembly) -> None:
         raise ConfigError(
             "features: this run reads more of a row than its texts, which a query alone does not have; rank with "
             "funneltune predict on a file of rows, or train with features=none."
+        )
+    sharing = getattr(assembly.module.tuning, "sharing", "shared")
+    if sharing != "shared":
+        raise ConfigError(
+            f"tuning.sharing={sharing}: each task has vectors of its own, and items are kept with one; rank with "
+            "funneltune predict on a file of pairs, or train with tuning.sharing=shared."
         )
