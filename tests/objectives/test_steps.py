@@ -1,5 +1,7 @@
 """What holds for every objective: parts add up to the step's loss, rows that are left out weigh nothing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -61,27 +63,23 @@ def test_terms_of_micro_batches_add_up_to_the_steps(objective, funnel, option):
         torch.testing.assert_close(sum(part[task] for part in parts), term)
 
 
+LISTS = [None, ListTerm("ranknet"), ListTerm("softmax")]
+
+
+@pytest.mark.parametrize("lists", LISTS, ids=["none", "ranknet", "softmax"])
 @pytest.mark.parametrize("objective", ALL)
-def test_whole_numbers_of_weight_are_copies_of_rows(objective):
-    copies = torch.arange(24) // 4 % 3 + 1  # each page as a whole, as lists need it
+def test_whole_numbers_of_weight_are_copies_of_rows(objective, lists):
+    copies = torch.arange(24) % 3 + 1
     whole, output = case(CART, weight=copies.float())
     again = torch.repeat_interleave(torch.arange(24), copies)
-    copied = part_of(whole, again)
-    copied = batch_like(copied)
-    made = objective(CART)
+    copied = replace(part_of(whole, again), weight=None, step_rows=None, step_observed={}, step_known={})
+    made = objective(CART, lists=lists)
     expected = made(copied, cut(output, again)).terms
     for task, term in made(whole, output).terms.items():
         torch.testing.assert_close(term, expected[task])
 
 
-def batch_like(batch):
-    """The batch as a step of its own, each row standing for itself."""
-    from dataclasses import replace
-
-    return replace(batch, weight=None, step_rows=None, step_observed={}, step_known={})
-
-
-@pytest.mark.parametrize("lists", [None, ListTerm("ranknet"), ListTerm("softmax")], ids=["none", "ranknet", "softmax"])
+@pytest.mark.parametrize("lists", LISTS, ids=["none", "ranknet", "softmax"])
 @pytest.mark.parametrize("objective", ALL)
 def test_rows_whose_label_may_still_come_are_as_good_as_left_out(objective, lists):
     known = (np.arange(24) % 5 > 0).astype(float)
