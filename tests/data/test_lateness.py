@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from funneltune.data import Simulated, Table, prepare
+from funneltune.data import Simulated, Table, describe, prepare
 from funneltune.errors import ConfigError, DataError
 from funneltune.funnel import TaskFunnel
 from tables import GOOD, ROLES
@@ -77,6 +77,16 @@ def test_the_marketplace_refuses_a_window_that_ends_before_its_purchases(tmp_pat
     with pytest.raises(DataError, match=r"purchase.window=7 must be >= 10, data.source.purchase_window"):
         prepare(source, windowed(7), tmp_path)
     assert prepare(source, windowed(10), tmp_path).has("delay_purchase")
+
+
+def test_a_described_log_tells_windows_and_how_late_events_come(make_data):
+    small = {"impressions": 1500, "items": 300, "queries": 60, "shoppers": 50, "page": 5, "ctr": 0.2, "cvr": 0.3}
+    source = Simulated(**small, purchase_delay=3.0, purchase_window=10.0)
+    found = describe(make_data(source=source, tasks=windowed(10)))["rates"]["purchase_given_click"]
+    assert found["window"] == 10
+    assert 0 < found["delay"]["quartiles"][0] < found["delay"]["mean"] < 10
+    plain = describe(make_data())["rates"]
+    assert not {"window", "delay"} & {*plain["ctr"], *plain["cvr"]}
 
 
 def test_the_marketplace_without_delays_is_described_as_before():

@@ -17,7 +17,7 @@ from funneltune.data.features import FeatureColumns
 from funneltune.data.leaks import Guard, Leak, find_leaks, text_columns
 from funneltune.data.sources import Source
 from funneltune.data.splits import Split
-from funneltune.data.store import LogStore
+from funneltune.data.store import DELAY, LogStore
 from funneltune.data.write import prepare
 from funneltune.errors import ConfigError, FunnelError
 from funneltune.funnel import Task, TaskFunnel
@@ -68,6 +68,7 @@ def describe(data: LogDataModule) -> dict[str, Any]:
             "rows": int(seen.sum()),
             "positives": int(labels[task.name][seen].sum()),
             "rate": float(labels[task.name][seen].mean()) if seen.any() else None,
+            **_lateness(store, task, labels[task.name]),
         }
     sizes = store.request_lengths
     return {
@@ -86,6 +87,15 @@ def describe(data: LogDataModule) -> dict[str, Any]:
         "notes": {k: v for k, v in store.manifest["notes"].items() if k not in NOT_FOR_PEOPLE},
         "fingerprint": store.fingerprint,
     }
+
+
+def _lateness(store: LogStore, task: Task, label: NDArray[Any]) -> dict[str, Any]:
+    """A task's window, and how late its events come, in days."""
+    found: dict[str, Any] = {} if task.window is None else {"window": task.window}
+    if store.has(f"{DELAY}{task.name}") and label.any():
+        delay = store.column(f"{DELAY}{task.name}")[label == 1]
+        found["delay"] = {"mean": float(delay.mean()), "quartiles": np.quantile(delay, (0.25, 0.5, 0.75)).tolist()}
+    return found
 
 
 def _spread(task: Task, label: NDArray[Any]) -> dict[str, Any]:
