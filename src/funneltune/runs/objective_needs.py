@@ -41,14 +41,7 @@ def _asker(node: DictConfig, funnel: TaskFunnel, column: str) -> str:
 
 
 def _check_sampling(objective: Objective, sampling: RowSampling | None) -> None:
-    if sampling is None:
-        return
-    if objective.listed:
-        raise ConfigError(
-            f"data.sampling leaves rows out of requests, and objective={objective.name} compares those of a request "
-            "(objective.lists); set data.sampling=null, or leave lists out."
-        )
-    if sampling.correction == "likelihood" and not objective.resamples:
+    if sampling is not None and sampling.correction == "likelihood" and not objective.resamples:
         raise ConfigError(
             f"data.sampling.correction=likelihood: objective={objective.name}, with these options, is no likelihood of "
             "rows that are drawn by their labels; use correction=weights, or objective=masked_bce or entire_space_bce."
