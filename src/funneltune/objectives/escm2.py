@@ -47,9 +47,9 @@ class ESCM2DR(CounterfactualObjective):
         imputation: `error`: the tower gives i itself, through a softplus (the paper). `label`: it gives the
             probability q of a purchase, and i is the expected error under q (Wang et al. 2019), so that i moves with
             the prediction.
-        joint: Whether the gradient is that of the sum of both, as the paper writes it. By default each tower learns
-            from its own term, the other held fixed (Wang et al. 2019): the sum's gradient makes errors that are hard to
-            impute count more in the CVR tower, and sends noise of mean 0 into the imputation tower.
+        joint: Whether the gradient is that of the sum of both, as the paper writes it: it makes errors that are hard to
+            impute count more in the CVR tower, and sends noise of mean 0 into the imputation tower. False: each tower
+            learns from its own term, the other held fixed (Wang et al. 2019).
         **common: As of `CounterfactualObjective`.
 
     With `error` and not `joint`, i is a constant to the CVR tower, and its gradient is exactly that of ESCM2-IPS: what
@@ -58,7 +58,7 @@ class ESCM2DR(CounterfactualObjective):
 
     name = "escm2_dr"
 
-    def __init__(self, funnel: TaskFunnel, imputation: str = "error", joint: bool = False, **common: Any) -> None:
+    def __init__(self, funnel: TaskFunnel, imputation: str = "error", joint: bool = True, **common: Any) -> None:
         super().__init__(funnel, **common)
         if imputation not in IMPUTATIONS:
             raise ConfigError(f"objective.imputation={imputation!r} must be one of {', '.join(IMPUTATIONS)}.")
