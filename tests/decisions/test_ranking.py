@@ -138,6 +138,15 @@ def test_every_head_is_folded_or_scored_whole_to_the_same_logits(ranker, monkeyp
             torch.testing.assert_close(found.logits[task], logits, rtol=1e-4, atol=1e-4)
 
 
+def test_a_head_that_reads_more_than_what_is_shared_is_not_folded_even_where_a_trial_would_agree(ranker, monkeypatch):
+    module, vectors = ranker.module, ranker.catalogue.vectors
+    monkeypatch.setattr(module, "funnel", CART)
+    monkeypatch.setitem(module._modules, "head", STEM(4 * vectors.shape[1] + 1, CART).eval())  # flat: all logits near 0
+    side = ItemSide(module, vectors)
+    assert side._agrees()
+    assert not side.folds
+
+
 def test_a_run_with_a_vector_per_task_is_refused(ranker, monkeypatch):
     monkeypatch.setattr(ranker.module.tuning, "sharing", "per_task", raising=False)
     with pytest.raises(ConfigError, match="tuning.sharing=per_task: each task has vectors of its own"):
