@@ -4,11 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from funneltune.data import LogDataModule, Simulated, Split, Table
+from funneltune.data import FeatureColumns, LogDataModule, Simulated, Split, Table, boosted_trees, popularity
 from funneltune.data.late_labels import moment_of
 from funneltune.data.loaders import ResumableLoader
 from funneltune.errors import ConfigError
 from funneltune.funnel import TaskFunnel
+from funneltune.schema import FeatureNeeds
 from tables import GOOD
 
 START = 1_700_000_000
@@ -173,6 +174,28 @@ def test_denominators_are_the_sums_over_ranks_and_batches(make_data, monkeypatch
             assert {batch.step_known["purchase"] for batch in step} == whole
     seen = sum(float(batch.labels["purchase"].sum()) for batch in ranks[0])
     assert 0 < seen < data.columns("train")["purchase"].sum()  # some of what will come has not
+
+
+def test_baselines_and_scales_learn_from_what_had_been_seen(make):
+    data = make(tasks={"purchase": {"window": 4}})
+    rows = data.rows("train")
+    labels, observed = data.told(rows)
+    assert labels["purchase"].tolist() == [1, 0, 0, 0, 1, 0]
+    assert observed["purchase"].tolist() == [True, True, False, False, False, False]
+    assert data.training_labels("purchase").tolist() == [1, 0]
+    (rate,) = set(popularity(data.store, data.requests("train"), rows, "purchase", told=data.told))
+    assert rate == pytest.approx(2 / 6)
+    (final,) = set(popularity(data.store, data.requests("train"), rows, "purchase"))
+    assert final == pytest.approx(3 / 6)
+
+
+def test_trees_are_fitted_to_what_they_are_told(make):
+    pytest.importorskip("lightgbm", reason="the extra `trees` is not installed")
+    data = make(tasks={"purchase": {"window": 4}})
+    columns = FeatureColumns(data.store, FeatureNeeds(ids=("item",)), np.ones(8, bool))
+    rows = {"train": data.rows("train"), "validation": np.arange(6, 8), "test": np.arange(6, 8)}
+    told = ({"purchase": np.zeros(6)}, {"purchase": np.array([True] * 3 + [False] * 3)})
+    assert boosted_trees(columns, data.funnel, rows, told=told)["purchase"].tolist() == [0, 0]  # one class: its rate
 
 
 @pytest.mark.parametrize(

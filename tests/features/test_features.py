@@ -6,9 +6,11 @@ import pytest
 import torch
 
 from funneltune.backbones import build_interaction
+from funneltune.data import Simulated
 from funneltune.data.features import FeatureColumns, training_numbers
 from funneltune.errors import ConfigError
 from funneltune.features import Features, HashedIds, Numbers, TargetAttention, feature_needs
+from funneltune.funnel import TaskFunnel
 from funneltune.schema import FeatureNeeds
 
 ALL = FeatureNeeds(
@@ -73,6 +75,25 @@ def test_history_holds_earlier_clicks_of_the_same_shopper_the_latest_first(log):
         assert sorted(got[got >= 0].tolist()) == sorted(wanted.tolist())
         assert (got[len(wanted) :] == -1).all()
     assert (found.history(np.arange(store.n_rows)) >= 0).any()
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_what_comes_late_is_in_no_history_before_it_came(make_data, told):
+    source = Simulated(
+        impressions=1500, items=300, queries=60, shoppers=10, page=5, ctr=0.5, cvr=0.5, purchase_delay=5.0 * told
+    )
+    data = make_data(source=source, tasks=TaskFunnel.from_config({"purchase": {"window": 14}}))
+    store = data.store
+    user, time, bought, item = (store.column(name) for name in ("user", "time", "purchase", "item"))
+    delay = store.column("delay_purchase") if told else np.full(store.n_rows, 14.0)  # untold: when it is final
+    come = time + 86_400.0 * delay
+    found = FeatureColumns(store, FeatureNeeds(history=5), np.ones(store.n_rows, bool))
+    for request in range(0, store.n_requests, 5):
+        first = store.request_offsets[request]
+        past = np.flatnonzero((user == user[first]) & (bought == 1) & (come < time[first]))
+        wanted = item[past[np.argsort(come[past], kind="stable")]][::-1][:5]
+        got = found.history(np.array([first]))[0]
+        assert sorted(got[got >= 0].tolist()) == sorted(wanted.tolist())
 
 
 def test_a_random_split_lets_no_clicked_test_row_into_a_history(make_data):

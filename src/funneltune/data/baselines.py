@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import bm25s
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from funneltune.data.features import FeatureColumns
 from funneltune.data.store import LogStore
+from funneltune.data.training_rows import Told
 from funneltune.errors import ConfigError
 from funneltune.funnel import TaskFunnel
 from funneltune.metrics.spaces import joint
@@ -57,7 +58,11 @@ def cjk_pairs(text: str) -> str:
 
 
 def boosted_trees(
-    columns: FeatureColumns, funnel: TaskFunnel, rows: Mapping[str, NDArray[np.int64]], seed: int = 0
+    columns: FeatureColumns,
+    funnel: TaskFunnel,
+    rows: Mapping[str, NDArray[np.int64]],
+    seed: int = 0,
+    told: Told | None = None,
 ) -> dict[str, NDArray[np.float64]]:
     """LightGBM (Ke et al. 2017) over ids as categories and numbers: p(task | edges) and p(task and edges) of each test
     row, by their column stems.
@@ -69,6 +74,7 @@ def boosted_trees(
         funnel: The tasks.
         rows: Row numbers of `train`, `validation` and `test`.
         seed: LightGBM's.
+        told: What is known of the training rows where some labels may still come; None: what the log holds.
 
     Raises:
         ConfigError: if LightGBM is not installed, or there is nothing to read.
@@ -87,6 +93,8 @@ def boosted_trees(
     for task in funnel.binary:
         seen = {split: funnel.observed({k: v[rows[split]] for k, v in labels.items()}, task.name) for split in rows}
         target = {split: labels[task.name][rows[split]][seen[split]] for split in rows}
+        if told is not None:
+            seen["train"], target["train"] = told[1][task.name], told[0][task.name][told[1][task.name]]
         if len(np.unique(target["train"])) < 2 or len(np.unique(target["validation"])) < 2:
             rate = float(target["train"].mean()) if len(target["train"]) else 0.0
             found[f"p_{task.conditional}"] = np.full(len(rows["test"]), rate)
@@ -108,17 +116,22 @@ def boosted_trees(
 
 
 def popularity(
-    store: LogStore, train: NDArray[np.int64], rows: NDArray[np.int64], task: str, strength: float = 20.0
+    store: LogStore,
+    train: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    task: str,
+    strength: float = 20.0,
+    told: Callable[[NDArray[np.int64]], Told] | None = None,
 ) -> NDArray[np.float64]:
     """How often the task happened with each row's item in the training requests, drawn towards the mean by `strength`
-    rows.
+    rows. `told` says what is known of rows where some labels may still come.
     """
     item, label = store.column("item"), store.column(task)
     n = store.table("items").num_rows
     shown, happened = np.zeros(n), np.zeros(n)
     for part in store.row_parts(train):
         shown += np.bincount(item[part], minlength=n)
-        happened += np.bincount(item[part], weights=label[part], minlength=n)
+        happened += np.bincount(item[part], weights=label[part] if told is None else told(part)[0][task], minlength=n)
     mean = happened.sum() / shown.sum()
     rate: NDArray[np.float64] = (happened + strength * mean) / (shown + strength)
     return np.asarray(rate[item[rows]])

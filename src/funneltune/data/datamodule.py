@@ -27,7 +27,7 @@ from funneltune.data.sources import Source
 from funneltune.data.splits import Split, Whole
 from funneltune.data.store import LogStore, tokenizer_fingerprint
 from funneltune.data.token_count import TokenCount
-from funneltune.data.training_rows import TrainingRows
+from funneltune.data.training_rows import Told, TrainingRows
 from funneltune.data.write import prepare
 from funneltune.errors import ConfigError
 from funneltune.funnel import TaskFunnel
@@ -222,9 +222,13 @@ class LogDataModule(L.LightningDataModule):
 
     def training_labels(self, task: str) -> NDArray[Any]:
         """A task's labels on the training rows where it is observed."""
-        rows = self.rows("train")
-        labels = {name: self.store.column(name)[rows] for name in self.funnel.names}
-        return np.asarray(labels[task][self.funnel.observed(labels, task)])
+        labels, observed = self.told(self.rows("train"))
+        return np.asarray(labels[task][observed[task]])
+
+    def told(self, rows: NDArray[np.int64]) -> Told:
+        """What training is told of rows: each task's labels, and where it is observed."""
+        made = self._training
+        return (made if isinstance(made, TrainingRows) else TrainingRows(made, self.seed)).told(rows)
 
     def training_numbers(self) -> Mapping[str, NDArray[np.float32]]:
         """Each number that is a feature, on the training rows."""

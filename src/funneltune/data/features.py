@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from funneltune.data.store import LogStore, ragged_arange
+from funneltune.data.store import DELAY, LogStore, ragged_arange
 from funneltune.errors import ConfigError
 from funneltune.schema import FeatureNeeds
 
@@ -167,14 +167,19 @@ class FeatureColumns:
         first = store.funnel.binary[0].name
         rows = np.flatnonzero((store.column(first) == 1) & self.known)
         user, time = store.column("user"), store.column("time")
-        rows = rows[np.lexsort((time[rows], user[rows]))]
+        come = time[rows]
+        if (window := store.funnel[first].window) is not None:  # the past is what had come by then
+            delay = store.column(f"{DELAY}{first}")[rows] if store.has(f"{DELAY}{first}") else window
+            come = come + 86_400.0 * delay
+        order = np.lexsort((come, user[rows]))
+        rows, come = rows[order], come[order]
         starts = store.request_offsets[:-1]
         of_user, at = user[starts].astype(np.int64), time[starts]
         begin = np.searchsorted(user[rows], of_user)
         # Events and requests sorted together by (user, time); at equal times requests come first, so that nothing of
         # the same moment counts as the past. The events before a request are then a running count.
         kind = np.r_[np.ones(len(rows), np.int8), np.zeros(len(at), np.int8)]
-        rank = np.lexsort((kind, np.r_[time[rows], at], np.r_[user[rows], of_user]))
+        rank = np.lexsort((kind, np.r_[come, at], np.r_[user[rows], of_user]))
         before = np.cumsum(kind[rank] == 1)
         end = np.empty(len(at), dtype=np.int64)
         requests = rank[kind[rank] == 0] - len(rows)

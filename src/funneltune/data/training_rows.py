@@ -21,6 +21,7 @@ from funneltune.schema import Batch, Delayed
 
 Integers = NDArray[np.int64]
 Counts = NDArray[np.float64]
+Told = tuple[dict[str, NDArray[Any]], dict[str, NDArray[np.bool_]]]
 
 
 @dataclass(frozen=True)
@@ -93,14 +94,17 @@ class TrainingRows:
         )
 
     def labels(self, rows: Integers) -> dict[str, NDArray[Any]]:
-        """What training is told of rows."""
+        """Labels as training is told them."""
         if self.late is not None:
             return self.late.labels(rows)
         return {name: self._store.column(name)[rows] for name in self._store.funnel.names}
 
-    def observed(self, rows: Integers) -> dict[str, NDArray[np.bool_]]:
-        """Where each task's label is of use: every edge on the way holds, and, if asked for, the label is final."""
-        return self._masks(rows, self.labels(rows))[0]
+    def told(self, rows: Integers) -> Told:
+        """What training is told of rows: labels, and where each is of use (every edge on the way to it holds, and, if
+        asked for, it is final).
+        """
+        labels = self.labels(rows)
+        return labels, self._masks(rows, labels)[0]
 
     def counts(self, requests: Requests) -> StepCounts:
         """Of the training requests; zeros for all others. One pass over their rows, so many at a time."""

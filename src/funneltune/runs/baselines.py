@@ -42,7 +42,8 @@ def score_baselines(names: Sequence[str], assembly: Assembly) -> Scores:
         if name == "bm25":
             scores[name] = bm25(data.store, rows, data.texts)
         elif name == "popularity":
-            scores[name] = popularity(data.store, data.requests("train"), rows, data.funnel.binary[0].name)
+            first = data.funnel.binary[0].name
+            scores[name] = popularity(data.store, data.requests("train"), rows, first, told=data.told)
         elif name == "trees":
             scores[name] = _trees(assembly, rows)
         else:
@@ -56,7 +57,7 @@ def _trees(assembly: Assembly, rows: NDArray[np.int64]) -> dict[str, NDArray[np.
     needs = FeatureNeeds(ids=offered.ids, numbers=offered.numbers)
     columns = FeatureColumns(data.store, needs, np.zeros(0, dtype=bool))
     split = {"train": data.rows("train"), "validation": data.rows("validation"), "test": rows}
-    return boosted_trees(columns, data.funnel, split, seed=data.seed)
+    return boosted_trees(columns, data.funnel, split, seed=data.seed, told=data.told(split["train"]))
 
 
 def cosine(assembly: Assembly, rows: NDArray[np.int64]) -> NDArray[np.float64]:
