@@ -49,6 +49,7 @@ def test_a_config_comes_back_from_its_funnel():
         ({"click": {"gven": []}}, "unknown field 'gven'"),
         ({"purchase": {"given": ["click"]}}, "names no earlier task"),
         ({"a b": {}}, "not a plain word"),
+        ({"shared": {}}, "'shared' names what all tasks read"),
     ],
 )
 def test_a_wrong_funnel_is_refused_in_one_line(tasks, message):

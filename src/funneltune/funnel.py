@@ -67,6 +67,8 @@ class Task:
             raise ConfigError(
                 f"tasks: name={self.name!r} is not a plain word; use letters, digits and _, as in a column name."
             )
+        if self.name == "shared":
+            raise ConfigError("tasks: 'shared' names what all tasks read; give the task another name.")
         object.__setattr__(self, "rate", self.rate or self.conditional)
         object.__setattr__(self, "joint_rate", self.joint_rate or self.joint)
 
