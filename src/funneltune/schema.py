@@ -117,7 +117,7 @@ class ObjectiveNeeds:
 
 @dataclass(frozen=True)
 class SamplingRates:
-    """How often a row is drawn, by its labels; 1 where nothing is named."""
+    """How often a row is drawn, by its labels: the product of the rates that it meets, 1 where nothing is named."""
 
     negatives: Mapping[str, float] = field(default_factory=dict)
     """Task without edges -> chance to be kept of a row without the event."""
