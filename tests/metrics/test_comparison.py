@@ -6,7 +6,7 @@ import pytest
 
 from funneltune.errors import DataError
 from funneltune.metrics import against_baselines, clusters_in, compact, judge, pair, paired_interval, resample
-from funneltune.metrics.comparison import Comparison, higher_is_better
+from funneltune.metrics.comparison import Comparison, has_direction, higher_is_better
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def both(funnel, columns):
     return compact(columns, funnel), compact(worse, funnel)
 
 
-@pytest.mark.parametrize("metric", ["ctr/auc", "ctr/expected_auc", "ctr/ndcg@10", "ctr/mrr"])
+@pytest.mark.parametrize("metric", ["ctr/auc", "ctr/expected_auc", "ctr/ndcg@10", "ctr/mrr", "ctr/expected_log_loss"])
 def test_a_better_run_is_called_better_and_the_other_worse(both, metric):
     for first, second, verdict in ((*both, "better"), (*both[::-1], "worse")):
         (found,) = judge([pair([first], [second], metric, "a", "b")])
@@ -75,6 +75,17 @@ def test_other_requests_are_refused(both):
 def test_which_way_is_better_follows_from_the_metrics_name():
     assert higher_is_better("ctr/auc")
     assert not any(higher_is_better(f"ctr/{name}") for name in ("log_loss", "ece", "log_loss[item_cold=1]"))
+    assert not any(higher_is_better(f"cvr_entire/{name}") for name in ("expected_log_loss", "expected_ece"))
+
+
+@pytest.mark.parametrize("metric", ["cvr_entire/predicted_over_true", "ctr/predicted_over_observed"])
+def test_neither_side_of_a_metric_that_is_best_at_one_is_called_better(metric):
+    assert not has_direction(metric)
+    assert has_direction("ctr/auc")
+    sure = Comparison(metric, "b", "a", "no claim", difference=0.1, p_value=1e-9)
+    (found,) = judge([sure])
+    assert (found.verdict, found.note, found.p_holm) == ("no claim", "best at 1", 1e-9)
+    assert judge([replace(sure, note="one seed")])[0].note == "one seed"
 
 
 def test_a_claim_on_a_headline_auc_needs_delong_and_bootstrap(both):

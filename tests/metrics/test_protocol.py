@@ -6,7 +6,7 @@ from sklearn.metrics import roc_auc_score
 
 from funneltune.errors import DataError
 from funneltune.funnel import TaskFunnel
-from funneltune.metrics import ceiling, evaluate, score_metrics
+from funneltune.metrics import ceiling, evaluate, expected_ece, expected_log_loss, score_metrics
 
 
 def test_every_value_carries_its_protocol(funnel, columns):
@@ -48,7 +48,7 @@ def test_the_keys_of_a_click_to_purchase_funnel(funnel, columns):
 def test_without_an_oracle_or_users_their_metrics_are_absent(funnel, columns):
     real = {name: values for name, values in columns.items() if not name.startswith("oracle") and name != "user"}
     keys = evaluate(real, funnel)
-    assert not any("expected" in key or "gauc_user" in key for key in keys)
+    assert not any("expected" in key or "over_true" in key or "gauc_user" in key for key in keys)
     assert ceiling(real, funnel) == {}
 
 
@@ -60,8 +60,44 @@ def test_the_ceiling_is_the_oracle_as_predictor(funnel, columns):
     assert set(best) == set(found)
     for key in ("ctr/expected_auc", "cvr_entire/expected_auc", "ctcvr/expected_auc"):
         assert best[key]["value"] > found[key]["value"]
+    for entire in ("ctr", "cvr_entire", "ctcvr"):
+        assert best[f"{entire}/expected_log_loss"]["value"] < found[f"{entire}/expected_log_loss"]["value"]
+        assert best[f"{entire}/expected_ece"]["value"] < 1e-12 < found[f"{entire}/expected_ece"]["value"]
+        assert best[f"{entire}/predicted_over_true"]["value"] == 1.0
     whole_lists = "ctcvr/expected_purchases@10"  # ten rows a request: every order of them collects the same
     assert best[whole_lists]["value"] == pytest.approx(found[whole_lists]["value"], abs=1e-12)
+
+
+def test_what_an_oracle_knows_of_calibration_is_measured_on_every_row(funnel, columns):
+    found = evaluate(columns, funnel, bins=7)
+    p, q = columns["oracle_p_purchase_given_click"], columns["p_purchase_given_click"]
+    truth = {"cvr_entire": (p, q), "ctcvr": (columns["oracle_p_click"] * p, columns["p_click_and_purchase"])}
+    for entire, (p_true, said) in truth.items():
+        keys = {name: f"{entire}/{name}" for name in ("expected_log_loss", "expected_ece", "predicted_over_true")}
+        wanted = expected_log_loss(p_true, said), expected_ece(p_true, said, 7), said.sum() / p_true.sum()
+        assert [found[key]["value"] for key in keys.values()] == pytest.approx(wanted, rel=1e-12)
+        for key in keys.values():
+            protocol = found[key]["protocol"]
+            assert (protocol["rows"], protocol["n"]) == ("all impressions", 3000)
+            assert protocol["positives"] == pytest.approx(p_true.sum())
+        assert found[keys["expected_log_loss"]]["protocol"]["averaging"] == (
+            "mean over rows of the cross-entropy of p under the oracle's, nats"
+        )
+        assert "7 bins of equal mass" in found[keys["expected_ece"]]["protocol"]["averaging"]
+
+
+def test_unclicked_rows_move_what_is_measured_on_every_row(funnel, columns):
+    before = evaluate(columns, funnel)
+    columns["p_purchase_given_click"] = np.where(columns["click"] == 1, columns["p_purchase_given_click"], 0.77)
+    after = evaluate(columns, funnel)
+    for name, worse in (("expected_log_loss", 1.1), ("expected_ece", 1.5), ("predicted_over_true", 1.5)):
+        assert after[f"cvr_entire/{name}"]["value"] > worse * before[f"cvr_entire/{name}"]["value"]
+
+
+def test_an_oracle_that_expects_nothing_says_so(funnel, columns):
+    columns["oracle_p_purchase_given_click"] = np.zeros(3000)
+    found = evaluate(columns, funnel)["cvr_entire/predicted_over_true"]
+    assert (found["value"], found["protocol"]["reason"]) == (None, "the oracle expects none")
 
 
 def test_one_class_gives_none_with_its_reason(funnel, columns):
@@ -146,7 +182,7 @@ def test_a_score_alone_has_no_calibration_but_every_ranking_metric(funnel, colum
     assert found["ctr/auc"] == own["ctr/auc"]
     assert found["ctr/ndcg@10"] == own["ctr/ndcg@10"]
     assert found["ctcvr/auc"]["value"] == pytest.approx(roc_auc_score(columns["purchase"], columns["p_click"]))
-    assert not any(key.endswith(("log_loss", "ece", "precision")) for key in found)
+    assert not any(key.endswith(("log_loss", "ece", "precision", "over_true")) for key in found)
 
 
 def test_a_score_of_another_length_is_refused(funnel, columns):

@@ -24,6 +24,7 @@ def test_the_statistics_give_back_every_metric_they_stand_for(funnel, columns):
     statistics, found = compact(columns, funnel, ks=(5,)), evaluate(columns, funnel, ks=(5,))
     keys = metric_keys(statistics)
     assert {"cvr/auc", "cvr_entire/expected_auc", "ctcvr/ndcg@5", "ctr/mrr", "ctcvr/expected_purchases@5"} <= set(keys)
+    assert {f"{entire}/expected_log_loss" for entire in ("ctr", "cvr_entire", "ctcvr")} <= set(keys)
     for key in keys:
         assert mean_of(statistics, key) == pytest.approx(found[key]["value"], abs=1e-6), key
 

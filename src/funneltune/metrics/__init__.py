@@ -3,7 +3,15 @@
 Ties count one half (AUC) or by expectation (lists); nothing is binned but the calibration error.
 """
 
-from funneltune.metrics.calibration import ece, log_loss, normalised_entropy, predicted_over_observed
+from funneltune.metrics.calibration import (
+    ece,
+    expected_ece,
+    expected_log_loss,
+    log_loss,
+    normalised_entropy,
+    predicted_over_observed,
+    predicted_over_true,
+)
 from funneltune.metrics.classification import classification_report
 from funneltune.metrics.clusters import ClusterPlacements, ClusterSums
 from funneltune.metrics.comparison import (
@@ -43,6 +51,8 @@ __all__ = [
     "ece",
     "evaluate",
     "expected_auc",
+    "expected_ece",
+    "expected_log_loss",
     "grouped_auc",
     "hedges_g",
     "holm",
@@ -58,6 +68,7 @@ __all__ = [
     "placements",
     "pr_auc",
     "predicted_over_observed",
+    "predicted_over_true",
     "read_statistics",
     "resample",
     "score_metrics",

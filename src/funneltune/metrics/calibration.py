@@ -1,4 +1,4 @@
-"""How far probabilities are from what happened. NaN where undefined."""
+"""How far probabilities are from what happened, or from true ones that an oracle knows. NaN where undefined."""
 
 from __future__ import annotations
 
@@ -23,13 +23,27 @@ def row_log_losses(label: ArrayLike, p: ArrayLike) -> Floats:
     """Negative log-likelihood of each row, in nats."""
     y, q = checked_labels(label), checked_probabilities(p)
     same_length(label=y, p=q)
-    q = np.clip(q, SMALLEST_P, 1.0 - SMALLEST_P)
-    return np.asarray(-(y * np.log(q) + (1.0 - y) * np.log1p(-q)), dtype=np.float64)
+    return _cross_entropies(y, q)
+
+
+def row_expected_log_losses(p_true: ArrayLike, p: ArrayLike) -> Floats:
+    """Log loss that each row has on average over labels drawn with its true probability, in nats.
+
+    -[p* log p + (1 - p*) log(1 - p)], p* of the oracle: least where p = p*, and then the entropy of the label.
+    """
+    truth, q = _truth_and_said(p_true, p)
+    return _cross_entropies(truth, q)
 
 
 def log_loss(label: ArrayLike, p: ArrayLike) -> float:
     """Mean negative log-likelihood, in nats."""
     losses = row_log_losses(label, p)
+    return float(losses.mean()) if len(losses) else float("nan")
+
+
+def expected_log_loss(p_true: ArrayLike, p: ArrayLike) -> float:
+    """Mean cross-entropy of p under the true probabilities, in nats; no row needs a label."""
+    losses = row_expected_log_losses(p_true, p)
     return float(losses.mean()) if len(losses) else float("nan")
 
 
@@ -49,18 +63,17 @@ def ece(label: ArrayLike, p: ArrayLike, bins: int = 15) -> float:
     Rows of equal p share their average label, so that the order of rows never moves the value.
     """
     y, q = checked_labels(label), checked_probabilities(p)
-    rows = same_length(label=y, p=q)
-    if bins < 1:
-        raise DataError(f"metrics.bins={bins} must be >= 1; 15 is usual.")
-    if rows == 0:
-        return float("nan")
-    order = np.argsort(q, kind="stable")
-    starts = block_starts(q[order])
-    lengths = block_lengths(starts, rows)
-    rate = np.repeat(np.add.reduceat(y[order], starts) / lengths, lengths)
-    edges = np.unique(np.linspace(0, rows, min(bins, rows) + 1).round().astype(np.int64))[:-1]
-    gap = np.add.reduceat(q[order] - rate, edges)
-    return float(np.abs(gap).sum() / rows)
+    same_length(label=y, p=q)
+    return _binned_gap(y, q, bins)
+
+
+def expected_ece(p_true: ArrayLike, p: ArrayLike, bins: int = 15) -> float:
+    """Calibration error against the true probabilities: mean |average p - average true p| over bins of equal mass.
+
+    Unlike `ece` it is 0 for the oracle itself: no chance of labels is in it.
+    """
+    truth, q = _truth_and_said(p_true, p)
+    return _binned_gap(truth, q, bins)
 
 
 def predicted_over_observed(label: ArrayLike, p: ArrayLike) -> float:
@@ -68,3 +81,35 @@ def predicted_over_observed(label: ArrayLike, p: ArrayLike) -> float:
     y, q = checked_labels(label), checked_probabilities(p)
     same_length(label=y, p=q)
     return float(q.sum() / y.sum()) if y.sum() else float("nan")
+
+
+def predicted_over_true(p_true: ArrayLike, p: ArrayLike) -> float:
+    """Sum of p over the sum of the true probabilities; 1 is calibrated on the whole."""
+    truth, q = _truth_and_said(p_true, p)
+    return float(q.sum() / truth.sum()) if truth.sum() else float("nan")
+
+
+def _truth_and_said(p_true: ArrayLike, p: ArrayLike) -> tuple[Floats, Floats]:
+    truth, q = checked_probabilities(p_true, "oracle p"), checked_probabilities(p)
+    same_length(p_true=truth, p=q)
+    return truth, q
+
+
+def _cross_entropies(target: Floats, q: Floats) -> Floats:
+    q = np.clip(q, SMALLEST_P, 1.0 - SMALLEST_P)
+    return np.asarray(-(target * np.log(q) + (1.0 - target) * np.log1p(-q)), dtype=np.float64)
+
+
+def _binned_gap(target: Floats, q: Floats, bins: int) -> float:
+    rows = len(q)
+    if bins < 1:
+        raise DataError(f"metrics.bins={bins} must be >= 1; 15 is usual.")
+    if rows == 0:
+        return float("nan")
+    order = np.argsort(q, kind="stable")
+    starts = block_starts(q[order])
+    lengths = block_lengths(starts, rows)
+    rate = np.repeat(np.add.reduceat(target[order], starts) / lengths, lengths)
+    edges = np.unique(np.linspace(0, rows, min(bins, rows) + 1).round().astype(np.int64))[:-1]
+    gap = np.add.reduceat(q[order] - rate, edges)
+    return float(np.abs(gap).sum() / rows)

@@ -19,7 +19,10 @@ from funneltune.metrics.ties import Floats
 
 Verdict = Literal["better", "worse", "no claim"]
 
-LOWER_IS_BETTER = ("log_loss", "normalised_entropy", "ece", "rps", "rmse", "mae")
+LOWER_IS_BETTER = ("log_loss", "expected_log_loss", "normalised_entropy", "ece", "expected_ece", "rps", "rmse", "mae")
+NO_DIRECTION = ("predicted_over_observed", "predicted_over_true")
+"""Metrics that are best at 1: a difference is shown, but neither side of it is better."""
+BEST_AT_ONE = "best at 1"
 DISAGREE = "DeLong and bootstrap disagree"
 
 
@@ -76,8 +79,13 @@ def of_scorer(statistics: Mapping[str, NDArray], scorer: str) -> Arrays:
 
 
 def higher_is_better(metric: str) -> bool:
-    """Whether more is better, from the metric's name."""
-    return metric.partition("/")[2].partition("[")[0] not in LOWER_IS_BETTER
+    """Whether more is better, from the metric's name; of `NO_DIRECTION`, ask `has_direction` first."""
+    return _bare(metric) not in LOWER_IS_BETTER
+
+
+def has_direction(metric: str) -> bool:
+    """Whether more, or less, of a metric is better at all."""
+    return _bare(metric) not in NO_DIRECTION
 
 
 def paired_interval(
@@ -194,7 +202,7 @@ def judge(family: Sequence[Comparison], alpha: float = 0.05) -> list[Comparison]
     judged = []
     for comparison, p, second in zip(family, adjusted, seconds, strict=True):
         verdict: Verdict = "no claim"
-        note = comparison.note
+        note = comparison.note or ("" if has_direction(comparison.metric) else BEST_AT_ONE)
         if not note and math.isnan(p):
             note = "the spread is unknown"
         if not note and (p < alpha) != (second < alpha):
@@ -221,6 +229,10 @@ def against_baselines(
                 family.append(pair([statistics], [other], metric, run, scorer))
         found.extend(judge(family, alpha))
     return found
+
+
+def _bare(metric: str) -> str:
+    return metric.partition("/")[2].partition("[")[0]
 
 
 def _parts(statistics: Mapping[str, NDArray], key: str, parts: Sequence[str]) -> list[NDArray]:

@@ -48,11 +48,12 @@ def evaluate(
 ) -> Metrics:
     """All metrics of predictions on a split: `{rate}/{metric}` to {"value", "protocol"}.
 
-    Each conditional rate (`cvr`) is measured where it is observed, each joint one (`ctcvr`) on all rows; a task that is
-    not binary where it is observed, by metrics of its own kind (`rating/qwk`, `spend/rmse`). Where the log
-    has an oracle, `expected_auc` is measured on every row: `cvr_entire/expected_auc`. A value that is undefined is
-    None, and its protocol says why. With a `grade` column, `grade/ndcg@k` ranks by the expected number of events. Where
-    every request is a single row there is nothing to rank, and no list metric.
+    Each conditional rate (`cvr`) is measured where it is observed, each joint one (`ctcvr`) on all rows; a task that
+    is not binary where it is observed, by metrics of its own kind (`rating/qwk`, `spend/rmse`). Where the log has an
+    oracle, `expected_auc`, `expected_log_loss`, `expected_ece` and `predicted_over_true` are measured on every row:
+    `cvr_entire/expected_auc`. A value that is undefined is None, and its protocol says why. With a `grade` column,
+    `grade/ndcg@k` ranks by the expected number of events. Where every request is a single row there is nothing to
+    rank, and no list metric.
 
     Args:
         columns: `request`, labels by task name, `p_*` per task; optional `user`, `grade`, `oracle_p_*`, slice columns.
@@ -73,6 +74,8 @@ def evaluate(
         p = probability(columns, funnel, space)
         _separation(found, columns, funnel, space, p)
         _calibration(found, space, p[space.rows], bins)
+        if has_oracle(columns, funnel, space.task):
+            _expected_calibration(found, space, probability(columns, funnel, space, "oracle_p_"), p, bins)
         _classification(found, space, p[space.rows], threshold)
         _slices(found, columns, space, p, slices)
         if space.joint and ranks:
@@ -161,18 +164,16 @@ def _separation(found: Metrics, columns: Columns, funnel: TaskFunnel, space: Spa
             )
     if has_oracle(columns, funnel, space.task):
         p_true = probability(columns, funnel, space, "oracle_p_")
-        found[f"{_entire(space)}/expected_auc"] = entry(
+        found[f"{space.entire}/expected_auc"] = entry(
             discrimination.expected_auc(p_true, score),
             "no rows" if not len(score) else "the oracle is sure of every row",
-            rows="all impressions",
-            n=len(score),
-            positives=float(p_true.sum()),
+            **_every_row(p_true),
             averaging="each row a positive with weight p, a negative with weight 1 - p, p of the oracle",
         )
 
 
-def _entire(space: Space) -> str:
-    return space.rate if space.joint else f"{space.rate}_entire"
+def _every_row(p_true: Floats) -> dict[str, Any]:
+    return {"rows": "all impressions", "n": len(p_true), "positives": float(p_true.sum())}
 
 
 def _calibration(found: Metrics, space: Space, p: Floats, bins: int) -> None:
@@ -189,6 +190,22 @@ def _calibration(found: Metrics, space: Space, p: Floats, bins: int) -> None:
     found[f"{space.rate}/predicted_over_observed"] = entry(
         calibration.predicted_over_observed(space.label, p), why, **rows, averaging="sum of p over positives"
     )
+
+
+def _expected_calibration(found: Metrics, space: Space, p_true: Floats, p: Floats, bins: int) -> None:
+    """Against the oracle, on every row of the log, whether its label is observed or not."""
+
+    def put(name: str, value: float, averaging: str) -> None:
+        why = "the oracle expects none" if len(p_true) else "no rows"
+        found[f"{space.entire}/{name}"] = entry(value, why, **_every_row(p_true), averaging=averaging)
+
+    put(
+        "expected_log_loss",
+        calibration.expected_log_loss(p_true, p),
+        "mean over rows of the cross-entropy of p under the oracle's, nats",
+    )
+    put("expected_ece", calibration.expected_ece(p_true, p, bins), f"{bins} bins of equal mass, against the oracle's p")
+    put("predicted_over_true", calibration.predicted_over_true(p_true, p), "sum of p over that of the oracle's")
 
 
 def _classification(found: Metrics, space: Space, p: Floats, threshold: float | Mapping[str, float]) -> None:

@@ -40,6 +40,11 @@ class Space:
     name: str
     """What the rows are, in words: `all impressions`, `rows where click`."""
 
+    @property
+    def entire(self) -> str:
+        """What the rate is called where it is measured on all impressions, observed or not: `cvr_entire`."""
+        return self.rate if self.joint else f"{self.rate}_entire"
+
 
 def column(columns: Columns, name: str) -> NDArray:
     """A column. Raises DataError, with the nearest name, where it is missing."""

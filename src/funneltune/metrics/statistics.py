@@ -21,7 +21,7 @@ from funneltune.errors import RunError
 from funneltune.files import whole_file
 from funneltune.funnel import Task, TaskFunnel
 from funneltune.metrics import levels, lists
-from funneltune.metrics.calibration import row_log_losses
+from funneltune.metrics.calibration import row_expected_log_losses, row_log_losses
 from funneltune.metrics.discrimination import placements
 from funneltune.metrics.spaces import (
     Columns,
@@ -77,10 +77,12 @@ def compact(
     for space in spaces(columns, funnel):
         p = probability(columns, funnel, space)
         _areas(found, "", columns, funnel, space, p, index, n_clusters)
-        losses = row_log_losses(space.label, p[space.rows])
-        own = index[space.rows]
-        found[f"{space.rate}/log_loss:sum"] = sum_by(own, losses, n_clusters)
-        found[f"{space.rate}/log_loss:weight"] = np.bincount(own, minlength=n_clusters)
+        _mean(
+            found, f"{space.rate}/log_loss", row_log_losses(space.label, p[space.rows]), index[space.rows], n_clusters
+        )
+        if has_oracle(columns, funnel, space.task):
+            losses = row_expected_log_losses(probability(columns, funnel, space, "oracle_p_"), p)
+            _mean(found, f"{space.entire}/expected_log_loss", losses, index, n_clusters)
     for task in funnel.tasks:
         if not task.binary:
             _row_means(found, columns, funnel, task, index, n_clusters)
@@ -101,8 +103,7 @@ def _areas(
     targets = {f"{space.rate}/auc": (space.label, space.rows)}
     if has_oracle(columns, funnel, space.task):
         p_true = probability(columns, funnel, space, "oracle_p_")
-        entire = space.rate if space.joint else f"{space.rate}_entire"
-        targets[f"{entire}/expected_auc"] = (p_true, np.arange(len(score), dtype=np.int64))
+        targets[f"{space.entire}/expected_auc"] = (p_true, np.arange(len(score), dtype=np.int64))
     for key, (positive, rows) in targets.items():
         negative = 1.0 - positive
         placed = placements(score[rows], positive, negative)
@@ -129,8 +130,13 @@ def _row_means(found: Arrays, columns: Columns, funnel: TaskFunnel, task: Task, 
         value = checked_scores(column(columns, task.name)[rows], task.name)
         means = {"mae": np.abs(value - checked_scores(column(columns, task.predicted[0])[rows], task.predicted[0]))}
     for name, values in means.items():
-        found[f"{task.rate}/{name}:sum"] = sum_by(index[rows], values, n)
-        found[f"{task.rate}/{name}:weight"] = np.bincount(index[rows], minlength=n)
+        _mean(found, f"{task.rate}/{name}", values, index[rows], n)
+
+
+def _mean(found: Arrays, key: str, values: Floats, index: Indices, n: int) -> None:
+    """What a mean over rows is made of; `index` has the cluster of each value."""
+    found[f"{key}:sum"] = sum_by(index, values, n)
+    found[f"{key}:weight"] = np.bincount(index, minlength=n)
 
 
 def _tops(
