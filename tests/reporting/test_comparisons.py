@@ -63,6 +63,37 @@ def test_a_metric_that_is_no_mean_claims_nothing_from_seeds_on_the_same_rows(stu
     assert "not which requests were drawn" in "\n".join(methods([full], {}))
 
 
+OF_THE_ORACLE = [f"cvr_entire/{name}" for name in ("expected_log_loss", "expected_ece", "predicted_over_true")]
+
+
+def test_calibration_against_an_oracle_is_judged_like_calibration_against_labels(study):
+    keys = ["ctr/log_loss", "ctr/ece", "ctr/predicted_over_observed", *OF_THE_ORACLE]
+    found = {c.metric: c for c in compare(read_records(study), metrics=keys) if c.cell == "tuning=full"}
+    for ours, peer in zip(OF_THE_ORACLE, keys, strict=False):
+        assert (found[ours].method, found[ours].note) == (found[peer].method, found[peer].note)
+    loss = found["cvr_entire/expected_log_loss"]
+    assert (loss.verdict, loss.method, loss.seeds) == ("better", "two-level bootstrap", 3)
+    assert loss.low < loss.difference < loss.high < 0
+
+
+def test_calibration_against_an_oracle_is_judged_over_folds_but_for_what_is_best_at_one(folds):
+    found = {c.metric: c for c in compare(read_records(folds), metrics=OF_THE_ORACLE) if c.cell == "tuning=full"}
+    assert [found[key].method for key in OF_THE_ORACLE] == ["corrected resampled t"] * 3
+    assert [found[key].verdict for key in OF_THE_ORACLE] == ["better", "better", "no claim"]
+    assert found["cvr_entire/predicted_over_true"].note == "best at 1"
+
+
+def test_statistics_from_before_a_metric_was_known_leave_the_spread_over_seeds(study):
+    for path in study.glob("cells/*/*/statistics.npz"):
+        with np.load(path) as stored:
+            arrays = {name: stored[name] for name in stored.files if "expected_log_loss" not in name}
+        np.savez(path, **arrays)
+    (full, _) = compare(read_records(study), metrics=["cvr_entire/expected_log_loss"])
+    assert (full.verdict, full.note) == ("no claim", "over seeds alone")
+    rewrite(study, lambda record: [record.metrics["test"].pop(key) for key in OF_THE_ORACLE])
+    assert compare(read_records(study), metrics=OF_THE_ORACLE) == []
+
+
 @pytest.fixture
 def folds(study):
     """The study's seeds as folds of one seed: each was tested on requests of its own."""

@@ -62,6 +62,27 @@ def test_headings_spell_words_as_the_config_does_and_abbreviations_in_capitals()
     assert [c.title for c in columns_of([record]) if c.group == "quality"] == ["relevant AUC", "exact AUC"]
 
 
+def test_a_studys_own_metrics_have_a_column_each(study, tmp_path):
+    content = json.loads((study / "study.json").read_text())
+    own = {  # key: its heading
+        "cvr_entire/expected_log_loss": "CVR log loss entire",
+        "cvr_entire/expected_ece": "CVR ECE entire",
+        "cvr_entire/predicted_over_true": "CVR predicted over true",
+        "ctcvr/expected_auc": "CTCVR AUC expected",
+        "ctr/mrr": "CTR mrr",
+    }
+    content["study"]["metrics"] = ["cvr_entire/expected_auc", *own, "cvr/none"]
+    (study / "study.json").write_text(json.dumps(content))
+    shown = report(study, tmp_path / "out", Console(quiet=True)).table
+    keys = [column.key for column in shown.group("quality")]
+    assert keys.count("cvr_entire/expected_auc") == 1
+    assert {column.key: column.title for column in shown.columns if column.key in own} == own
+    full, oracle = (next(row for row in shown.rows if row.name == name) for name in ("full", "oracle (ceiling)"))
+    assert all(full.figures[key].spread > 0 for key in own)
+    assert oracle.figures["cvr_entire/predicted_over_true"].mean == 1
+    assert "cross-entropy" in shown.protocols["cvr_entire/expected_log_loss"]["averaging"]
+
+
 def test_every_cell_can_be_held_against_a_baseline_of_its_own_rows(study):
     found = compare(read_records(study), baseline="popularity", metrics=["ctr/auc"])
     assert {c.cell for c in found} == {"tuning=frozen", "tuning=full", "tuning=adalora"}

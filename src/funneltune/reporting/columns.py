@@ -22,6 +22,9 @@ BY_KIND: dict[str, tuple[tuple[str, str], ...]] = {
     "regression": (("r2", "R2"), ("rmse", "RMSE"), ("spearman", "Spearman")),
 }
 """Metric and its heading, for tasks that are not binary."""
+WORDS = {"auc": "AUC", "ece": "ECE", "log_loss": "log loss"}
+OF_THE_ORACLE = "expected_"
+"""What begins the name of a metric that an oracle stands in for the labels of."""
 
 
 @dataclass(frozen=True)
@@ -77,14 +80,19 @@ COST = (
 )
 
 
-def columns_of(records: Iterable[RunRecord]) -> tuple[Column, ...]:
-    """The columns of a table over these records: quality by their funnels' names, then cost; none that all lack."""
+def columns_of(records: Iterable[RunRecord], named: Iterable[str] = ()) -> tuple[Column, ...]:
+    """The columns of a table over these records: quality by their funnels' names, then cost; none that all lack.
+
+    `named` are further metric keys to show, a study's own: they stand after the rest of quality.
+    """
     held = list(records)
     wanted: dict[str, Column] = {}
     for record in held:
         if record.funnel:
             for column in quality_columns(record.tasks(), _depth(record)):
                 wanted.setdefault(column.key, column)
+    for key in named:
+        wanted.setdefault(key, named_column(key))
     found: dict[str, Column] = {}
     for key, column in wanted.items():
         if any(key in record.metrics.get("test", {}) for record in held):
@@ -121,6 +129,19 @@ def quality_columns(funnel: TaskFunnel, depth: int = PREFERRED_DEPTH) -> list[Co
     found.append(score(f"{first.rate}/log_loss", shown(first.rate), "log loss"))
     found.append(score(f"{first.rate}/ece", shown(first.rate), "ECE"))
     return found
+
+
+def named_column(key: str) -> Column:
+    """The column of a metric that a study names: `cvr_entire/expected_ece` is headed CVR ECE, entire."""
+    space, _, metric = key.partition("/")
+    rate, bare = shown(space.removesuffix("_entire")), metric.removeprefix(OF_THE_ORACLE)
+    if metric.startswith("predicted_over_"):
+        first, second = f"{rate} predicted", metric.removeprefix("predicted_").replace("_", " ")
+    elif metric.startswith(OF_THE_ORACLE) and bare in WORDS:
+        first, second = f"{rate} {WORDS[bare]}", "entire" if space.endswith("_entire") else "expected"
+    else:
+        first, second = rate, WORDS.get(metric, metric)
+    return Column(key, (first, second), "score", "quality")
 
 
 def shown(rate: str) -> str:

@@ -81,6 +81,13 @@ def headline(study: RecordFolder, comparisons: Sequence[Comparison]) -> str | No
     return metric if metric in compared else next(iter(compared), None)
 
 
+def named_metrics(study: RecordFolder) -> list[str]:
+    """The metrics that a study names, the one it is about first; none where it leaves them to the table."""
+    plan = _plan(study)
+    first = plan.get("metric")
+    return list(dict.fromkeys([*([first] if first else []), *(plan.get("metrics") or ())]))
+
+
 def _plan(study: RecordFolder) -> Mapping[str, Any]:
     """What study.json says of the study itself: its name, baseline, pairs and metrics."""
     content = study.study or {}
@@ -112,12 +119,11 @@ def _pairs(
 def _metrics(study: RecordFolder, plan: Mapping[str, Any], asked: Sequence[str] | None) -> list[str]:
     if asked is not None:
         return list(asked)
-    named = list(plan.get("metrics") or ())
-    if not named:
+    named = named_metrics(study)
+    if not plan.get("metrics"):
         records = [run.record for run in study.runs if run.record.status == "finished"]
-        named = [column.key for column in columns_of(records) if column.group == "quality"]
-    first = plan.get("metric")
-    return list(dict.fromkeys([*([first] if first else []), *named]))
+        named += [column.key for column in columns_of(records) if column.group == "quality"]
+    return list(dict.fromkeys(named))
 
 
 def _by_replicate(runs: Sequence[StoredRun]) -> dict[Replicate, StoredRun]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from funneltune.records import RecordFolder, StoredRun, number
 from funneltune.reporting.columns import Column, columns_of
+from funneltune.reporting.comparisons import named_metrics
 from funneltune.reporting.provenance import provenance
 
 Kind = Literal["cell", "baseline", "ceiling"]
@@ -79,11 +80,13 @@ class Table:
 def table(records: RecordFolder) -> Table:
     """The table of any folder of records: quality and cost of each cell, mean and standard deviation over seeds.
 
+    A study's own metrics have a column each, whatever they are.
+
     Only finished runs give numbers. A baseline or the oracle, which runs on the same test rows share, is averaged over
     the runs that measured it; a spread there says that the test rows differed.
     """
     finished = [run for run in records.runs if run.record.status == "finished"]
-    columns = columns_of(run.record for run in finished)
+    columns = columns_of((run.record for run in finished), named_metrics(records))
     planned = _planned(records)
     names = display_names(records)
     rows = [
