@@ -20,6 +20,9 @@ from funneltune.errors import ConfigError
 from funneltune.schema import SHARED, Texts
 
 Pooling = Literal["mean", "cls", "last"]
+TOKEN_BUDGETS, LARGE_BUDGET = {"cpu": 4096}, 16_384
+"""Tokens per chunk where the config leaves it open: what stays in a CPU's caches, and what keeps a GPU busy (2.3 times
+the rows per second of 4,096 there, benchmarks/gpu.py)."""
 LAYERED = frozenset({"bert", "roberta", "xlm-roberta", "camembert"})
 """Model types whose forward is embeddings, then layers of (states, mask): they can be cut between any two."""
 
@@ -54,7 +57,7 @@ class Encoder(nn.Module):
         self,
         backbone: PreTrainedModel,
         pooling: Pooling = "mean",
-        token_budget: int = 4096,
+        token_budget: int | None = None,
         remember: int = 0,
         packed: bool = True,
         caching: Caching | None = None,
@@ -165,10 +168,8 @@ class Encoder(nn.Module):
         for layer in self.backbone.get_submodule(self.family.layers):
             layer.compile(dynamic=True)
 
-    def _precision(self, texts: Texts) -> AbstractContextManager[Any]:
-        if self.kept_in is None:
-            return nullcontext()
-        return torch.autocast(texts.token_ids.device.type, dtype=self.kept_in)
+    def _precision(self, device: torch.device) -> AbstractContextManager[Any]:
+        return nullcontext() if self.kept_in is None else torch.autocast(device.type, dtype=self.kept_in)
 
     def forward(self, texts: Texts) -> Float[Tensor, "texts width"]:
         """One vector per unique text."""
@@ -182,11 +183,17 @@ class Encoder(nn.Module):
         """The vectors by whom they serve: SHARED, or tasks where a tuning method gives each its own weights."""
         return {SHARED: self(texts)}
 
+    def views_above(self, hidden: Hidden) -> dict[str, Float[Tensor, "texts width"]]:
+        """The same, from states at the boundary."""
+        device = hidden.chunks[0].input_ids.device
+        with self._precision(device):
+            return {SHARED: self.upper(hidden)}
+
     def _cached(self, texts: Texts) -> Tensor | None:
         return None if self.cache is None else self.cache.find(texts)
 
     def _encode(self, texts: Texts) -> Float[Tensor, "texts width"]:
-        with self._precision(texts):
+        with self._precision(texts.token_ids.device):
             return self.upper(self.lower(texts))
 
     def _load_from_state_dict(self, *arguments: Any, **keywords: Any) -> None:
@@ -197,7 +204,8 @@ class Encoder(nn.Module):
     def lower(self, texts: Texts) -> Hidden:
         """Everything below the boundary. Exact, and free of gradient where the boundary is above 0."""
         causal = self.family is not None and self.family.decoder
-        budget = max(1, texts.token_ids.numel() * len(texts)) if self._whole_batch() else self.token_budget
+        fitting = self.token_budget or TOKEN_BUDGETS.get(texts.token_ids.device.type, LARGE_BUDGET)
+        budget = max(1, texts.token_ids.numel() * len(texts)) if self._whole_batch() else fitting
         laid_out = tuple(chunks(texts, budget, packed=self.packed, causal=causal))
         if not self.layered:
             return Hidden(laid_out, (None,) * len(laid_out))
@@ -212,7 +220,7 @@ class Encoder(nn.Module):
         """What a cache keeps: the tokens' states at the boundary, text by text; where all is frozen, vectors."""
         if self.frozen:
             return self._encode(texts)
-        with self._precision(texts):
+        with self._precision(texts.token_ids.device):
             hidden = self.lower(texts)
         states = [
             states.flatten(0, 1)[chunk.place]

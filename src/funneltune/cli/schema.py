@@ -80,6 +80,7 @@ class TrainConfig:
     run_dir: str | None = None
     resume: str | None = None
     resume_changes: list[str] = field(default_factory=list)
+    gradients_every: int = 0
     skip_nonfinite: int = 0
     test: bool = True
     select: str = MISSING
@@ -91,6 +92,8 @@ class TrainConfig:
     tuning: Any = MISSING
     head: Any = MISSING
     objective: Any = MISSING
+    balancing: Any = MISSING
+    adversary: Any = MISSING
     optimizer: Any = MISSING
     scheduler: Any = MISSING
     metrics: Any = MISSING

@@ -1,5 +1,6 @@
 """The LightningModules: wiring, no maths."""
 
+from funneltune.modules.adversary import FGM, PGD, Adversary
 from funneltune.modules.base import FunnelModule
 from funneltune.modules.meter import PredictionMeter
 from funneltune.modules.schedule import constant, warmup_linear
@@ -13,8 +14,11 @@ from funneltune.modules.variants import (
 )
 
 __all__ = [
+    "FGM",
+    "PGD",
     "AdaLoRATuning",
     "AdapterTuning",
+    "Adversary",
     "FrozenBackbone",
     "FullFineTuning",
     "FunnelModule",

@@ -18,14 +18,16 @@ from funneltune.data import LogDataModule
 from funneltune.features import Features
 from funneltune.funnel import TaskFunnel
 from funneltune.heads import Head
+from funneltune.modules.adversary import Adversary, StepLosses
+from funneltune.modules.balancer import Balancer
 from funneltune.modules.evaluating import EvaluatingModule
 from funneltune.modules.experts import expert_use
 from funneltune.modules.finite import FiniteGuard
 from funneltune.modules.replacing import take_over
 from funneltune.modules.sharding import shard_model
 from funneltune.modules.state import frozen_weights, kept_of, restore, sum_of, take_up
-from funneltune.objectives import Objective
-from funneltune.schema import SHARED, Batch, HeadOutput
+from funneltune.objectives import Balancing, Fixed, Objective
+from funneltune.schema import SHARED, Batch, HeadOutput, LossTerms
 from funneltune.tuning import TuningMethod
 
 
@@ -55,6 +57,9 @@ class FunnelModule(EvaluatingModule):
         scheduler: Callable[..., torch.optim.lr_scheduler.LRScheduler],
         evaluation: Mapping[str, Any] | None = None,
         skip_nonfinite: int = 0,
+        balancing: Balancing | None = None,
+        adversary: Adversary | None = None,
+        gradients_every: int = 0,
     ) -> None:
         super().__init__(funnel, evaluation)
         self.strict_loading = False  # a checkpoint leaves frozen weights out; `on_load_checkpoint` sees to the rest
@@ -65,6 +70,10 @@ class FunnelModule(EvaluatingModule):
         self.towers = towers
         self.objective = objective
         self.tuning = tuning
+        # One task has nothing to be balanced with.
+        self.balancing = balancing if balancing is not None and len(funnel.names) > 1 else Fixed(funnel)
+        self.balancer = Balancer(self.balancing, gradients_every)
+        self.adversary = adversary
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler
         self.steps_taken = 0
@@ -83,16 +92,25 @@ class FunnelModule(EvaluatingModule):
 
     def score(self, batch: Batch, vectors: Mapping[str, Tensor]) -> HeadOutput:
         """The logits of rows whose texts have these vectors, by whom they serve (`Encoder.views`)."""
-        device = next(iter(vectors.values())).device
-        with torch.autocast(device_type=device.type, enabled=False):
-            inputs = self._inputs(batch, {view: found.to(self.dtype) for view, found in vectors.items()})
+        return self.read(batch, self.inputs(batch, vectors))
+
+    def read(self, batch: Batch, inputs: Mapping[str, Tensor]) -> HeadOutput:
+        """The head's logits, and while training what the objective asked for beside."""
+        with self._whole_precision(inputs):
             output: HeadOutput = self.head(inputs)
             if self.towers is None or not self.training:  # only a loss reads them
                 return output
             return replace(output, towers=self.towers(inputs, batch.columns))
 
-    def _inputs(self, batch: Batch, vectors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def inputs(self, batch: Batch, vectors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What a head reads, by task: of the text vectors and features the task's own where there are, else shared."""
+        with self._whole_precision(vectors):
+            return self._inputs(batch, {view: found.to(self.dtype) for view, found in vectors.items()})
+
+    def _whole_precision(self, tensors: Mapping[str, Tensor]) -> torch.autocast:
+        return torch.autocast(device_type=next(iter(tensors.values())).device.type, enabled=False)
+
+    def _inputs(self, batch: Batch, vectors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         made: dict[tuple[str, str], Tensor] = {}
         found: dict[str, Tensor] = {}
         for view in dict.fromkeys((*self.funnel.names, *cast(Head, self.head).views)):
@@ -141,27 +159,59 @@ class FunnelModule(EvaluatingModule):
             for features in self.features.values():
                 cast(Features, features).fit(data.training_numbers())
 
+    def losses_of(self, batch: Batch, output: HeadOutput) -> StepLosses:
+        """The objective's terms and the head's penalties: this batch's shares of the step's."""
+        penalties = {name: batch.weighed(rows).sum() / batch.count() for name, rows in output.penalties.items()}
+        return StepLosses(output, self.objective(batch, output), penalties)
+
+    def balanced(self, terms: LossTerms) -> Tensor:
+        """One loss from the tasks'."""
+        return LossTerms(self.balancing(terms.terms)).total()
+
+    def on_train_epoch_start(self) -> None:
+        """Tell the balancing."""
+        self.balancing.begin_epoch(self.current_epoch)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Gradients that an aggregator makes are reduced by the balancer, not by DDP."""
+        self.balancer.no_sync(self.trainer.strategy)
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The step's loss as this batch sees it, plus the tuning method's penalty (once per step)."""
-        output = self(batch)
-        terms = self.objective(self.scales.standardise(batch), output)
-        self.finite.watch(batch, output, terms)
+        batch = self.scales.standardise(batch)
         share = self.trainer.world_size * self.trainer.accumulate_grad_batches
-        loss = terms.total() * share
-        for name, rows in output.penalties.items():
-            term = batch.weighed(rows).sum() / batch.count() * share
-            self.log(f"train/penalty_{name}", term.detach(), batch_size=len(batch))
-            loss = loss + term
+        if self.adversary:
+            found, raised = self.adversary.losses(self, batch)
+            self.log("train/adversarial_rise", raised * share, batch_size=len(batch))
+        else:
+            found = self.losses_of(batch, self(batch))
+        self.finite.watch(batch, found.output, found.terms)
+        loss = self.balanced(found.terms) * share
+        for name, part in found.penalties.items():
+            self.log(f"train/penalty_{name}", part.detach() * share, batch_size=len(batch))
+            loss = loss + part * share
         penalty = self.tuning.penalty().to(loss.device)
+        self._log_losses(batch, found, loss, penalty, share)
+        self.balancer.hold(found.terms.terms, (*found.penalties.values(), penalty / share))
+        own = self.balancing.regulariser()
+        return loss + penalty if own is None else loss + penalty + own
+
+    def _log_losses(self, batch: Batch, found: StepLosses, loss: Tensor, penalty: Tensor, share: int) -> None:
+        terms, notes, weights = found.terms.terms, found.terms.notes, self.balancing.weights()
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(batch))
-        self.log_dict(
-            {f"train/loss_{name}": term.detach() * share for name, term in terms.terms.items()}, batch_size=len(batch)
-        )
-        self.log_dict({f"train/{name}": note.detach() for name, note in terms.notes.items()}, batch_size=len(batch))
-        self.log_dict(expert_use(output.gates), batch_size=len(batch))
+        values = {f"train/loss_{name}": term.detach() * share for name, term in terms.items()}
+        self.log_dict(values, batch_size=len(batch))
+        self.log_dict({f"train/{name}": note.detach() for name, note in notes.items()}, batch_size=len(batch))
+        self.log_dict(expert_use(found.output.gates), batch_size=len(batch))
+        if weights is not None:
+            values = {f"train/weight_{name}": w.detach() for name, w in zip(self.funnel.names, weights, strict=True)}
+            self.log_dict(values, batch_size=len(batch))
         if penalty.requires_grad:
             self.log("train/penalty", penalty.detach(), batch_size=len(batch))
-        return loss + penalty
+
+    def backward(self, loss: Tensor, *arguments: Any, **keywords: Any) -> None:
+        """Of the loss, and of each task's term where the balancing asks for it."""
+        self.balancer.backward(self, lambda: super(FunnelModule, self).backward(loss, *arguments, **keywords))
 
     def configure_gradient_clipping(
         self,
@@ -175,15 +225,18 @@ class FunnelModule(EvaluatingModule):
         Under a GradScaler such a gradient is an overflow: the scaler skips the step and lowers its scale. Lightning
         refuses to clip for a fused optimizer under bfloat16 too, where there is nothing to unscale; it is done here.
         """
+        self.balancer.before_clipping(self)
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         whole = norm.full_tensor() if isinstance(norm, DTensor) else norm
         if self._scaler() is not None:
             self.finite.forget()
-            if not torch.isfinite(whole):
-                return
-        elif not self.finite.passes(whole, self.global_step, self.trainer.strategy.reduce_boolean_decision):
-            for parameter in parameters:
+            passes = bool(torch.isfinite(whole))
+        else:
+            passes = self.finite.passes(whole, self.global_step, self.trainer.strategy.reduce_boolean_decision)
+        self.balancer.after_finite(self, passes)
+        if not passes:
+            for parameter in parameters if self._scaler() is None else ():
                 parameter.grad = None  # the optimizer passes over it: no moment moves, nothing decays
             return
         if gradient_clip_algorithm not in {None, "norm"}:
@@ -191,7 +244,7 @@ class FunnelModule(EvaluatingModule):
         elif gradient_clip_val:
             torch.nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, norm)
         self.log("train/gradient_norm", whole)
-        self.log_dict(self.tuning_scalars())
+        self.log_dict({**self.tuning_scalars(), **self.balancer.scalars})
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
         """The optimizer's step, then the tuning method's: gradients still exist, reduced and accumulated.
@@ -211,6 +264,11 @@ class FunnelModule(EvaluatingModule):
         if change is not None:
             take_over(change, self.optimizers(use_pl_optimizer=False), self.trainer.strategy)  # type: ignore[arg-type]
         self.steps_taken += 1
+
+    def loss_scale(self) -> float:
+        """What a GradScaler multiplies the loss by; 1 without one."""
+        scaler = self._scaler()
+        return 1.0 if scaler is None else float(scaler.get_scale())
 
     def _scaler(self) -> Any:
         """float16's gradient scaler, where there is one."""
@@ -234,6 +292,10 @@ class FunnelModule(EvaluatingModule):
                 if chosen:
                     name = group["name"] + ("" if decays else "_no_decay")
                     split.append(group | {"name": name, "params": chosen} | ({} if decays else {"weight_decay": 0.0}))
+        if learnt := list(self.balancing.parameters()):
+            rate = getattr(self.balancing, "learning_rate", None)
+            own = {"name": "balancing", "params": learnt, "weight_decay": 0.0}
+            split.append(own if rate is None else own | {"lr": rate})
         # A fused optimizer unscales inside its kernel, too late for clipping: under a GradScaler the plain one is made.
         fused = self._scaler() is not None and getattr(self.make_optimizer, "keywords", {}).get("fused")
         optimizer = self.make_optimizer(split, fused=False) if fused else self.make_optimizer(split)

@@ -22,7 +22,8 @@ from funneltune.features import Features, feature_needs
 from funneltune.funnel import TaskFunnel
 from funneltune.heads import SideTowers
 from funneltune.modules import FunnelModule, module_class
-from funneltune.objectives import Objective
+from funneltune.objectives import Fixed, Objective
+from funneltune.runs.extra_passes import require_extra_passes
 from funneltune.runs.objective_needs import objective_needs
 from funneltune.runs.pairs import require_pairs
 from funneltune.runs.precision import is_low_precision, resolve_precision
@@ -122,6 +123,10 @@ def assemble(cfg: DictConfig, data: LogDataModule | None = None) -> Assembly:
     torch.manual_seed(cfg.seed + 4)
     asked = objective.needs.towers
     towers = SideTowers(width, asked) if asked else None
+    torch.manual_seed(cfg.seed + 5)
+    balancing = build(cfg.balancing)(funnel=funnel) if cfg.get("balancing") else Fixed(funnel)
+    adversary = build(cfg.adversary) if cfg.get("adversary") else None
+    require_extra_passes(cfg, balancing, adversary)
     torch.manual_seed(cfg.seed + 2)
     tuning = build(cfg.tuning)
     require_pairs(head=head, objective=objective, tuning=tuning, features=bool(features))
@@ -151,6 +156,9 @@ def assemble(cfg: DictConfig, data: LogDataModule | None = None) -> Assembly:
         scheduler=build(cfg.scheduler),
         evaluation=OmegaConf.to_container(cfg.metrics, resolve=True),  # type: ignore[arg-type]
         skip_nonfinite=int(cfg.get("skip_nonfinite", 0)),
+        balancing=balancing,
+        adversary=adversary,
+        gradients_every=int(cfg.get("gradients_every", 0)),
     )
     return Assembly(cfg, backbone, data, module)
 

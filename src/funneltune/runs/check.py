@@ -12,7 +12,8 @@ from funneltune.runs.identity import as_plain
 from funneltune.runs.targets import target_faults
 
 TYPES: tuple[tuple[tuple[str, ...], tuple[type, ...], str], ...] = (
-    (("backbone.token_budget", "backbone.remember"), (int,), "a whole number"),
+    (("backbone.token_budget",), (int, type(None)), "a whole number, or null"),
+    (("backbone.remember",), (int,), "a whole number"),
     (("backbone.cache_gb",), (int, float), "a number, of gigabytes"),
     (("tuning.top",), (int, type(None)), "a whole number, or null for all layers"),
     (
@@ -48,6 +49,9 @@ def _values(plain: dict[str, Any]) -> Iterator[str]:
     skip = plain.get("skip_nonfinite", 0)
     if not isinstance(skip, int) or isinstance(skip, bool) or skip < 0:
         yield f"skip_nonfinite={skip!r} must be a whole number >= 0, of steps that may be left out; 0: none"
+    every = plain.get("gradients_every", 0)
+    if not isinstance(every, int) or isinstance(every, bool) or every < 0:
+        yield f"gradients_every={every!r} must be a whole number >= 0, of optimizer steps; 0: nothing is measured"
     yield from _resume(plain.get("resume"))
     if plain.get("select") not in {"last", "best"}:
         yield f"select={plain.get('select')!r} must be last or best"

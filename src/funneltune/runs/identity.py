@@ -17,8 +17,10 @@ from omegaconf import DictConfig, OmegaConf
 from funneltune.records import as_json
 
 PACKAGES = ("funneltune", "torch", "lightning", "transformers", "peft", "hydra-core", "numpy", "wandb")
-WHERE_NOT_WHAT = ("run_dir", "logger", "study", "search", "callbacks", "resume", "resume_changes")
+WHERE_NOT_WHAT = ("run_dir", "logger", "study", "search", "callbacks", "resume", "resume_changes", "gradients_every")
 """Top-level keys that say where a run goes or how it is watched, not what it computes."""
+OFF = {"balancing": "funneltune.objectives.Fixed", "adversary": "funneltune.modules.FGM"}
+"""Parts that may be absent -> what stands for their absence (an adversary with an epsilon of 0)."""
 DECIDING_CALLBACKS = ("funneltune.callbacks.StopEarly", "lightning.pytorch.callbacks.EarlyStopping")
 """Callbacks that do change what a run computes."""
 
@@ -35,9 +37,16 @@ def what_decides(plain: Mapping[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in plain.items() if key not in WHERE_NOT_WHAT}
     if kept.get("test") is True:  # the rule; runs from before there was the key have its hash
         del kept["test"]
+    for key, target in OFF.items():  # likewise
+        if _target(kept.get(key)) == target and not kept[key].get("epsilon"):
+            del kept[key]
     callbacks = plain.get("callbacks") or {}
     deciding = {k: v for k, v in callbacks.items() if isinstance(v, dict) and v.get("_target_") in DECIDING_CALLBACKS}
     return kept | ({"callbacks": deciding} if deciding else {})
+
+
+def _target(node: Any) -> Any:
+    return node.get("_target_") if isinstance(node, dict) else None
 
 
 def config_hash(cfg: DictConfig) -> str:
