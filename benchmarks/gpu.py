@@ -69,10 +69,10 @@ class Cell:
 
 
 VARIANTS = (
-    *(("minilm", f"token_budget={n}", (f"backbone.token_budget={n}",), "bf16-mixed") for n in (16384, 65536)),
+    *(("minilm", f"token_budget={n}", (f"backbone.token_budget={n}",), "bf16-mixed") for n in (4096, 65536)),
     ("minilm", "unique=false", ("data.unique=false",), "bf16-mixed"),
     ("minilm", "packed=false", ("backbone.packed=false",), "bf16-mixed"),
-    ("bert-base", "token_budget=16384", ("backbone.token_budget=16384",), "bf16-mixed"),
+    ("bert-base", "token_budget=4096", ("backbone.token_budget=4096",), "bf16-mixed"),
     ("bert-base", "tf32", (), "32-true"),
 )
 """Backbone, name, overrides and precision; all with LoRA, not compiled."""

@@ -230,6 +230,22 @@ def test_a_targeted_module_that_nothing_uses_is_named():
         method.after_step(0)
 
 
+def test_averages_go_to_where_the_weights_are():
+    model, method = bert(), small()
+    method.apply(model)
+    fit(method, model, 5, total=30)
+    kept = method.state_dict()
+    other, after = bert(), small()
+    after.apply(other)
+    other.to("meta")  # stands in for a GPU: a checkpoint is read to the CPU
+    after.begin(30)
+    after.load_state_dict(kept)
+    allocator = after._peft.rankallocator
+    for averages in (allocator.ipt, allocator.exp_avg_ipt, allocator.exp_avg_unc):
+        assert averages
+        assert {value.device.type for value in averages.values()} == {"meta"}
+
+
 @pytest.mark.parametrize("stop", [1, 2, 8, 20, 25, 27])
 def test_a_resumed_adalora_is_bit_exact(stop):
     def start():

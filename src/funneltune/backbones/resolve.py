@@ -42,7 +42,8 @@ class Backbone:
         architecture: Fields of the model's config, with `model_type` where nothing is to be looked up.
         pooling: `mean` over tokens, the first token's vector (`cls`), or the last token's (`last`, for decoders).
         interaction: `twin` encodes query and item apart, `cross` in one sequence.
-        token_budget: Padded tokens per chunk of texts; more is faster until memory or padding costs.
+        token_budget: Padded tokens per chunk of texts; more is faster until memory or padding costs. None: 4,096 on a
+            CPU, 16,384 elsewhere.
         dropout: The backbone's own dropout while training; None keeps the config's.
         packed: Lay several texts in a row where the architecture allows it; False pads them (the reference).
         remember: Texts whose vectors are kept from batch to batch while no weight moves; 0 keeps none.
@@ -63,7 +64,7 @@ class Backbone:
     architecture: Mapping[str, Any] = field(default_factory=dict)
     pooling: Pooling = "mean"
     interaction: Interaction = "twin"
-    token_budget: int = 4096
+    token_budget: int | None = None
     dropout: float | None = None
     packed: bool = True
     remember: int = 100_000
@@ -81,7 +82,7 @@ class Backbone:
             raise ConfigError(f"backbone.pooling={self.pooling!r} must be mean, cls or last.")
         if self.interaction not in {"twin", "cross"}:
             raise ConfigError(f"backbone.interaction={self.interaction!r} must be twin or cross.")
-        if self.token_budget < 1:
+        if self.token_budget is not None and self.token_budget < 1:
             raise ConfigError(f"backbone.token_budget={self.token_budget} must be >= 1.")
         if self.remember < 0:
             raise ConfigError(f"backbone.remember={self.remember} must be >= 0; 0 keeps no vectors.")

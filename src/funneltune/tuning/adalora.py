@@ -301,8 +301,9 @@ class AdaLoRA(WeightTuning):
                 f"AdaLoRA cannot go on allocating from pruned weights ({live} ranks of {allocator.init_bgt}); "
                 "resume from a checkpoint, not from exported weights."
             )
-        for average in AVERAGES:
-            setattr(allocator, average, dict(state[average]))
+        device = {name: parameter.device for name, parameter in self.backbone.named_parameters()}
+        for average in AVERAGES:  # a checkpoint is read to the CPU
+            setattr(allocator, average, {name: value.to(device[name]) for name, value in state[average].items()})
         self._config.rank_pattern = {name: list(kept) for name, kept in state["rank_pattern"].items()}
         self._steps_done = int(state["steps_done"])
 
