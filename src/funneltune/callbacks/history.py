@@ -21,7 +21,7 @@ class History(L.Callback):
     """Writes `history.parquet` (step, name, value) into the run folder, also when training fails.
 
     `step` counts optimizer steps done. Training values keep the names they are logged by; learning rates are
-    `lr/<group>`, live ranks `rank/<matrix>`.
+    `lr/<group>`, live ranks `rank/<matrix>`; tasks' gradients (`gradient/...`) stand at the steps that measured them.
 
     Args:
         every_n_steps: Optimizer steps between two entries of the training values.
@@ -60,8 +60,9 @@ class History(L.Callback):
         if step == self._step:  # a batch that accumulates
             return
         self._step = step
+        self._add(step, pl_module.balancer.scalars)  # of the steps in which gradients are measured
         if step % self.every_n_steps == 0 or trainer.is_last_batch:
-            self._add(step, _named(trainer, ("train/", "tuning/", "head/", "gradient/")))
+            self._add(step, _named(trainer, ("train/", "tuning/", "head/")))
             self._add_state(trainer, pl_module)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:

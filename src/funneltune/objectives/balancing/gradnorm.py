@@ -60,6 +60,6 @@ class GradNorm(Balancing):
         progress = losses[seen] / self.initial[seen]
         size = self.weight[seen] * norms[seen]
         target = size.mean() * (progress / progress.mean()) ** self.alpha
-        self.weight[seen] -= self.learning_rate * torch.sign(size - target) * norms[seen]
-        self.weight.clamp_(min=0.0)
-        self.weight *= len(self.tasks) / self.weight.sum()
+        moved = (self.weight[seen] - self.learning_rate * torch.sign(size - target) * norms[seen]).clamp(min=0.0)
+        # Those that were seen keep their sum, which is the number of tasks where all were.
+        self.weight[seen] = moved * self.weight[seen].sum() / moved.sum().clamp(min=torch.finfo(moved.dtype).tiny)
