@@ -21,7 +21,7 @@ from funneltune.schema import SHARED, Texts
 
 Pooling = Literal["mean", "cls", "last"]
 TOKEN_BUDGETS, LARGE_BUDGET = {"cpu": 4096}, 16_384
-"""Tokens per chunk where the config leaves it open: what stays in a CPU's caches, and what keeps a GPU busy (2.3 times
+"""Tokens per chunk where the config leaves it open: what stays in a CPU's caches, and what keeps a GPU busy (2.7 times
 the rows per second of 4,096 there, benchmarks/gpu.py)."""
 LAYERED = frozenset({"bert", "roberta", "xlm-roberta", "camembert"})
 """Model types whose forward is embeddings, then layers of (states, mask): they can be cut between any two."""
