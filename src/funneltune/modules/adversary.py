@@ -85,22 +85,28 @@ class Adversary:
         """Whether it does anything."""
         return self.epsilon > 0 and self.weight > 0
 
-    def losses(self, module: FunnelModule, batch: Batch) -> tuple[StepLosses, Float[Tensor, ""]]:
-        """The mixed losses of a batch, and how much the moves raised the (balanced) loss."""
+    def losses(self, module: FunnelModule, batch: Batch, scale: float = 1.0) -> tuple[StepLosses, Float[Tensor, ""]]:
+        """The mixed losses of a batch, and how much the moves raised the (balanced) loss.
+
+        Of slopes only the direction counts; `scale` keeps them from vanishing under float16.
+        """
         site = site_of(module, batch)
         values = [value if value.requires_grad else value.detach().requires_grad_() for value in site.values]
         again = _replay(values[0].device)
         clean = module.losses_of(batch, site.go_on(values))
         loss = module.balanced(clean.terms)
-        moves = self.moves(
-            site, self._slopes(module, loss, values, keep_graph=True), self._at(module, batch, site, again)
-        )
+
+        def slopes_at(moves: Moves) -> Moves:
+            moved = [(value.detach() + move).requires_grad_() for value, move in zip(values, moves, strict=True)]
+            with again():
+                found = module.balanced(module.losses_of(batch, site.go_on(moved)).terms)
+            return _slopes(found * scale, moved)
+
+        moves = self.moves(site, _slopes(loss * scale, values, keep_graph=True), slopes_at)
         with again():
-            moved = module.losses_of(
-                batch, site.go_on([value + move for value, move in zip(values, moves, strict=True)])
-            )
-        raised = module.balanced(moved.terms).detach() - loss.detach()
-        return clean.mixed(moved, self.weight), raised
+            moved = [value + move for value, move in zip(values, moves, strict=True)]
+            hurt = module.losses_of(batch, site.go_on(moved))
+        return clean.mixed(hurt, self.weight), (module.balanced(hurt.terms) - loss).detach()
 
     def moves(self, site: Site, slopes: Moves, slopes_at: Callable[[Moves], Moves]) -> list[Tensor]:
         """The moves after the last ascent. `slopes` is the loss's gradient before any, `slopes_at` that behind some."""
@@ -112,24 +118,6 @@ class Adversary:
                 for move, slope, owner in zip(moves, slopes, site.owners, strict=True)
             ]
         return moves
-
-    def _at(
-        self, module: FunnelModule, batch: Batch, site: Site, again: Callable[..., Any]
-    ) -> Callable[[Moves], Moves]:
-        def slopes_at(moves: Moves) -> Moves:
-            values = [(value.detach() + move).requires_grad_() for value, move in zip(site.values, moves, strict=True)]
-            with again():
-                loss = module.balanced(module.losses_of(batch, site.go_on(values)).terms)
-            return self._slopes(module, loss, values)
-
-        return slopes_at
-
-    def _slopes(self, module: FunnelModule, loss: Tensor, values: Moves, keep_graph: bool = False) -> Moves:
-        """Only their directions count: under float16 the loss is scaled, that they do not vanish."""
-        found = torch.autograd.grad(
-            loss * module.loss_scale(), list(values), retain_graph=keep_graph, allow_unused=True
-        )
-        return [torch.zeros_like(v) if slope is None else slope for slope, v in zip(found, values, strict=True)]
 
 
 class FGM(Adversary):
@@ -221,6 +209,11 @@ def within(
     """Projected onto the ball of radius epsilon, owner by owner."""
     size = norms(vectors, owner)
     return vectors * torch.where(size > epsilon, epsilon / torch.where(size > 0, size, 1.0), 1.0)
+
+
+def _slopes(loss: Float[Tensor, ""], values: Moves, keep_graph: bool = False) -> Moves:
+    found = torch.autograd.grad(loss, list(values), retain_graph=keep_graph, allow_unused=True)
+    return [torch.zeros_like(value) if slope is None else slope for slope, value in zip(found, values, strict=True)]
 
 
 def _replay(device: torch.device) -> Callable[..., Any]:

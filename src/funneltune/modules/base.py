@@ -181,7 +181,7 @@ class FunnelModule(EvaluatingModule):
         batch = self.scales.standardise(batch)
         share = self.trainer.world_size * self.trainer.accumulate_grad_batches
         if self.adversary:
-            found, raised = self.adversary.losses(self, batch)
+            found, raised = self.adversary.losses(self, batch, self.loss_scale())
             self.log("train/adversarial_rise", raised * share, batch_size=len(batch))
         else:
             found = self.losses_of(batch, self(batch))
