@@ -10,7 +10,6 @@ import lightning as L
 import pytest
 import torch
 from omegaconf import OmegaConf
-from pairwise import covering
 
 from funneltune.backbones import build_interaction
 from funneltune.features import Features, feature_needs
@@ -19,6 +18,7 @@ from funneltune.heads import SideTowers
 from funneltune.modules import constant, module_class
 from funneltune.runs.pairs import refusals
 from funneltune.runs.targets import build
+from pairwise import covering
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 FUNNEL = TaskFunnel.from_config({"click": {}, "cart": {"given": ["click"]}, "purchase": {"given": ["click"]}})
