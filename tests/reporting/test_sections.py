@@ -9,6 +9,7 @@ from funneltune.metrics import Comparison
 from funneltune.records import RunRecord, read_records
 from funneltune.reporting import report
 from funneltune.reporting.evidence import collect
+from funneltune.reporting.gradients import gradients_section
 from funneltune.reporting.ranks import rank_history, ranks_section
 from funneltune.reporting.render import methods
 from funneltune.reporting.table import display_names
@@ -108,3 +109,28 @@ def test_the_same_rank_everywhere_is_no_allocation(tmp_path):
         record.rank_pattern = dict.fromkeys(EVEN, 8)
         record.write(path)
     assert ranks_section(read_records(folder), {}) is None
+
+
+def with_cosines(folder):
+    """The study, with six measured steps per seed."""
+    for seed, cosines in enumerate(([0.2, 0.4, 0.0, 0.1, -0.3, -0.1], [0.4, 0.6, 0.1, 0.2, -0.1, 0.1])):
+        path = folder / "cells" / "budget=4" / f"seed={seed}" / "history.parquet"
+        rows = [(10 * n, "gradient/cosine[click,purchase]", value) for n, value in enumerate(cosines)]
+        rows += [(0, "gradient/norm[click]", 3.0)]
+        step, name, value = zip(*rows, strict=True)
+        more = pa.table({"step": step, "name": name, "value": value})
+        pq.write_table(pa.concat_tables([pq.read_table(path), more]), path)
+    return folder
+
+
+def test_cosines_are_told_by_thirds_of_the_training_from_the_study_and_from_its_evidence(tmp_path):
+    folder = with_cosines(study(tmp_path / "study"))
+    section = gradients_section(read_records(folder), {"budget=4": "four"})
+    assert section.rows == (("four", "click, purchase", "+0.40 ±0.14", "+0.10 ±0.07", "-0.10 ±0.14", "25%"),)
+    target = collect(folder, tmp_path / "evidence")
+    assert gradients_section(read_records(target), {"budget=4": "four"}).rows == section.rows
+    assert "How the tasks' gradients meet" in (target / "table.md").read_text()
+
+
+def test_without_measured_gradients_there_is_no_such_section(tmp_path):
+    assert gradients_section(read_records(study(tmp_path)), {}) is None

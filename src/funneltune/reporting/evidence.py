@@ -12,7 +12,7 @@ from typing import Any
 from funneltune.errors import RunError
 from funneltune.records import STUDY_NAME, StoredRun, as_json, read_records, write_json
 from funneltune.reporting.comparisons import fold_of
-from funneltune.reporting.ranks import keep_rank_history
+from funneltune.reporting.gradients import keep_history
 from funneltune.reporting.report import write_report
 
 ABSOLUTE_PATH = re.compile(r"(?<![\w./:~-])(?:~|/(?=[\w.~-]))[\w.@+~=%-]*(?:/[\w.@+~=%-]+)+/?")
@@ -24,8 +24,8 @@ def collect(study_dir: Path | str, target: Path | str) -> Path:
     """Copy what a report needs of a study (or of one run) to `target`, then write its table there.
 
     The layout is study.json, config.yaml, records/<cell>__seed=<n>.{json,npz} (seed=<n>,fold=<k> where there are
-    folds; .parquet where a run has ranks, with their history), table.md. Paths below the study are made relative, other
-    absolute paths keep their last part only, and fields that name a host or a user are dropped.
+    folds; .parquet with the history of ranks and gradients, where a run has any), table.md. Paths below the study are
+    made relative, other absolute paths keep their last part only, and fields that name a host or a user are dropped.
 
     Raises:
         RunError: `study_dir` holds no finished run or two of one cell, seed and fold, or is the target itself.
@@ -50,7 +50,7 @@ def collect(study_dir: Path | str, target: Path | str) -> Path:
         write_json(folder / f"{stem}.json", without_machine(content, roots))
         if run.statistics:
             shutil.copyfile(run.statistics, folder / f"{stem}.npz")
-        keep_rank_history(run, folder / f"{stem}.parquet")
+        keep_history(run, folder / f"{stem}.parquet")
     if records.study is not None:
         write_json(goal / STUDY_NAME, without_machine(_study(records.study, source, names), roots))
     for name in ("study.yaml", "config.yaml"):

@@ -95,15 +95,6 @@ def rank_history(run: StoredRun) -> dict[int, dict[str, float]]:
     return found
 
 
-def keep_rank_history(run: StoredRun, target: Path) -> None:
-    """Write the ranks of a run's history to `target`: what a report needs of it."""
-    if run.history is None or not run.record.rank_pattern:
-        return
-    kept = pq.read_table(run.history, columns=["step", "name", "value"])
-    with whole_file(target) as part:
-        pq.write_table(kept.filter(pc.starts_with(kept["name"], PREFIX)), part, compression="zstd")
-
-
 def _pattern(run: StoredRun) -> dict[str, float]:
     return {name: float(rank) for name, rank in (run.record.rank_pattern or {}).items()}
 

@@ -14,6 +14,7 @@ from funneltune.files import write_text
 from funneltune.metrics import Comparison
 from funneltune.records import STUDY_NAME, RecordFolder, as_json, read_records, write_json
 from funneltune.reporting.comparisons import compare, headline
+from funneltune.reporting.gradients import gradients_section
 from funneltune.reporting.page import to_html
 from funneltune.reporting.ranks import ranks_section, write_ranks
 from funneltune.reporting.render import console_for, plain_rows, to_console, to_csv, to_markdown
@@ -67,7 +68,7 @@ def _made(path: Path | str, output: Path | str | None) -> tuple[RecordFolder, Re
     if folder.exists() and not folder.is_dir():
         raise RunError(f"output={folder} is a file; name a folder.")
     shown, found = table(records), comparisons_of(records)
-    parts = (terms_section(records, shown.names), ranks_section(records, shown.names))
+    parts = [make(records, shown.names) for make in (terms_section, ranks_section, gradients_section)]
     sections = [section for section in parts if section is not None]
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "table.md", to_markdown(shown, found, sections))
