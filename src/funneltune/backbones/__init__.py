@@ -5,6 +5,7 @@ from funneltune.backbones.encoder import Encoder, Hidden
 from funneltune.backbones.interaction import CrossInteraction, TwinInteraction, build_interaction
 from funneltune.backbones.none import NoBackbone, NoEncoder, NoInteraction
 from funneltune.backbones.resolve import DROPOUTS, Backbone
+from funneltune.backbones.views import WeightSets
 
 __all__ = [
     "DROPOUTS",
@@ -18,5 +19,6 @@ __all__ = [
     "NoEncoder",
     "NoInteraction",
     "TwinInteraction",
+    "WeightSets",
     "build_interaction",
 ]

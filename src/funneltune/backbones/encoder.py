@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,6 +17,7 @@ from funneltune.backbones.boundary import BoundaryCache, Caching
 from funneltune.backbones.families import known_family
 from funneltune.backbones.layout import Chunk, chunks
 from funneltune.backbones.memory import VectorMemory
+from funneltune.backbones.views import WeightSets
 from funneltune.errors import ConfigError
 from funneltune.schema import SHARED, Texts
 
@@ -48,6 +50,9 @@ class Encoder(nn.Module):
 
     Matrices that nothing trains can be kept in the dtype that autocast would copy them to in every forward
     (`keep_frozen_in`): the same products, half the memory and its traffic.
+
+    With several `sets` of tuned weights a text has a vector for each task (`views`): what lies below is computed once,
+    what lies above once per set.
 
     Raises:
         ConfigError: if a decoder is pooled at its first token, which has seen no other.
@@ -85,6 +90,8 @@ class Encoder(nn.Module):
         """Of the boundary and the log at hand; whoever sets it sees to that."""
         self.kept_in: torch.dtype | None = None
         """The dtype of matrices that nothing trains; None: that of all weights."""
+        self.sets: WeightSets | None = None
+        """Where tasks do not share the tuned weights; None: they do."""
         if self.layered:
             backbone.set_attn_implementation(attention.NAME)
 
@@ -172,7 +179,13 @@ class Encoder(nn.Module):
         return nullcontext() if self.kept_in is None else torch.autocast(device.type, dtype=self.kept_in)
 
     def forward(self, texts: Texts) -> Float[Tensor, "texts width"]:
-        """One vector per unique text."""
+        """One vector per unique text.
+
+        Raises:
+            ConfigError: if it has one per task.
+        """
+        if self.sets is not None:
+            raise ConfigError("tuning.sharing: a text has a vector for each task here; Encoder.views has them.")
         if self.frozen and (vectors := self._cached(texts)) is not None:
             return vectors
         if (self.frozen or self._reuse) and self.memory.limit:
@@ -181,13 +194,27 @@ class Encoder(nn.Module):
 
     def views(self, texts: Texts) -> dict[str, Float[Tensor, "texts width"]]:
         """The vectors by whom they serve: SHARED, or tasks where a tuning method gives each its own weights."""
-        return {SHARED: self(texts)}
+        if self.sets is None:
+            return {SHARED: self(texts)}
+        if self._reuse and self.memory.limit:
+            kept = self.memory.vectors(texts, lambda new: torch.cat(self._encode_each(new), dim=1))
+            return self.sets.views(torch.split(kept, self.width, dim=1))
+        return self.sets.views(self._encode_each(texts))
 
     def views_above(self, hidden: Hidden) -> dict[str, Float[Tensor, "texts width"]]:
-        """The same, from states at the boundary."""
-        device = hidden.chunks[0].input_ids.device
-        with self._precision(device):
-            return {SHARED: self.upper(hidden)}
+        """The same, from states at the boundary, where these are the same for all (`shares_lower`)."""
+        with self._precision(hidden.chunks[0].input_ids.device):
+            return {SHARED: self.upper(hidden)} if self.sets is None else self.sets.views(self._each(lambda: hidden))
+
+    @property
+    def shares_lower(self) -> bool:
+        """Whether the states at the boundary are the same for every set of weights."""
+        return self.sets is None or not self.layered or not self.sets.reach("embeddings")
+
+    @property
+    def gates(self) -> dict[str, Float[Tensor, "texts sets"]]:
+        """How the vectors of the last texts were mixed, by `adapters_TASK`; empty where nothing is."""
+        return {} if self.sets is None else self.sets.last_gates
 
     def _cached(self, texts: Texts) -> Tensor | None:
         return None if self.cache is None else self.cache.find(texts)
@@ -195,6 +222,23 @@ class Encoder(nn.Module):
     def _encode(self, texts: Texts) -> Float[Tensor, "texts width"]:
         with self._precision(texts.token_ids.device):
             return self.upper(self.lower(texts))
+
+    def _encode_each(self, texts: Texts) -> list[Float[Tensor, "texts width"]]:
+        """The vectors that each set of weights gives; what lies below all of them is computed once."""
+        with self._precision(texts.token_ids.device):
+            if not self.shares_lower:
+                return self._each(lambda: self.lower(texts))
+            hidden = self.lower(texts)
+            return self._each(lambda: hidden)
+
+    def _each(self, below: Callable[[], Hidden]) -> list[Float[Tensor, "texts width"]]:
+        """Set by set; `below` is called while it is in place."""
+        assert self.sets is not None
+        found = []
+        for label in self.sets.labels:
+            with self.sets.placed(label):
+                found.append(self.upper(below()))
+        return found
 
     def _load_from_state_dict(self, *arguments: Any, **keywords: Any) -> None:
         """What was kept of the weights that were there before is worth nothing."""
@@ -255,11 +299,8 @@ class Encoder(nn.Module):
             states = layer(states, bias)
         return states
 
-    def upper(self, hidden: Hidden, task: str | None = None) -> Float[Tensor, "texts width"]:
-        """From the boundary to pooled vectors.
-
-        `task` chooses among per-task adapters where a tuning method has them; the methods here share theirs.
-        """
+    def upper(self, hidden: Hidden) -> Float[Tensor, "texts width"]:
+        """From the boundary to pooled vectors, with the weights that are in place."""
         pooled = []
         for chunk, states in zip(hidden.chunks, hidden.states, strict=True):
             pooled.append(self._pool(chunk, self._above(chunk, states)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -29,6 +29,7 @@ class NoEncoder(nn.Module):
     n_layers = 0
     boundary = 0
     frozen = True
+    gates: ClassVar[dict[str, Tensor]] = {}
 
     def __init__(self) -> None:
         super().__init__()

@@ -14,6 +14,7 @@ import torch
 from omegaconf import DictConfig
 
 from funneltune.errors import ConfigError
+from funneltune.funnel import TaskFunnel
 
 TRAINABLE = "trainable_parameters"
 TOLERANCE = 0.02
@@ -188,7 +189,17 @@ class _Sizes:
         with torch.device("meta"):
             backbone = dataclasses.replace(build(self.cfg.backbone), pretrained=False).model()
             method.apply(backbone)
+            if method.sharing != "shared":
+                method.share(self._readers())
         return int(method.trained_at_end())
+
+    def _readers(self) -> tuple[str, ...]:
+        from funneltune.runs.identity import as_plain
+        from funneltune.runs.pairs import readers
+        from funneltune.runs.targets import build
+
+        funnel = TaskFunnel.from_config(as_plain(self.cfg)["data"]["tasks"])
+        return readers(build(self.cfg.head)(width=1, funnel=funnel), funnel)
 
     @property
     def step(self) -> int:

@@ -54,9 +54,10 @@ class Adversary:
     """Trains on (1 - weight) of the clean loss and `weight` of the loss at inputs moved by r, |r| <= epsilon per owner.
 
     Where the encoder is cut into layers, the hidden states that the lowest trained layer reads are moved, a text's by
-    the norm over all its tokens; elsewhere, and where the backbone is frozen, the texts' vectors; without a backbone
-    the features' output, row by row. What lies below is computed once. Both losses see the same dropout, and the random
-    numbers of later batches are what they would be without an adversary.
+    the norm over all its tokens; elsewhere, where the backbone is frozen, and where tasks tune the embeddings each for
+    itself, the texts' vectors; without a backbone the features' output, row by row. What lies below is computed once.
+    Both losses see the same dropout, and the random numbers of later batches are what they would be without an
+    adversary.
 
     Args:
         epsilon: Largest Euclidean norm of a move; 0: no adversary.
@@ -149,7 +150,7 @@ class PGD(Adversary):
 def site_of(module: FunnelModule, batch: Batch) -> Site:
     """The lowest place in the model that its training reads."""
     encoder = module.encoder
-    if isinstance(encoder, Encoder) and encoder.layered and not encoder.frozen:
+    if isinstance(encoder, Encoder) and encoder.layered and not encoder.frozen and encoder.shares_lower:
         hidden = encoder.lower(batch.texts)
         states = tuple(states for states in hidden.states if states is not None)
         return Site(

@@ -113,7 +113,9 @@ class FunnelModule(EvaluatingModule):
     def _inputs(self, batch: Batch, vectors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         made: dict[tuple[str, str], Tensor] = {}
         found: dict[str, Tensor] = {}
-        for view in dict.fromkeys((*self.funnel.names, *cast(Head, self.head).views)):
+        # Where each task has a vector of its own, there need be none that they share.
+        own = [view for view in cast(Head, self.head).views if view != SHARED or SHARED in vectors]
+        for view in dict.fromkeys((*self.funnel.names, *own)):
             read = (view if view in vectors else SHARED, view if view in self.features else SHARED)
             if read not in made:
                 text = vectors[read[0]]
@@ -202,7 +204,7 @@ class FunnelModule(EvaluatingModule):
         values = {f"train/loss_{name}": term.detach() * share for name, term in terms.items()}
         self.log_dict(values, batch_size=len(batch))
         self.log_dict({f"train/{name}": note.detach() for name, note in notes.items()}, batch_size=len(batch))
-        self.log_dict(expert_use(found.output.gates), batch_size=len(batch))
+        self.log_dict(expert_use({**found.output.gates, **self.encoder.gates}), batch_size=len(batch))
         if weights is not None:
             values = {f"train/weight_{name}": w.detach() for name, w in zip(self.funnel.names, weights, strict=True)}
             self.log_dict(values, batch_size=len(batch))

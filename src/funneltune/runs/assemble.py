@@ -25,10 +25,11 @@ from funneltune.modules import FunnelModule, module_class
 from funneltune.objectives import Fixed, Objective
 from funneltune.runs.extra_passes import require_extra_passes
 from funneltune.runs.objective_needs import objective_needs
-from funneltune.runs.pairs import require_pairs
+from funneltune.runs.pairs import readers, require_pairs
 from funneltune.runs.precision import is_low_precision, resolve_precision
 from funneltune.runs.targets import build
 from funneltune.schema import FeatureNeeds
+from funneltune.tuning import TuningMethod
 
 DATA_ARGUMENTS = (
     "texts",
@@ -130,15 +131,10 @@ def assemble(cfg: DictConfig, data: LogDataModule | None = None) -> Assembly:
     torch.manual_seed(cfg.seed + 2)
     tuning = build(cfg.tuning)
     require_pairs(head=head, objective=objective, tuning=tuning, features=bool(features))
-    if isinstance(backbone, NoBackbone) and tuning.name != "frozen":
-        raise ConfigError(f"tuning={tuning.name} has nothing to tune with backbone=none; set tuning=frozen.")
-    if isinstance(backbone, NoBackbone) and cfg.trainer.get("strategy") == "fsdp2":
-        raise ConfigError("trainer.strategy=fsdp2 shards a backbone's layers, and backbone=none; use trainer=ddp.")
-    if cfg.trainer.get("strategy") == "fsdp2" and not tuning.shardable:
-        raise ConfigError(
-            f"trainer.strategy=fsdp2 shards gradients, and tuning={tuning.name} needs them whole; use trainer=ddp."
-        )
+    _require_place(cfg, backbone, tuning)
     tuning.apply(encoder.backbone)
+    if isinstance(encoder, Encoder):
+        encoder.sets = tuning.share(readers(head, funnel))
     if isinstance(encoder, Encoder) and tuning.only_multiplies and is_low_precision(cfg.trainer):
         encoder.keep_frozen_in(torch.bfloat16)
     if isinstance(encoder, Encoder) and cfg.backbone.get("compile", False):
@@ -161,6 +157,24 @@ def assemble(cfg: DictConfig, data: LogDataModule | None = None) -> Assembly:
         gradients_every=int(cfg.get("gradients_every", 0)),
     )
     return Assembly(cfg, backbone, data, module)
+
+
+def _require_place(cfg: DictConfig, backbone: Backbone | NoBackbone, tuning: TuningMethod) -> None:
+    """Refuse a tuning method where there is nothing to tune, or where it is spread over ranks and cannot be."""
+    sharded = cfg.trainer.get("strategy") == "fsdp2"
+    if isinstance(backbone, NoBackbone) and tuning.name != "frozen":
+        raise ConfigError(f"tuning={tuning.name} has nothing to tune with backbone=none; set tuning=frozen.")
+    if isinstance(backbone, NoBackbone) and sharded:
+        raise ConfigError("trainer.strategy=fsdp2 shards a backbone's layers, and backbone=none; use trainer=ddp.")
+    if sharded and not tuning.shardable:
+        raise ConfigError(
+            f"trainer.strategy=fsdp2 shards gradients, and tuning={tuning.name} needs them whole; use trainer=ddp."
+        )
+    if sharded and tuning.sharing != "shared":
+        raise ConfigError(
+            f"trainer.strategy=fsdp2 shards the weights that stand in a layer, and tuning.sharing={tuning.sharing} "
+            "changes them in every step; use trainer=ddp."
+        )
 
 
 def _features(cfg: DictConfig, data: LogDataModule, text_width: int, view: int = 0) -> Features | None:

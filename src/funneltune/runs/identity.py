@@ -21,6 +21,8 @@ WHERE_NOT_WHAT = ("run_dir", "logger", "study", "search", "callbacks", "resume",
 """Top-level keys that say where a run goes or how it is watched, not what it computes."""
 OFF = {"balancing": "funneltune.objectives.Fixed", "adversary": "funneltune.modules.FGM"}
 """Parts that may be absent -> what stands for their absence (an adversary with an epsilon of 0)."""
+SHARING = ("sharing", "adapters")
+"""Keys of `tuning` that may be absent where tasks share the tuned weights."""
 DECIDING_CALLBACKS = ("funneltune.callbacks.StopEarly", "lightning.pytorch.callbacks.EarlyStopping")
 """Callbacks that do change what a run computes."""
 
@@ -40,6 +42,9 @@ def what_decides(plain: Mapping[str, Any]) -> dict[str, Any]:
     for key, target in OFF.items():  # likewise
         if _target(kept.get(key)) == target and not kept[key].get("epsilon"):
             del kept[key]
+    tuning = kept.get("tuning")
+    if isinstance(tuning, dict) and tuning.get("sharing", "shared") == "shared":
+        kept["tuning"] = {key: value for key, value in tuning.items() if key not in SHARING}
     callbacks = plain.get("callbacks") or {}
     deciding = {k: v for k, v in callbacks.items() if isinstance(v, dict) and v.get("_target_") in DECIDING_CALLBACKS}
     return kept | ({"callbacks": deciding} if deciding else {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from funneltune.errors import ConfigError
+from funneltune.funnel import TaskFunnel
 from funneltune.heads import Head
 from funneltune.objectives import Objective
 from funneltune.schema import SHARED
@@ -19,7 +20,7 @@ def refusals(*, head: Head, objective: Objective, tuning: TuningMethod, features
             f"head={words} gives p(task and its edges), and objective={objective.name} needs p(task | edges); use "
             "objective=entire_space_bce with it, or another head"
         )
-    if head.views != (SHARED,) and not features and getattr(tuning, "sharing", "shared") == "shared":
+    if head.views != (SHARED,) and not features and tuning.sharing == "shared":
         yield (
             f"head={words} reads a representation of each task's own, and there is none; choose features, "
             "or tuning.sharing=per_task"
@@ -34,3 +35,10 @@ def require_pairs(*, head: Head, objective: Objective, tuning: TuningMethod, fea
     """
     if found := list(refusals(head=head, objective=objective, tuning=tuning, features=features)):
         raise ConfigError("; ".join(found) + ".")
+
+
+def readers(head: Head, funnel: TaskFunnel) -> tuple[str, ...]:
+    """Who reads a vector of each text where tasks do not share the tuned weights: the tasks, and SHARED too where the
+    head reads what is shared beside what is a task's own.
+    """
+    return (*funnel.names, *((SHARED,) if len(head.views) > 1 and SHARED in head.views else ()))

@@ -55,6 +55,7 @@ class AdaLoRA(WeightTuning):
         learning_rate: Of the update's factors.
         top: Adapt only so many of the highest layers; None: all.
         shrink: Drop pruned ranks right after the last allocation; False masks them to the end (the reference).
+        sharing: `shared`: tasks share the update.
 
     Raises:
         TuningError: if a value is out of range or the expression matches nothing.
@@ -63,6 +64,7 @@ class AdaLoRA(WeightTuning):
     name = "adalora"
     label = "AdaLoRA"
     size = "target_rank"
+    only_shared = "one allocator divides one budget, by each matrix's importance for the whole loss"
     shardable = False  # importance is a mean over whole rows of p * grad
 
     def __init__(
@@ -83,8 +85,9 @@ class AdaLoRA(WeightTuning):
         learning_rate: float = 1e-3,
         top: int | None = None,
         shrink: bool = True,
+        sharing: str = "shared",
     ) -> None:
-        super().__init__(learning_rate, top)
+        super().__init__(learning_rate, top, sharing)
         if targets is not None and top is not None:
             raise TuningError("tuning.targets and tuning.top both say which matrices; set one of them to null.")
         if target_rank < 1:

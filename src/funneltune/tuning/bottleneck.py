@@ -28,6 +28,10 @@ class BottleneckAdapter(nn.Module):
         self.down = nn.Linear(width, bottleneck)
         self.up = nn.Linear(bottleneck, width)
         self.activation = activation
+        self.draw(init_std)
+
+    def draw(self, init_std: float) -> None:
+        """Start afresh."""
         for layer in (self.down, self.up):
             nn.init.trunc_normal_(layer.weight, std=init_std, a=-2 * init_std, b=2 * init_std)
             nn.init.zeros_(layer.bias)
@@ -65,6 +69,8 @@ class BottleneckTuning(WeightTuning):
         activation: gelu, relu or silu.
         learning_rate: Of adapters and norms.
         top: Adapt only so many of the highest layers; None: all.
+        sharing: Whom adapters and norms serve: `shared`, `per_task` or `mixture`.
+        adapters: Sets of a mixture; None: as many as tasks.
 
     Raises:
         TuningError: if a value is out of range, or the backbone has no blocks that are known.
@@ -80,8 +86,10 @@ class BottleneckTuning(WeightTuning):
         activation: str,
         learning_rate: float,
         top: int | None,
+        sharing: str,
+        adapters: int | None,
     ) -> None:
-        super().__init__(learning_rate, top)
+        super().__init__(learning_rate, top, sharing, adapters)
         if bottleneck < 1:
             raise TuningError(f"tuning.bottleneck={bottleneck} must be >= 1.")
         if init_std < 0:
@@ -115,15 +123,25 @@ class BottleneckTuning(WeightTuning):
         # A block ends in dropout(dense(x)), then the residual: what follows the end is inside the residual.
         return nn.Sequential(end, adapter)
 
-    def _adapters(self) -> list[BottleneckAdapter]:
-        return [m for m in self.backbone.modules() if isinstance(m, BottleneckAdapter)]
+    def _adapters(self) -> dict[str, BottleneckAdapter]:
+        return {name: m for name, m in self.backbone.named_modules() if isinstance(m, BottleneckAdapter)}
+
+    def redraw(self) -> bool:
+        """The adapters, not the norms."""
+        for adapter in self._adapters().values():
+            adapter.draw(self.init_std)
+        return self.init_std > 0
+
+    def _adapter_weights(self) -> list[nn.Parameter]:
+        inside = tuple(f"{name}." for name in self._adapters())
+        return [p for copy in self.copies() for name, p in copy.items() if name.startswith(inside)]
 
     def adapter_parameters(self) -> int:
         """Parameters of the adapters alone, norms apart."""
-        return sum(p.numel() for adapter in self._adapters() for p in adapter.parameters())
+        return sum(p.numel() for p in self._adapter_weights())
 
     @torch.no_grad()
     def weight_norm(self) -> float:
         """Euclidean norm of the adapters' weights: how far they are from the identity."""
-        squares = [p.float().square().sum() for adapter in self._adapters() for p in adapter.parameters()]
+        squares = [p.float().square().sum() for p in self._adapter_weights()]
         return float(torch.stack(squares).sum().sqrt())

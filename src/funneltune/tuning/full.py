@@ -19,9 +19,10 @@ class Full(WeightTuning):
 
     name = "full"
     label = "Full"
+    only_shared = "every task would have a model of its own, which are several runs"
 
-    def __init__(self, learning_rate: float = 5e-5, top: int | None = None) -> None:
-        super().__init__(learning_rate, top)
+    def __init__(self, learning_rate: float = 5e-5, top: int | None = None, sharing: str = "shared") -> None:
+        super().__init__(learning_rate, top, sharing)
 
     def apply(self, backbone: PreTrainedModel) -> None:
         """Everything is trained, or the top of it."""
@@ -42,8 +43,14 @@ class BitFit(WeightTuning):
     name = "bitfit"
     label = "BitFit"
 
-    def __init__(self, learning_rate: float = 1e-3, top: int | None = None) -> None:
-        super().__init__(learning_rate, top)
+    def __init__(
+        self,
+        learning_rate: float = 1e-3,
+        top: int | None = None,
+        sharing: str = "shared",
+        adapters: int | None = None,
+    ) -> None:
+        super().__init__(learning_rate, top, sharing, adapters)
 
     def apply(self, backbone: PreTrainedModel) -> None:
         """Biases are trained."""
@@ -63,9 +70,10 @@ class Frozen(WeightTuning):
 
     name = "frozen"
     label = "Frozen"
+    only_shared = "it tunes nothing that tasks could have to themselves"
 
-    def __init__(self) -> None:
-        super().__init__(learning_rate=1.0)  # of no weight at all
+    def __init__(self, sharing: str = "shared") -> None:
+        super().__init__(learning_rate=1.0, sharing=sharing)  # a rate of no weight at all
 
     def apply(self, backbone: nn.Module) -> None:
         """Nothing is trained."""

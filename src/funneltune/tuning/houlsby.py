@@ -25,8 +25,10 @@ class Houlsby(BottleneckTuning):
         activation: str = "gelu",
         learning_rate: float = 1e-3,
         top: int | None = None,
+        sharing: str = "shared",
+        adapters: int | None = None,
     ) -> None:
-        super().__init__(bottleneck, train_layer_norm, init_std, activation, learning_rate, top)
+        super().__init__(bottleneck, train_layer_norm, init_std, activation, learning_rate, top, sharing, adapters)
 
     def _ends(self, backbone: PreTrainedModel) -> tuple[str, ...]:
         family = self.family(backbone)
@@ -50,8 +52,10 @@ class Pfeiffer(BottleneckTuning):
         activation: str = "gelu",
         learning_rate: float = 1e-3,
         top: int | None = None,
+        sharing: str = "shared",
+        adapters: int | None = None,
     ) -> None:
-        super().__init__(bottleneck, train_layer_norm, init_std, activation, learning_rate, top)
+        super().__init__(bottleneck, train_layer_norm, init_std, activation, learning_rate, top, sharing, adapters)
 
     def _ends(self, backbone: PreTrainedModel) -> tuple[str, ...]:
         return (self.family(backbone).feed_forward_end,)
@@ -75,8 +79,10 @@ class PfeifferHub(BottleneckTuning):
         activation: str = "relu",
         learning_rate: float = 1e-3,
         top: int | None = None,
+        sharing: str = "shared",
+        adapters: int | None = None,
     ) -> None:
-        super().__init__(bottleneck, train_layer_norm, init_std, activation, learning_rate, top)
+        super().__init__(bottleneck, train_layer_norm, init_std, activation, learning_rate, top, sharing, adapters)
 
     def _ends(self, backbone: PreTrainedModel) -> tuple[str, ...]:
         norm = self.family(backbone).feed_forward_norm

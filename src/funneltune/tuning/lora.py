@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from peft import IA3Config, LoraConfig, PeftConfig
+from peft.tuners.lora import LoraLayer
 from transformers import PreTrainedModel
 
 from funneltune.backbones.families import Part
 from funneltune.errors import TuningError
-from funneltune.tuning.peft_based import PeftTuning, stores_transposed
+from funneltune.tuning.peft_based import ADAPTER, PeftTuning, stores_transposed
 
 
 class LoRA(PeftTuning):
@@ -23,6 +24,8 @@ class LoRA(PeftTuning):
         adapter: See `PeftTuning`.
         learning_rate: Of A and B.
         top: See `PeftTuning`.
+        sharing: See `PeftTuning`.
+        adapters: See `PeftTuning`.
     """
 
     name = "lora"
@@ -40,8 +43,10 @@ class LoRA(PeftTuning):
         adapter: str | None = None,
         learning_rate: float = 5e-4,
         top: int | None = None,
+        sharing: str = "shared",
+        adapters: int | None = None,
     ) -> None:
-        super().__init__(list(parts), adapter, learning_rate, top)
+        super().__init__(list(parts), adapter, learning_rate, top, sharing, adapters)
         if rank < 1:
             raise TuningError(f"tuning.rank={rank} must be >= 1.")
         if not alpha > 0:
@@ -67,8 +72,15 @@ class LoRA(PeftTuning):
         )
 
     def rank_pattern(self) -> dict[str, int]:
-        """The same rank everywhere."""
-        return {n.partition(".lora_A.")[0]: len(p) for n, p in self.trained().items() if ".lora_A." in n}
+        """The same rank everywhere, in every set."""
+        return {n.partition(".lora_A.")[0]: len(p) for n, p in self.copies()[0].items() if ".lora_A." in n}
+
+    def redraw(self) -> bool:
+        """PEFT's own start; a stored adapter is no draw."""
+        layers = [module for module in self.backbone.modules() if isinstance(module, LoraLayer)]
+        for layer in layers if self.adapter is None else ():
+            layer.reset_lora_parameters(ADAPTER, True)
+        return self.adapter is None
 
 
 class DoRA(LoRA):
@@ -89,13 +101,22 @@ class IA3(PeftTuning):
         adapter: See `PeftTuning`.
         learning_rate: Of the factors.
         top: See `PeftTuning`.
+        sharing: See `PeftTuning`.
+        adapters: See `PeftTuning`.
     """
 
     name = "ia3"
     label = "(IA)3"
 
-    def __init__(self, adapter: str | None = None, learning_rate: float = 3e-3, top: int | None = None) -> None:
-        super().__init__(["key", "value", "feed_forward_out"], adapter, learning_rate, top)
+    def __init__(
+        self,
+        adapter: str | None = None,
+        learning_rate: float = 3e-3,
+        top: int | None = None,
+        sharing: str = "shared",
+        adapters: int | None = None,
+    ) -> None:
+        super().__init__(["key", "value", "feed_forward_out"], adapter, learning_rate, top, sharing, adapters)
 
     def config(self, backbone: PreTrainedModel) -> PeftConfig:
         """PEFT's IA3Config."""

@@ -46,15 +46,23 @@ class PeftTuning(WeightTuning):
         adapter: A folder or hub id in PEFT's format to start from; None: PEFT's own start.
         learning_rate: Of what PEFT adds.
         top: Adapt only so many of the highest layers; None: all.
+        sharing: Whom they serve: `shared`, `per_task` or `mixture`.
+        adapters: Sets of a mixture; None: as many as tasks.
 
     Raises:
         TuningError: if a part is unknown, or a stored adapter is a URL, is missing or does not fit.
     """
 
     def __init__(
-        self, parts: tuple[Part, ...] | list[Part], adapter: str | None, learning_rate: float, top: int | None
+        self,
+        parts: tuple[Part, ...] | list[Part],
+        adapter: str | None,
+        learning_rate: float,
+        top: int | None,
+        sharing: str,
+        adapters: int | None,
     ) -> None:
-        super().__init__(learning_rate, top)
+        super().__init__(learning_rate, top, sharing, adapters)
         unknown = [part for part in parts if part not in PARTS]
         if unknown or not parts:
             raise TuningError(f"tuning.parts={list(parts)!r} must name some of {', '.join(PARTS)}.")
@@ -103,9 +111,16 @@ class PeftTuning(WeightTuning):
     """The config's fields that decide which tensors there are, and their shapes."""
 
     def export_peft(self, folder: Path, *, write: bool = True) -> None:
-        """Write the adapter as PEFT does, so that `PeftModel.from_pretrained(backbone, folder)` loads it."""
+        """Write the adapter as PEFT does, so that `PeftModel.from_pretrained(backbone, folder)` loads it; of several
+        sets each into a folder of its own, by task or by number.
+        """
         assert self._model is not None
-        write_adapter(self._model, folder, write=write)
+        if self._sets is None:
+            write_adapter(self._model, folder, write=write)
+            return
+        for label in self._sets.labels:
+            with self._sets.placed(label):
+                write_adapter(self._model, folder / label, write=write)
 
 
 def wrap(backbone: PreTrainedModel, config: PeftConfig) -> PeftModel:

@@ -25,6 +25,11 @@ class PrefixPair(nn.Module):
         self.key = nn.Parameter(torch.randn(heads, length, head_width) * init_std)
         self.value = nn.Parameter(torch.randn(heads, length, head_width) * init_std)
 
+    def draw(self, init_std: float) -> None:
+        """Start afresh."""
+        for parameter in (self.key, self.value):
+            nn.init.normal_(parameter, std=init_std)
+
 
 class Prefix(WeightTuning):
     """Each layer's attention sees `length` trained pairs of keys and values before the text (Li & Liang 2021).
@@ -38,6 +43,8 @@ class Prefix(WeightTuning):
         init_std: Of keys and values at the start.
         learning_rate: Of keys and values.
         top: Only in so many of the highest layers; None: all.
+        sharing: Whom they serve: `shared`, `per_task` or `mixture`.
+        adapters: Sets of a mixture; None: as many as tasks.
 
     Raises:
         TuningError: if a value is out of range, or the architecture's attention is not `transformers`' interface.
@@ -48,9 +55,15 @@ class Prefix(WeightTuning):
     size = "length"
 
     def __init__(
-        self, length: int = 10, init_std: float = 0.02, learning_rate: float = 1e-2, top: int | None = None
+        self,
+        length: int = 10,
+        init_std: float = 0.02,
+        learning_rate: float = 1e-2,
+        top: int | None = None,
+        sharing: str = "shared",
+        adapters: int | None = None,
     ) -> None:
-        super().__init__(learning_rate, top)
+        super().__init__(learning_rate, top, sharing, adapters)
         if length < 1:
             raise TuningError(f"tuning.length={length} must be >= 1.")
         if init_std < 0:
@@ -76,6 +89,13 @@ class Prefix(WeightTuning):
         AttentionInterface.register(before + SUFFIX, behind_a_prefix(ALL_ATTENTION_FUNCTIONS[before]))
         backbone.set_attn_implementation(before + SUFFIX)
         self._backbone = backbone
+
+    def redraw(self) -> bool:
+        """Every key and value."""
+        for module in self.backbone.modules():
+            if isinstance(module, PrefixPair):
+                module.draw(self.init_std)
+        return self.init_std > 0
 
 
 def behind_a_prefix(attend: Callable[..., Any]) -> Callable[..., Any]:

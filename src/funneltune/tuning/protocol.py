@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,9 +12,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from funneltune.backbones import WeightSets
 from funneltune.backbones.families import Family, known_family
 from funneltune.errors import TuningError
 from funneltune.tuning.change import ParameterChange
+from funneltune.tuning.sharing import check_sharing, mixture, per_task
 
 
 class TuningMethod(Protocol):
@@ -29,6 +31,9 @@ class TuningMethod(Protocol):
     """Whether the method works where each rank holds a part of every gradient only (FSDP)."""
     only_multiplies: bool
     """Whether frozen matrices serve for products alone, so that they may be kept as autocast rounds them."""
+
+    sharing: str
+    """Whom the tuned weights serve: `shared` by all tasks, a set `per_task`, a `mixture` of sets for each."""
 
     size: str
     """The argument that says how much is trained (`rank`, `bottleneck`); empty where there is nothing to choose."""
@@ -48,6 +53,12 @@ class TuningMethod(Protocol):
 
     def apply(self, backbone: PreTrainedModel) -> None:
         """Change the backbone in place and set `requires_grad` on all of its parameters."""
+        ...
+
+    def share(self, views: Sequence[str]) -> WeightSets | None:
+        """Called after `apply` with those who read a vector of each text (tasks, and SHARED where a head reads it
+        beside theirs): the sets of tuned weights, for the encoder; None where there is one.
+        """
         ...
 
     def begin(self, total_steps: int) -> None:
@@ -114,15 +125,22 @@ class WeightTuning:
     size = ""
     shardable = True
     only_multiplies = True
+    only_shared = ""
+    """Why tasks cannot have weights of their own; empty where they can."""
 
-    def __init__(self, learning_rate: float, top: int | None = None) -> None:
+    def __init__(
+        self, learning_rate: float, top: int | None = None, sharing: str = "shared", adapters: int | None = None
+    ) -> None:
         if not learning_rate > 0:
             raise TuningError(f"tuning.learning_rate={learning_rate} must be above 0.")
         if top is not None and top < 1:
             raise TuningError(f"tuning.top={top} must be >= 1, or null for all layers.")
+        check_sharing(self.name, sharing, adapters, self.only_shared)
         self.learning_rate = learning_rate
         self.top = top
+        self.sharing, self.adapters = sharing, adapters
         self._backbone: nn.Module | None = None
+        self._sets: WeightSets | None = None
 
     @property
     def backbone(self) -> nn.Module:
@@ -135,7 +153,7 @@ class WeightTuning:
     def lowest_trained_layer(self) -> int:
         """The number of the lowest layer that holds a trained weight; 0 where the embeddings or their norm are."""
         config = self.backbone.config
-        trained, family = self.trained(), known_family(config)
+        trained, family = self.copies()[0], known_family(config)
         if not trained:
             return int(config.num_hidden_layers)  # type: ignore[union-attr, arg-type]
         if family is None:
@@ -179,14 +197,28 @@ class WeightTuning:
         return {self.size: size}
 
     def trained_at_end(self) -> int:
-        """The trained parameters that lie in no LayerNorm."""
-        return sum(
-            parameter.numel()
-            for module in self.backbone.modules()
-            if not is_norm(module)
-            for parameter in module.parameters(recurse=False)
-            if parameter.requires_grad
-        )
+        """The trained parameters that lie in no LayerNorm, of every set, and a mixture's gates."""
+        inside = [n for n in self.copies()[0] if not is_norm(self.backbone.get_submodule(n.rpartition(".")[0]))]
+        own = sum(copy[name].numel() for copy in self.copies() for name in inside)
+        return own + (sum(p.numel() for p in self._sets.gate_parameters()) if self._sets is not None else 0)
+
+    def share(self, views: Sequence[str]) -> WeightSets | None:
+        """As `sharing` says."""
+        if self.sharing == "per_task":
+            self._sets = per_task(self.backbone, views)
+        elif self.sharing == "mixture":
+            self._sets = mixture(self.backbone, views, self.adapters, self.redraw)
+        return self._sets
+
+    def redraw(self) -> bool:
+        """Draw anew what was drawn when the method was applied; False where nothing is."""
+        return False
+
+    def copies(self) -> list[dict[str, nn.Parameter]]:
+        """The trained parameters by their names in the backbone; of each set, where there are several."""
+        if self._sets is not None:
+            return [self._sets.of(label) for label in self._sets.labels]
+        return [{name: p for name, p in self.backbone.named_parameters() if p.requires_grad}]
 
     def begin(self, total_steps: int) -> None:
         """Nothing to schedule."""
@@ -207,8 +239,8 @@ class WeightTuning:
         return True
 
     def trained(self) -> dict[str, nn.Parameter]:
-        """The trained parameters by name."""
-        return {name: p for name, p in self.backbone.named_parameters() if p.requires_grad}
+        """The trained parameters by name; of several sets under `sets.`, with the gates that mix them."""
+        return self.copies()[0] if self._sets is None else dict(self._sets.named_parameters("sets"))
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """One group at the method's own rate."""
@@ -230,7 +262,7 @@ class WeightTuning:
 
     def export(self, backbone: nn.Module) -> dict[str, Tensor]:
         """The trained parameters."""
-        return {name: p.detach() for name, p in backbone.named_parameters() if p.requires_grad}
+        return {name: p.detach() for name, p in self.trained().items()}
 
     def export_peft(self, folder: Path, *, write: bool = True) -> None:
         """None: these weights have no such form."""
@@ -241,7 +273,7 @@ class WeightTuning:
         Raises:
             TuningError: if names or shapes are not this method's.
         """
-        expected = {name: p for name, p in backbone.named_parameters() if p.requires_grad}
+        expected = self.trained()
         odd = sorted(set(expected) ^ set(tensors))
         odd += [name for name in expected if name in tensors and expected[name].shape != tensors[name].shape]
         if odd:
