@@ -58,6 +58,12 @@ def run(folder, method, devices, accumulate, strategy="auto"):
         ("houlsby", 1, "fsdp2"),
         ("lora", 1, "fsdp2"),
         ("features", 1, "fsdp2"),
+        ("full+pcgrad", 2, "ddp"),
+        ("adalora+upgrad", 1, "ddp"),
+        pytest.param("drawn+mgda", 2, "ddp", marks=pytest.mark.slow),
+        ("full+gradnorm", 2, "ddp"),
+        pytest.param("lora+uncertainty", 1, "ddp", marks=pytest.mark.slow),
+        pytest.param("full+dwa", 2, "ddp", marks=pytest.mark.slow),
     ],
 )
 def test_two_ranks_give_the_gradients_weights_metrics_and_ranks_of_one(tmp_path, method, accumulate, strategy):
@@ -68,7 +74,8 @@ def test_two_ranks_give_the_gradients_weights_metrics_and_ranks_of_one(tmp_path,
     for found in ranks:
         assert found["rows"] == alone["rows"]
         assert found["pattern"] == alone["pattern"]
-        for kind, tolerance in (("gradients", 1e-6), ("weights", 1e-5)):
+        assert found["measured"] == pytest.approx(alone["measured"], rel=1e-4)
+        for kind, tolerance in (("gradients", 1e-6), ("weights", 1e-5), ("balancing", 1e-5)):
             assert set(found[kind]) == set(alone[kind])
             for name, values in alone[kind].items():
                 np.testing.assert_allclose(found[kind][name], values, atol=tolerance, rtol=tolerance, err_msg=name)
@@ -76,3 +83,5 @@ def test_two_ranks_give_the_gradients_weights_metrics_and_ranks_of_one(tmp_path,
             assert found["metrics"][key] == (None if value is None else pytest.approx(value, abs=1e-5)), key
     assert ranks[0]["metrics"] == ranks[1]["metrics"]
     assert ranks[0]["weights"] == ranks[1]["weights"]
+    assert ranks[0]["balancing"] == ranks[1]["balancing"]
+    assert bool(alone["measured"]) == ("+" in method)

@@ -1,6 +1,6 @@
 """One short run for `test_distributed.py`: as it stands in one process, or as one of two gloo ranks.
 
-`python two_ranks.py METHOD DEVICES ACCUMULATE FOLDER STRATEGY`
+`python two_ranks.py METHOD DEVICES ACCUMULATE FOLDER STRATEGY`; METHOD may end in `+BALANCING`.
 """
 
 import json
@@ -19,10 +19,11 @@ from funneltune.features import Features, feature_needs
 from funneltune.funnel import TaskFunnel
 from funneltune.heads import ESMM
 from funneltune.modules import constant, module_class
-from funneltune.objectives import MaskedBCE
+from funneltune.objectives import DWA, Aggregation, GradNorm, MaskedBCE, Uncertainty
 from funneltune.tuning import AdaLoRA, Full, Houlsby, LoRA
 
 NUMBERS = {"price": "log"}
+BALANCINGS = {"uncertainty": Uncertainty, "dwa": partial(DWA, every=2), "gradnorm": GradNorm}
 
 
 def whole(tensor):
@@ -31,10 +32,17 @@ def whole(tensor):
 
 
 class FirstGradients(L.Callback):
-    """The gradients of the first optimizer step, reduced over ranks and micro-batches, before clipping."""
+    """The gradients of the first optimizer step, reduced over ranks and micro-batches (none is clipped), and what was
+    measured of the tasks' in it.
+    """
 
     def __init__(self):
-        self.gradients = {}
+        self.gradients, self.measured = {}, {}
+
+    def on_before_zero_grad(self, trainer, pl_module, optimizer):
+        """Of the step before; an aggregator writes gradients after the hook below."""
+        self.measured = self.measured or {name: value.item() for name, value in pl_module.balancer.scalars.items()}
+        self.on_before_optimizer_step(trainer, pl_module, optimizer)
 
     def on_before_optimizer_step(self, trainer, pl_module, optimizer):
         if not self.gradients:
@@ -48,6 +56,7 @@ class FirstGradients(L.Callback):
 def run(method, devices, accumulate, folder, strategy):
     """Train, test and write what was found, in float64 so that only a wrong sum can tell the ranks apart."""
     torch.set_num_threads(1)
+    whole_method, (method, _, balanced) = method, method.partition("+")
     tasks = {"click": {"rate": "ctr"}, "purchase": {"given": ["click"], "rate": "cvr"}}
     late, drawn = {}, {}
     if method == "drawn":  # labels that are not final, and rows drawn by their labels: a rank's batch may be empty
@@ -99,6 +108,8 @@ def run(method, devices, accumulate, folder, strategy):
     else:
         tuning = AdaLoRA(target_rank=1, initial_rank=3, warmup_steps=1, final_steps=2, learning_rate=1e-2)
     tuning.apply(encoder.backbone)
+    torch.manual_seed(7)
+    balancing = BALANCINGS.get(balanced, partial(Aggregation, aggregator=balanced))(funnel) if balanced else None
     module = module_class(tuning)(
         encoder=encoder,
         interaction=interaction,
@@ -109,6 +120,8 @@ def run(method, devices, accumulate, folder, strategy):
         funnel=funnel,
         optimizer=partial(torch.optim.SGD, lr=0.05),
         scheduler=constant,
+        balancing=balancing,
+        gradients_every=1 if balanced else 0,
     )
     first = FirstGradients()
     trainer = L.Trainer(
@@ -137,8 +150,10 @@ def run(method, devices, accumulate, folder, strategy):
         "rows": len(module.predicted["test"]["request"]),
         "pattern": pattern,
         "steps": trainer.global_step,
+        "balancing": {name: value.flatten().tolist() for name, value in module.balancing.state_dict().items()},
+        "measured": first.measured,
     }
-    with open(os.path.join(folder, f"{method}-{devices}-{trainer.global_rank}.json"), "w") as file:
+    with open(os.path.join(folder, f"{whole_method}-{devices}-{trainer.global_rank}.json"), "w") as file:
         json.dump(found, file)
 
 
