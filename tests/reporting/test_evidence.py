@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from funneltune.errors import RunError
@@ -53,3 +54,17 @@ def test_no_finished_run_and_the_study_itself_are_refused(make_study, tmp_path):
         collect(study, tmp_path / "evidence")
     with pytest.raises(RunError, match="study itself"):
         collect(study, study)
+
+
+def test_of_a_study_that_names_its_metrics_only_their_statistics_are_kept(study, tmp_path):
+    content = json.loads((study / "study.json").read_text())
+    plan = content.get("study", content)
+    goal = collect(study, tmp_path / "all")
+    name = next((goal / "records").glob("*.npz")).name
+    every = set(np.load(goal / "records" / name).files)
+    plan |= {"metric": "ctr/auc", "metrics": ["ctr/auc"]}
+    (study / "study.json").write_text(json.dumps(content))
+    kept = set(np.load(collect(study, tmp_path / "named") / "records" / name).files)
+    assert (
+        kept == {key for key in every if ":" not in key or key.startswith(("ctr/auc:", "popularity|ctr/auc:"))} < every
+    )

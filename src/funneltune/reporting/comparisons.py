@@ -81,9 +81,11 @@ def headline(study: RecordFolder, comparisons: Sequence[Comparison]) -> str | No
     return metric if metric in compared else next(iter(compared), None)
 
 
-def named_metrics(study: RecordFolder) -> list[str]:
-    """The metrics that a study names, the one it is about first; none where it leaves them to the table."""
+def named_metrics(study: RecordFolder, whole: bool = False) -> list[str]:
+    """The metrics that a study names, the one it is about first; `whole`: none where it leaves some to the table."""
     plan = _plan(study)
+    if whole and not plan.get("metrics"):
+        return []
     first = plan.get("metric")
     return list(dict.fromkeys([*([first] if first else []), *(plan.get("metrics") or ())]))
 

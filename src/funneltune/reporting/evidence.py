@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-import shutil
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from funneltune.errors import RunError
+from funneltune.metrics import write_statistics
 from funneltune.records import STUDY_NAME, StoredRun, as_json, read_records, write_json
-from funneltune.reporting.comparisons import fold_of
+from funneltune.reporting.comparisons import fold_of, named_metrics
 from funneltune.reporting.gradients import keep_history
 from funneltune.reporting.report import write_report
 
@@ -45,11 +47,12 @@ def collect(study_dir: Path | str, target: Path | str) -> Path:
     for old in [*folder.glob("*.json"), *folder.glob("*.npz"), *folder.glob("*.parquet")]:
         if old.stem not in names.values():
             old.unlink()  # of an earlier collection: it would enter the table as one more cell
+    compared = named_metrics(records, whole=True)
     for run, stem in names.items():
         content = run.record.to_json() | {"cell": run.cell, "run_dir": _inside(run.path.parent, records.path)}
         write_json(folder / f"{stem}.json", without_machine(content, roots))
         if run.statistics:
-            shutil.copyfile(run.statistics, folder / f"{stem}.npz")
+            _keep_statistics(run.statistics, folder / f"{stem}.npz", compared)
         keep_history(run, folder / f"{stem}.parquet")
     if records.study is not None:
         write_json(goal / STUDY_NAME, without_machine(_study(records.study, source, names), roots))
@@ -77,6 +80,13 @@ def without_machine(value: Any, roots: tuple[str, ...] = ()) -> Any:
     value = ABSOLUTE_PATH.sub(lambda match: match.group().rstrip("/").rpartition("/")[2], value)
     host = socket.gethostname()
     return re.sub(rf"\b{re.escape(host)}\b", "host", value) if len(host) > 3 else value
+
+
+def _keep_statistics(source: Path, target: Path, metrics: Sequence[str]) -> None:
+    """The statistics of the metrics that verdicts are about, of runs and baselines; all where a study names none."""
+    with np.load(source, allow_pickle=False) as stored:
+        kept = [n for n in stored.files if ":" not in n or n.partition(":")[0].rpartition("|")[2] in metrics]
+        write_statistics(target, {name: stored[name] for name in (kept if metrics else stored.files)})
 
 
 def _stem(run: StoredRun) -> str:
