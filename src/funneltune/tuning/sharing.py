@@ -12,9 +12,9 @@ from funneltune.errors import TuningError
 from funneltune.schema import SHARED
 
 SHARINGS = ("shared", "per_task", "mixture")
-SPREAD = 0.01
-"""Standard deviation of what is added to a mixture's further sets where a method draws nothing: sets that start alike
-have the same gradients and stay alike."""
+SPREAD = 0.02
+"""Standard deviation, BERT's own at its start, of what is added to a mixture's further sets where a method draws
+nothing: sets that start alike have the same gradients and stay alike."""
 
 
 def check_sharing(name: str, sharing: str, adapters: int | None, only_shared: str) -> None:
