@@ -16,7 +16,7 @@ from funneltune.features import Features, feature_needs
 from funneltune.funnel import TaskFunnel
 from funneltune.heads import SideTowers
 from funneltune.modules import constant, module_class
-from funneltune.runs.pairs import refusals
+from funneltune.runs.pairs import readers, refusals
 from funneltune.runs.targets import build
 from pairwise import covering
 
@@ -30,7 +30,10 @@ SMALL = {
 }
 FACTORS = {
     "head": sorted(path.stem for path in (CONFIGS / "head").glob("*.yaml")),
-    "tuning": ["adalora", "bitfit", "frozen", "full", "houlsby", "lora", "pfeiffer"],
+    "tuning": [
+        *("adalora", "bitfit", "frozen", "full", "houlsby", "lora", "pfeiffer"),
+        *("houlsby per_task", "lora per_task", "bitfit mixture", "lora mixture"),
+    ],
     "objective": sorted(path.stem for path in (CONFIGS / "objective").glob("*.yaml")),
     "balancing": sorted(path.stem for path in (CONFIGS / "balancing").glob("*.yaml")),
 }
@@ -39,8 +42,9 @@ REFUSED = {("aitm", objective) for objective in ("dcmt", "escm2_dr", "escm2_ips"
 IDS = ["user", "item"]
 
 
-def choice(group, name):
-    changes = OmegaConf.from_dotlist(SMALL.get(name, []))
+def choice(group, named):
+    name, _, sharing = named.partition(" ")
+    changes = OmegaConf.from_dotlist([*SMALL.get(name, []), *([f"sharing={sharing}"] if sharing else [])])
     return build(OmegaConf.merge(OmegaConf.load(CONFIGS / group / f"{name}.yaml"), changes))
 
 
@@ -73,6 +77,7 @@ def module_of(row, backbone):
     encoder, interaction, width, head, objective, tuning = parts(row, backbone)
     assert not list(refusals(head=head, objective=objective, tuning=tuning, features=True))
     tuning.apply(encoder.backbone)
+    encoder.sets = tuning.share(readers(head, FUNNEL))
     asked = objective.needs.towers
     return module_class(tuning)(
         encoder=encoder,
