@@ -15,6 +15,7 @@ ROOMS = (
     "backbones.encoder",
     "backbones.layout",
     "backbones.interaction",
+    "backbones.views",
     "features",
     "heads",
     "objectives",

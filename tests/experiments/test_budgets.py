@@ -55,6 +55,24 @@ def test_what_was_matched_is_what_a_run_trains():
     assert sum(p.numel() for p in backbone.parameters() if p.requires_grad) > sized.trained
 
 
+def test_sets_of_one_task_each_are_matched_as_a_whole():
+    per_rank = LAYERS * 2 * (WIDTH + WIDTH)
+    made = cells(["lora"]) | {
+        "apart": cells(["lora", "tuning.sharing=per_task"])["lora"],
+        "mixed": cells(["lora", "tuning.sharing=mixture", "tuning.adapters=4"])["lora"],
+        "stem": cells(["lora", "tuning.sharing=per_task", "head=stem", "objective=masked_bce"])["lora"],
+    }
+    found = match_sizes(Match(budget=24 * per_rank), {name: made[name] for name in ("lora", "apart", "mixed", "stem")})
+    assert {name: one.sizes["tuning.rank"] for name, one in found.items()} == {
+        "lora": 24,
+        "apart": 12,  # two tasks
+        "stem": 8,  # two tasks, and what they share
+        "mixed": 6,
+    }
+    assert found["apart"].trained == found["stem"].trained == 24 * per_rank
+    assert found["mixed"].trained == 24 * per_rank + 2 * 4 * WIDTH  # and a gate for each task
+
+
 def test_a_budget_is_a_number_or_another_cells():
     made = cells(["lora"], ["houlsby"])
     by_name = match_sizes(Match(budget="houlsby"), made)

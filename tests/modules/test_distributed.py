@@ -53,6 +53,8 @@ def run(folder, method, devices, accumulate, strategy="auto"):
         ("full", 2, "ddp"),
         ("adalora", 1, "ddp"),
         ("features", 1, "ddp"),
+        ("per_task", 1, "ddp"),
+        pytest.param("mixture", 2, "ddp", marks=pytest.mark.slow),
         ("drawn", 2, "ddp"),
         ("full", 2, "fsdp2"),
         ("houlsby", 1, "fsdp2"),

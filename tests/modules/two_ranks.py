@@ -105,9 +105,12 @@ def run(method, devices, accumulate, folder, strategy):
         tuning = Houlsby(bottleneck=4, learning_rate=0.05)
     elif method == "lora":
         tuning = LoRA(rank=2, learning_rate=0.05)
+    elif method in ("per_task", "mixture"):
+        tuning = Houlsby(bottleneck=4, learning_rate=0.05, sharing=method)
     else:
         tuning = AdaLoRA(target_rank=1, initial_rank=3, warmup_steps=1, final_steps=2, learning_rate=1e-2)
     tuning.apply(encoder.backbone)
+    encoder.sets = tuning.share(funnel.names)
     torch.manual_seed(7)
     balancing = BALANCINGS.get(balanced, partial(Aggregation, aggregator=balanced))(funnel) if balanced else None
     module = module_class(tuning)(

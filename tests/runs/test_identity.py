@@ -23,6 +23,15 @@ def test_leaving_the_test_split_alone_is_another_run_and_testing_it_is_what_was_
     assert changed(test=True) == config_hash(OmegaConf.create(CONFIG)) != changed(test=False)
 
 
+def test_tasks_that_share_are_what_was_always_done_and_tasks_that_do_not_another_run():
+    shared = changed(tuning={"rank": 4, "sharing": "shared", "adapters": None})
+    assert shared == config_hash(OmegaConf.create(CONFIG))
+    apart = [
+        changed(tuning={"rank": 4, "sharing": word, "adapters": n}) for word, n in (("mixture", 2), ("mixture", 3))
+    ]
+    assert len({shared, *apart, changed(tuning={"rank": 4, "sharing": "per_task", "adapters": None})}) == 4
+
+
 def test_an_interpolation_counts_by_its_value():
     assert changed(tuning={"rank": "${seed}"}) == changed(tuning={"rank": 0})
 
