@@ -92,7 +92,7 @@ def test_a_mistake_in_a_users_own_file_names_the_file_or_the_key(content, messag
 
 
 STUDY = {
-    (): "no study is named: funneltune study NAME; studies: ablation, hillstrom, peft",
+    (): "no study is named: funneltune study NAME; studies: ablation, ",
     ("quickstrt",): "study=quickstrt is no choice, nearest: quickstart",
     ("quickstart", "tuning=frozn,full"): "tuning=frozn is no choice, nearest: frozen",
     ("quickstart", "tunin=a,b"): "tunin is no key (nearest: tuning)",
