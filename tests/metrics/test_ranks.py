@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from funneltune.metrics.ranks import agreement, attention_share, grid, layer_shares
+from funneltune.metrics.ranks import agreement, attention_share, grid, layer_shares, likeness
 
 PATTERN = {
     "encoder.layer.0.attention.self.query": 0,
@@ -43,3 +43,15 @@ def test_maps_agree_as_they_correlate():
     assert agreement([PATTERN, PATTERN, other]) == pytest.approx(-1 / 3)
     assert math.isnan(agreement([PATTERN]))
     assert math.isnan(agreement([PATTERN, dict.fromkeys(PATTERN, 2)]))
+
+
+def test_two_maps_lie_apart_by_the_matrices_that_both_have():
+    other = {name: 4 - rank for name, rank in PATTERN.items()}
+    apart = np.mean([abs(4 - 2 * rank) for rank in PATTERN.values()])
+    assert likeness([(PATTERN, other)]) == pytest.approx((apart, -1))
+    assert likeness([(PATTERN, other), (PATTERN, PATTERN)]) == pytest.approx((apart / 2, 0))
+    assert likeness([(PATTERN, {"encoder.layer.0.output.dense": 5, "other": 1})]) == pytest.approx(
+        (3, math.nan), nan_ok=True
+    )
+    assert all(map(math.isnan, likeness([(PATTERN, {"other": 1})])))
+    assert all(map(math.isnan, likeness([])))

@@ -10,7 +10,7 @@ from funneltune.records import RunRecord, read_records
 from funneltune.reporting import report
 from funneltune.reporting.evidence import collect
 from funneltune.reporting.gradients import gradients_section
-from funneltune.reporting.ranks import rank_history, ranks_section
+from funneltune.reporting.ranks import likeness_section, rank_history, ranks_section
 from funneltune.reporting.render import methods
 from funneltune.reporting.table import display_names
 from funneltune.reporting.terms import terms_section
@@ -45,6 +45,30 @@ def test_ranks_are_told_by_module_layer_and_agreement(tmp_path):
     section = ranks_section(read_records(study(tmp_path)), {})
     assert section.rows == (("budget=4", "4 in 2", "1.0", "0% ±0", "100% ±0", "33% ±0", "33% ±0", "33% ±0", "+1.00"),)
     assert "an even allocation has 50% in attention" in " ".join(section.notes)
+
+
+def test_maps_of_cells_are_held_against_each_other_and_against_a_cells_own_seeds(tmp_path):
+    assert likeness_section(read_records(study(tmp_path / "one")), {}) is None  # there is nothing to be like
+    folder = tmp_path / "two"
+    layers = [f"encoder.layer.{n}.output.dense" for n in range(3)]
+    kept = {"a": [(0, 2, 4), (0, 3, 3)], "b": [(4, 2, 0), (3, 3, 0)]}
+    runs = []
+    for cell, maps in kept.items():
+        for seed, ranks in enumerate(maps):
+            path = folder / "cells" / cell / f"seed={seed}" / "record.json"
+            path.parent.mkdir(parents=True)
+            pattern = dict(zip(layers, ranks, strict=True))
+            RunRecord("s", status="finished", seed=seed, rank_pattern=pattern, funnel={}, parameters={}).write(path)
+            runs.append({"cell": cell, "seed": seed, "record": str(path.relative_to(folder))})
+    content = {"schema_version": 1, "study": {"name": "s", "metric": "ctr/auc"}, "runs": runs}
+    (folder / "study.json").write_text(json.dumps(content))
+    section = likeness_section(read_records(folder), {"b": "B"})
+    # |a - b| over three matrices, run by run: 8/3, 8/3, 8/3, 6/3; correlations -1, -0.866, -0.866, -0.5.
+    assert section.rows == (
+        ("a", "its own seeds", "0.67", "+0.87"),
+        ("a", "B", "2.50", "-0.81"),
+        ("B", "its own seeds", "0.67", "+0.87"),
+    )
 
 
 def test_the_history_gives_the_ranks_over_the_steps_and_evidence_keeps_no_more(tmp_path):

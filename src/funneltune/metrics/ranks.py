@@ -87,3 +87,24 @@ def agreement(patterns: Sequence[Mapping[str, float]]) -> float:
     if len(maps) < 2 or maps.shape[1] < 2 or (maps.std(axis=1) == 0).any():
         return float("nan")
     return float(np.asarray(np.corrcoef(maps))[np.triu_indices(len(maps), 1)].mean())
+
+
+def likeness(pairs: Sequence[tuple[Mapping[str, float], Mapping[str, float]]]) -> tuple[float, float]:
+    """How far two maps lie apart, as means over pairs of runs: |difference| of ranks per matrix, and correlation
+    (Pearson; NaN where no pair has one). Of matrices that both runs have.
+
+    >>> likeness([({"a": 0, "b": 2, "c": 4}, {"a": 1, "b": 3, "c": 5})])
+    (1.0, 1.0)
+    """
+    apart, alike = [], []
+    for one, other in pairs:
+        names = sorted(set(one) & set(other))
+        maps = np.array([[pattern[name] for name in names] for pattern in (one, other)], dtype=np.float64)
+        if names:
+            apart.append(float(np.abs(maps[0] - maps[1]).mean()))
+        alike.append(agreement([one, other]))
+    found = [value for value in alike if not np.isnan(value)]
+    return (
+        float(np.mean(apart)) if apart else float("nan"),
+        float(round(np.mean(found), 12)) if found else float("nan"),
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations, combinations_with_replacement, product
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from funneltune.files import whole_file
-from funneltune.metrics.ranks import agreement, attention_share, grid, is_attention, layer_shares, placed
+from funneltune.metrics.ranks import agreement, attention_share, grid, is_attention, layer_shares, likeness, placed
 from funneltune.records import RecordFolder, StoredRun
 from funneltune.reporting.sections import Section
 
@@ -61,6 +62,39 @@ def ranks_section(records: RecordFolder, names: Mapping[str, str]) -> Section | 
             "± standard deviation",
             f"an even allocation has {even:.0%} in attention and a third in the low, middle and high layers each",
             "seeds agree: mean correlation of two seeds' maps over the matrices; 1: the same map, 0: unrelated ones",
+        ),
+    )
+
+
+def likeness_section(records: RecordFolder, names: Mapping[str, str]) -> Section | None:
+    """A row for each two cells that have ranks: how far their maps lie apart; and for each cell, its seeds' maps."""
+    patterns = {cell: [_pattern(run) for run in runs] for cell, runs in ranked(records).items()}
+    if len(patterns) < 2:
+        return None
+    rows = []
+    for one, other in combinations_with_replacement(patterns, 2):
+        same = one == other
+        pairs = list(combinations(patterns[one], 2) if same else product(patterns[one], patterns[other]))
+        apart, alike = likeness(pairs)
+        if np.isnan(apart):
+            continue
+        rows.append(
+            (
+                names.get(one, one),
+                "its own seeds" if same else names.get(other, other),
+                f"{apart:.2f}",
+                "-" if np.isnan(alike) else f"{alike:+.2f}",
+            )
+        )
+    return Section(
+        "How alike the maps of ranks are",
+        ("", "and", "ranks apart", "correlation"),
+        tuple(rows),
+        (
+            "ranks apart: mean absolute difference per matrix; both are means over all pairs of a run of one cell and "
+            "one of the other",
+            "two cells keep different matrices only if they lie further apart than a cell's own seeds do; where budgets "
+            "differ, the correlation alone tells",
         ),
     )
 

@@ -16,7 +16,7 @@ from funneltune.records import STUDY_NAME, RecordFolder, as_json, read_records, 
 from funneltune.reporting.comparisons import compare, headline
 from funneltune.reporting.gradients import gradients_section
 from funneltune.reporting.page import to_html
-from funneltune.reporting.ranks import ranks_section, write_ranks
+from funneltune.reporting.ranks import likeness_section, ranks_section, write_ranks
 from funneltune.reporting.render import console_for, plain_rows, to_console, to_csv, to_markdown
 from funneltune.reporting.sections import Section
 from funneltune.reporting.table import Table, table
@@ -68,7 +68,7 @@ def _made(path: Path | str, output: Path | str | None) -> tuple[RecordFolder, Re
     if folder.exists() and not folder.is_dir():
         raise RunError(f"output={folder} is a file; name a folder.")
     shown, found = table(records), comparisons_of(records)
-    parts = [make(records, shown.names) for make in (terms_section, ranks_section, gradients_section)]
+    parts = [make(records, shown.names) for make in (terms_section, ranks_section, likeness_section, gradients_section)]
     sections = [section for section in parts if section is not None]
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "table.md", to_markdown(shown, found, sections))
