@@ -93,8 +93,8 @@ def likeness_section(records: RecordFolder, names: Mapping[str, str]) -> Section
         (
             "ranks apart: mean absolute difference per matrix; both are means over all pairs of a run of one cell and "
             "one of the other",
-            "two cells keep different matrices only if they lie further apart than a cell's own seeds do; where budgets "
-            "differ, the correlation alone tells",
+            "two cells keep different matrices only if they lie further apart than a cell's own seeds do",
+            "of cells whose budgets differ, the correlation alone tells",
         ),
     )
 
