@@ -118,24 +118,29 @@ def test_what_the_aggregator_leaves_is_what_adalora_reads(tiny_backbone, funnel,
 
 
 def test_uncertainty_learns_its_variances_in_a_group_of_its_own(one_step, funnel):
-    """One step from s = 0: each s moves by rate x (loss - 1/2), whatever the micro-batches."""
-    balancing = Uncertainty(funnel, learning_rate=0.5)
-    module, _, gradients, trainer = one_step(balancing)
-    losses = [trainer.callback_metrics[f"train/loss_{task}"].item() for task in funnel.names]
+    _, _, _, trainer = one_step(Uncertainty(funnel, learning_rate=0.5))
     (group,) = [g for g in trainer.optimizers[0].param_groups if g["name"] == "balancing"]
-    assert group["lr"] == 0.5
-    assert group["weight_decay"] == 0
-    assert gradients  # the weights were put back, those of the balancing too
-    assert module.balancing.log_variance.tolist() == [0.0, 0.0]
-    assert len(losses) == 2
+    assert (group["lr"], group["weight_decay"]) == (0.5, 0)
+    assert [len(p) for p in group["params"]] == [2]
+    _, _, _, trainer = one_step(Uncertainty(funnel))
+    assert trainer.optimizers[0].param_groups[-1]["lr"] == LR
 
 
-def test_uncertaintys_step_is_the_formulas(tiny_backbone, funnel, make_data, tmp_path):
+def losses_of(module, batches):
+    """Each task's loss over a step."""
+    module.train()
+    terms = [module.objective(batch, module(batch)).terms for batch in batches]
+    return torch.stack([sum(found[task] for found in terms).detach() for task in module.funnel.names])
+
+
+def test_uncertaintys_step_is_the_formulas_over_all_micro_batches(tiny_backbone, funnel, make_data, tmp_path):
     balancing = Uncertainty(funnel, learning_rate=0.5)
     module = module_of(tiny_backbone, funnel, balancing=balancing).double()
-    trainer = fit(module, make_data(accumulate=1), tmp_path)
-    losses = np.array([trainer.callback_metrics[f"train/loss_{task}"].item() for task in funnel.names])
-    np.testing.assert_allclose(balancing.log_variance.detach(), 0.5 * (losses - 0.5), rtol=1e-5)
+    watch = Batches()
+    trainer = fit(module, make_data(accumulate=2), tmp_path, accumulate=2, callbacks=[watch])
+    found = balancing.log_variance.detach().clone()
+    put(module, watch.before)
+    torch.testing.assert_close(found.float(), 0.5 * (losses_of(module, watch.seen) - 0.5))
     assert trainer.callback_metrics["train/weight_click"].item() == 1.0
 
 
@@ -149,9 +154,7 @@ def test_dwa_is_told_the_losses_of_whole_steps(tiny_backbone, funnel, make_data,
     fit(module, make_data(accumulate=2), tmp_path, steps=5, accumulate=2, callbacks=[watch])
     assert (len(told), int(balancing.periods), int(balancing.steps)) == (5, 2, 1)
     put(module, watch.before)
-    module.train()
-    terms = [module.objective(batch, module(batch)).terms for batch in watch.seen[:2]]
-    torch.testing.assert_close(told[0], torch.stack([sum(t[task] for t in terms).detach() for task in funnel.names]))
+    torch.testing.assert_close(told[0], losses_of(module, watch.seen[:2]))
     np.testing.assert_allclose(balancing.last, (told[2] + told[3]) / 2, rtol=1e-6)
 
 
@@ -295,3 +298,18 @@ def test_a_fused_optimizer_and_a_schedule_take_the_balancings_own_group(tiny_bac
     trainer = fit(module, make_data(), tmp_path, steps=6)
     assert trainer.optimizers[0].param_groups[-1]["name"] == "balancing"
     assert module.balancing.log_variance.abs().min() > 0
+
+
+def test_ddp_waits_for_gradients_of_the_loss_and_not_for_those_of_an_aggregator(funnel):
+    from types import SimpleNamespace
+
+    from torch.nn.parallel import DistributedDataParallel
+
+    from funneltune.modules.balancer import Balancer
+
+    for balancing, waits in ((Aggregation(funnel, "mgda"), False), (GradNorm(funnel), True), (Fixed(funnel), True)):
+        wrapped = DistributedDataParallel.__new__(DistributedDataParallel)
+        torch.nn.Module.__init__(wrapped)
+        wrapped.require_backward_grad_sync = True
+        Balancer(balancing).no_sync(SimpleNamespace(model=wrapped))
+        assert wrapped.require_backward_grad_sync == waits

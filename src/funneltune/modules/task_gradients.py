@@ -69,13 +69,16 @@ class TaskGradients:
 
     def matrix(self, tasks: Sequence[str], names: Sequence[str]) -> Float[Tensor, "tasks width"]:
         """The tasks' gradients over parameters laid end to end; 0 where a task does not reach one."""
-        like = {name: next(own[name] for own in self.found.values() if name in own) for name in names}
-        rows = []
-        for task in tasks:
+        like = [next(own[name] for own in self.found.values() if name in own) for name in names]
+        dtype = torch.promote_types(like[0].dtype, torch.float32)
+        # Filled in place: large models have room for few copies.
+        found = torch.zeros(len(tasks), sum(one.numel() for one in like), dtype=dtype, device=like[0].device)
+        for row, task in zip(found, tasks, strict=True):
             own = self.found.get(task, {})
-            pieces = [own[name] if name in own else torch.zeros_like(like[name]) for name in names]
-            rows.append(torch.cat([piece.flatten() for piece in pieces]))
-        return torch.stack(rows)
+            for name, place in zip(names, torch.split(row, [one.numel() for one in like]), strict=True):
+                if name in own:
+                    place.copy_(own[name].flatten())
+        return found
 
     def norms(self, tasks: Sequence[str], names: Sequence[str]) -> Float[Tensor, " tasks"]:
         """Of each task's gradient over parameters."""

@@ -83,7 +83,8 @@ class Aggregation(Balancing):
         norms = matrix.norm(dim=1)
         if not torch.isfinite(norms).all():
             return matrix.sum(dim=0)
-        matrix = matrix[norms > 0]
+        if not (norms > 0).all():
+            matrix = matrix[norms > 0]
         if not len(matrix):
             return matrix.new_zeros(matrix.shape[1])
         scale = norms.norm()
