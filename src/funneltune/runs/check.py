@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from funneltune.errors import ConfigError
 from funneltune.runs.identity import as_plain
+from funneltune.runs.kinds import kind_faults
 from funneltune.runs.targets import target_faults
 
 TYPES: tuple[tuple[tuple[str, ...], tuple[type, ...], str], ...] = (
@@ -38,6 +39,8 @@ def check_config(cfg: DictConfig) -> None:
     OmegaConf.resolve(cfg)
     plain = as_plain(cfg)
     faults = [*target_faults(plain), *_values(plain)]
+    for group in ("head", "objective", "balancing", "adversary"):
+        faults += kind_faults(plain.get(group), group)
     if faults:
         raise ConfigError("; ".join(faults))
 
