@@ -32,3 +32,7 @@ def train_elsewhere(cfg, run_dir):
     if cfg.tuning._target_.endswith("Houlsby"):
         raise DataError("data.path=gone.csv is missing;\ngive a file.")
     RunRecord(name=cfg.name, status="finished", seed=cfg.seed, command=str(os.getpid())).write(run_dir / "record.json")
+
+
+def statuses(state):
+    return {(run["cell"], run["seed"]): run["status"] for run in state["runs"]}

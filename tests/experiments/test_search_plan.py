@@ -113,6 +113,7 @@ def test_an_objective_reads_the_record_and_knows_its_direction(key, maximise, va
         ({"metrics": ["parameters/trained"]}, r"parameters/trained is not in a run's record"),
         ({"metrics": ["ctr/auc"]}, r"ctr/auc must begin with validation/, cost/ or parameters/"),
         ({"metrics": ["validation/ctr/predicted_over_observed"]}, r"neither better when more nor when less"),
+        ({"metrics": ["validation/ctr/predicted_over_true"]}, r"neither better when more nor when less"),
         ({"trials": 0}, r"search.trials=0 must be a whole number >= 1"),
         ({"retries": -1}, r"search.retries=-1"),
         ({"sampler": "cmaes"}, r"search.sampler='cmaes' must be one of tpe, random, grid"),

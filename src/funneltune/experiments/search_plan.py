@@ -15,7 +15,7 @@ from funneltune.errors import ConfigError
 from funneltune.experiments.search_space import Choice, Setting, Value, read_setting
 from funneltune.funnel import TaskFunnel
 from funneltune.metrics import evaluate
-from funneltune.metrics.comparison import higher_is_better
+from funneltune.metrics.comparison import has_direction, higher_is_better
 from funneltune.records import RunRecord, number
 
 Sampler = Literal["tpe", "random", "grid"]
@@ -26,8 +26,6 @@ COSTS = (
     *("data_wait_share", "peak_memory_bytes", "peak_memory_growth_bytes", "wall_seconds", "saved_bytes"),
 )
 PARAMETERS = ("total", "trainable_start", "trainable_end", "share")
-NO_DIRECTION = ("predicted_over_observed",)
-"""Metrics that are best at a value between."""
 NOT_SEARCHED = {
     "seed": "a seed is no setting, its luck would be chosen; compare seeds with funneltune study",
     **dict.fromkeys(("run_dir", "resume", "test", "baselines", "name"), "the search sets it for every trial"),
@@ -77,7 +75,7 @@ class Objective:
             return f"search.metrics: {self.key} is not in a run's record" + (
                 f" (nearest: {place}/{near[0]})" if near else f"; there are {', '.join(f'{place}/{k}' for k in known)}"
             )
-        if name.rpartition("/")[2].partition("[")[0] in NO_DIRECTION:
+        if not has_direction(name):
             return f"search.metrics: {self.key} is neither better when more nor when less; take another"
         return None
 
