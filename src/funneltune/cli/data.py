@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from funneltune.cli.arguments import Arguments, nearest_clause
 from funneltune.cli.verb import Verb, say
 from funneltune.errors import ConfigError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from funneltune.data.describe import Checked
 
 DEEDS = ("describe", "validate")
 
@@ -20,34 +27,59 @@ def run(arguments: Arguments) -> int:
     if deed not in DEEDS:
         raise ConfigError(f"data {deed} is unknown{nearest_clause(deed, DEEDS)}; it is one of {', '.join(DEEDS)}.")
     word = Arguments(words=tuple(rest)).only_word("experiment")
-    from omegaconf import OmegaConf
-
-    from funneltune.cli.compose import checked, compose_config
-
-    overrides = [*([f"experiment={word}"] if word else []), *arguments.overrides]
-    cfg = compose_config(overrides, arguments.config_dir)
+    cfg = composed(word, arguments.overrides, arguments.config_dir)
     if arguments.show_config:
+        from omegaconf import OmegaConf
+
         say(OmegaConf.to_yaml(cfg.data))
         return 0
-    checked(cfg)
-    return _describe(cfg) if deed == "describe" else _validate(cfg)
+    if deed == "describe":
+        say(json.dumps(described(cfg), indent=1, default=str))
+        return 0
+    found, unread = validated(cfg)
+    say(found.in_words())
+    if unread:
+        say(f"  not searched for leaks, as this config does not read them (features=all does): {', '.join(unread)}")
+    return 0
 
 
-def _describe(cfg: Any) -> int:
+def composed(word: str | None, overrides: Sequence[str], config_dir: Path | None = None) -> DictConfig:
+    """The config of a run over the log.
+
+    Raises:
+        ConfigError: naming every override that is wrong.
+    """
+    from funneltune.cli.compose import compose_config
+
+    return compose_config([*([f"experiment={word}"] if word else []), *overrides], config_dir)
+
+
+def described(cfg: DictConfig) -> dict[str, Any]:
+    """What the log holds.
+
+    Raises:
+        FunnelError: what config or log have wrong.
+    """
+    from funneltune.cli.compose import checked
     from funneltune.data import describe
     from funneltune.runs.assemble import assemble_data
     from funneltune.runs.targets import build
 
-    data = assemble_data(cfg, build(cfg.backbone))
+    data = assemble_data(checked(cfg), build(cfg.backbone))
     data.prepare_data()
     data.setup()  # to look at a log is no fit: `validate` and `train` look for leaks
-    say(json.dumps(describe(data), indent=1, default=str))
-    return 0
+    return describe(data)
 
 
-def _validate(cfg: Any) -> int:
+def validated(cfg: DictConfig) -> tuple[Checked, list[str]]:
+    """What a whole reading of the log found, and the columns that it offers and this config does not read.
+
+    Raises:
+        FunnelError: what config or log have wrong.
+    """
     from omegaconf import OmegaConf
 
+    from funneltune.cli.compose import checked
     from funneltune.data import validate
     from funneltune.data.leaks import Guard
     from funneltune.features import Numbers
@@ -56,7 +88,7 @@ def _validate(cfg: Any) -> int:
     from funneltune.runs.targets import build
     from funneltune.schema import FeatureNeeds
 
-    data: Any = OmegaConf.to_container(cfg.data, resolve=True)
+    data: Any = OmegaConf.to_container(checked(cfg).data, resolve=True)
     node = data.get("features") or {}
     Numbers(node.get("numbers") or {}, "plain", 1, 2)  # refuses a transform that is none
     offered, backbone = FeatureNeeds.offered(node), build(cfg.backbone)
@@ -70,10 +102,7 @@ def _validate(cfg: Any) -> int:
         Guard.parse(data.get("leaks")),
         read=(texts if backbone.interaction != "none" else {}, needed),
     )
-    say(found.in_words())
-    if unread := sorted({*offered.ids, *offered.numbers} - {*needed.ids, *needed.numbers}):
-        say(f"  not searched for leaks, as this config does not read them (features=all does): {', '.join(unread)}")
-    return 0
+    return found, sorted({*offered.ids, *offered.numbers} - {*needed.ids, *needed.numbers})
 
 
 VERB = Verb(

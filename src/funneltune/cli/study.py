@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,49 +23,97 @@ if TYPE_CHECKING:
 
 def run(arguments: Arguments) -> int:
     """Compose, hand the open cells to the configured launcher, report. Returns 1 if a cell failed."""
-    word = arguments.only_word("study")
-    study_dir, asked = _take_study_dir(arguments.overrides)
-    overrides = [*([f"study={word}"] if word else []), *asked]
     with nothing_saved_yet():
-        from omegaconf import OmegaConf
+        asked = Asked.compose(arguments.only_word("study"), arguments.overrides, arguments.config_dir)
+        if arguments.show_config:
+            from omegaconf import OmegaConf
 
+            say(OmegaConf.to_yaml(asked.cfg))
+            return 0
+        asked.check()
+    from funneltune.reporting import report
+
+    state = carry_out(asked, report)
+    folder = asked.folder
+    say(f"records: {folder / 'cells'}\nstudy:   {folder / 'study.json'}")
+    for line in failures(state):
+        say(f"failed:  {line}")
+    return 1 if any(run["status"] != "finished" for run in state["runs"]) else 0
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A study as it was asked for, composed."""
+
+    cfg: DictConfig
+    overrides: list[str]
+    folder: Path
+    config_dir: Path | None
+
+    @classmethod
+    def compose(cls, word: str | None, overrides: Sequence[str], config_dir: Path | None = None) -> Asked:
+        """From the words of a command.
+
+        Raises:
+            ConfigError: naming every override that is wrong.
+        """
         from funneltune.cli import launch
         from funneltune.cli.compose import compose_config
+
+        study_dir, rest = _take_study_dir(overrides)
+        wanted = launch.axes_as_lists([*([f"study={word}"] if word else []), *rest], config_dir)
+        cfg = compose_config(launch.without_lists(wanted), config_dir)
+        return cls(cfg, wanted, (study_dir or Path("studies") / cfg.name).absolute(), config_dir)
+
+    def check(self) -> None:
+        """Refuse what can be seen to be wrong before anything runs.
+
+        Raises:
+            ConfigError: if no study is named, or a value of an axis does not compose.
+            RunError: if the study's folder is a file.
+        """
+        from funneltune.cli import launch
+
+        if self.cfg.study is None:
+            studies = dict(helptext.groups(self.config_dir)).get("study", [])
+            raise ConfigError(f"no study is named: funneltune study NAME; studies: {', '.join(studies)}.")
+        if self.folder.exists() and not self.folder.is_dir():
+            raise RunError(f"study_dir={self.folder} is a file; choose a folder.")
+        launch.check_axes(self.cfg, self.overrides, self.config_dir)
+
+
+def carry_out(asked: Asked, report: Callable[[Path], Report]) -> dict[str, Any]:
+    """Hand the open cells to the configured launcher, then write the tables; the state that the study is in.
+
+    Raises:
+        Interrupted: with the command that goes on.
+    """
+    with nothing_saved_yet():
+        from funneltune.cli import launch
         from funneltune.experiments import StudyState
 
-        overrides = launch.axes_as_lists(overrides, arguments.config_dir)
-        cfg = compose_config(launch.without_lists(overrides), arguments.config_dir)
-        if arguments.show_config:
-            say(OmegaConf.to_yaml(cfg))
-            return 0
-        if cfg.study is None:
-            studies = dict(helptext.groups(arguments.config_dir)).get("study", [])
-            raise ConfigError(f"no study is named: funneltune study NAME; studies: {', '.join(studies)}.")
-        folder = (study_dir or Path("studies") / cfg.name).absolute()
-        if folder.exists() and not folder.is_dir():
-            raise RunError(f"study_dir={folder} is a file; choose a folder.")
-        launch.check_axes(cfg, overrides, arguments.config_dir)
-        before = _runs(StudyState(folder))
+        before = _runs(StudyState(asked.folder))
     try:
-        state = launch.launch(overrides, folder, arguments.config_dir)
+        state = launch.launch(asked.overrides, asked.folder, asked.config_dir)
     except (Interrupted, KeyboardInterrupt) as stop:
         signum = signal_of(stop)
         told = f"stopped by {signum.name}; the same command goes on, with what is finished kept: {_command()}"
-        if any(override.startswith("hydra/launcher=submitit") for override in overrides):
+        if any(override.startswith("hydra/launcher=submitit") for override in asked.overrides):
             told += " (cells that submitit has started go on by themselves: let them end first, or cancel their jobs)"
         raise Interrupted(signum, told) from None
     if any(run["record"] for run in state["runs"]):
-        from funneltune.reporting import report
-
-        made = report(folder)
+        made = report(asked.folder)
         if state["runs"] != before:
-            _tell_wandb(cfg, folder, state, made)
-    say(f"records: {folder / 'cells'}\nstudy:   {folder / 'study.json'}")
-    failed = [run for run in state["runs"] if run["status"] != "finished"]
-    for one in [*(trial for trial in state["trials"] if trial["status"] != "finished"), *failed]:
-        attempts = f" ({one['attempts']} attempts)" if "attempts" in one else ""
-        say(f"failed:  {one['folder'].removeprefix('cells/').replace('/', ' ')}{attempts}: {one['error']}")
-    return 1 if failed else 0
+            _tell_wandb(asked.cfg, asked.folder, state, made)
+    return state
+
+
+def failures(state: Mapping[str, Any]) -> Iterator[str]:
+    """A line for each trial and run that did not finish: which it is, and why."""
+    for one in [*state["trials"], *state["runs"]]:
+        if one["status"] != "finished":
+            attempts = f" ({one['attempts']} attempts)" if "attempts" in one else ""
+            yield f"{one['folder'].removeprefix('cells/').replace('/', ' ')}{attempts}: {one['error']}"
 
 
 def _runs(state: StudyState) -> list[dict[str, Any]]:

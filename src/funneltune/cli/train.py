@@ -26,15 +26,11 @@ def run(arguments: Arguments) -> int:
     with nothing_saved_yet():
         from omegaconf import OmegaConf
 
-        from funneltune.cli.compose import checked, compose_config
-
-        cfg = _taken_up(overrides) or compose_config(overrides, arguments.config_dir)
+        cfg = composed(overrides, arguments.config_dir)
         if arguments.show_config:
             say(OmegaConf.to_yaml(cfg))
             return 0
-        cfg.study, cfg.search = None, None  # a study's cell, a search's setting are trained like any other run
-        checked(cfg)
-        run_dir = _run_dir(cfg)
+        run_dir = prepare(cfg)
         from funneltune import runs
 
     runs.train(cfg, run_dir)
@@ -46,6 +42,31 @@ def run(arguments: Arguments) -> int:
             say(chosen)
         say(f"record: {run_dir / 'record.json'}")
     return 0
+
+
+def composed(overrides: Sequence[str], config_dir: Path | None = None) -> DictConfig:
+    """The config that a command asks for: composed anew, or that of the run that `resume=FOLDER` names.
+
+    Raises:
+        ConfigError: naming every override that is wrong.
+    """
+    from funneltune.cli.compose import compose_config
+
+    return _taken_up(overrides) or compose_config(overrides, config_dir)
+
+
+def prepare(cfg: DictConfig) -> Path:
+    """Check a config that is about to be trained, in place, and say where its run goes.
+
+    Raises:
+        ConfigError: with every fault that can be seen before anything is built.
+        RunError: if `resume` names a folder without a run.
+    """
+    from funneltune.cli.compose import checked
+
+    cfg.study, cfg.search = None, None  # a study's cell, a search's setting are trained like any other run
+    checked(cfg)
+    return _run_dir(cfg)
 
 
 def _taken_up(overrides: Sequence[str]) -> DictConfig | None:
