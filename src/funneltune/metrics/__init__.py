@@ -4,6 +4,7 @@ Ties count one half (AUC) or by expectation (lists); nothing is binned but the c
 """
 
 from funneltune.metrics.calibration import (
+    Reliability,
     ece,
     expected_ece,
     expected_log_loss,
@@ -11,6 +12,7 @@ from funneltune.metrics.calibration import (
     normalised_entropy,
     predicted_over_observed,
     predicted_over_true,
+    reliability,
 )
 from funneltune.metrics.classification import classification_report
 from funneltune.metrics.clusters import ClusterPlacements, ClusterSums
@@ -29,7 +31,9 @@ from funneltune.metrics.differences import auc_difference, clustered_delong, mea
 from funneltune.metrics.discrimination import auc, expected_auc, grouped_auc, placements, pr_auc, weighted_auc
 from funneltune.metrics.intervals import Interval, hedges_g, holm, minimum_detectable, seed_difference
 from funneltune.metrics.protocol import ceiling, evaluate, score_metrics
+from funneltune.metrics.recalibration import METHODS, calibrate, scaled, scalings
 from funneltune.metrics.resampling import resample
+from funneltune.metrics.scaling import Isotonic, Platt, Scaling, Temperature
 from funneltune.metrics.spaces import Scorer
 from funneltune.metrics.statistics import StoredStatistics, compact, read_statistics, write_statistics
 
@@ -38,11 +42,18 @@ __all__ = [
     "ClusterSums",
     "Comparison",
     "Interval",
+    "Isotonic",
+    "METHODS",
+    "Platt",
+    "Reliability",
+    "Scaling",
     "Scorer",
     "StoredStatistics",
+    "Temperature",
     "against_baselines",
     "auc",
     "auc_difference",
+    "calibrate",
     "ceiling",
     "classification_report",
     "clustered_delong",
@@ -70,7 +81,10 @@ __all__ = [
     "predicted_over_observed",
     "predicted_over_true",
     "read_statistics",
+    "reliability",
     "resample",
+    "scaled",
+    "scalings",
     "score_metrics",
     "scorers",
     "seed_difference",

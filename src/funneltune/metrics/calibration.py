@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 from funneltune.errors import DataError
 from funneltune.metrics.ties import (
     Floats,
+    Indices,
     block_lengths,
     block_starts,
     checked_labels,
@@ -67,6 +71,34 @@ def ece(label: ArrayLike, p: ArrayLike, bins: int = 15) -> float:
     return _binned_gap(y, q, bins)
 
 
+@dataclass(frozen=True)
+class Reliability:
+    """Bins of equal mass, p ascending. The mean of |predicted - observed|, weighted by n, is the sample's `ece`."""
+
+    predicted: tuple[float, ...]
+    """Mean p of each bin."""
+    observed: tuple[float, ...]
+    """Share of positives; rows of equal p share their average label, also over two bins."""
+    n: tuple[int, ...]
+    """Rows."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"predicted": list(self.predicted), "observed": list(self.observed), "n": list(self.n)}
+
+
+def reliability(label: ArrayLike, p: ArrayLike, bins: int = 15) -> Reliability:
+    """The reliability curve over the bins of `ece`; without rows, without bins."""
+    y, q = checked_labels(label), checked_probabilities(p)
+    same_length(label=y, p=q)
+    if len(q) == 0 and bins >= 1:
+        return Reliability((), (), ())
+    q, rate, edges = _binned(y, q, bins)
+    n = block_lengths(edges, len(q))
+    predicted, observed = np.add.reduceat(q, edges) / n, np.add.reduceat(rate, edges) / n
+    return Reliability(tuple(predicted.tolist()), tuple(observed.tolist()), tuple(n.tolist()))
+
+
 def expected_ece(p_true: ArrayLike, p: ArrayLike, bins: int = 15) -> float:
     """Calibration error against the true probabilities: mean |average p - average true p| over bins of equal mass.
 
@@ -101,15 +133,21 @@ def _cross_entropies(target: Floats, q: Floats) -> Floats:
 
 
 def _binned_gap(target: Floats, q: Floats, bins: int) -> float:
-    rows = len(q)
+    if len(q) == 0 and bins >= 1:
+        return float("nan")
+    q, rate, edges = _binned(target, q, bins)
+    gap = np.add.reduceat(q - rate, edges)
+    return float(np.abs(gap).sum() / len(q))
+
+
+def _binned(target: Floats, q: Floats, bins: int) -> tuple[Floats, Floats, Indices]:
+    """Ascending p, the average target of the rows that share each p, and where each bin of equal mass begins."""
     if bins < 1:
         raise DataError(f"metrics.bins={bins} must be >= 1; 15 is usual.")
-    if rows == 0:
-        return float("nan")
+    rows = len(q)
     order = np.argsort(q, kind="stable")
     starts = block_starts(q[order])
     lengths = block_lengths(starts, rows)
     rate = np.repeat(np.add.reduceat(target[order], starts) / lengths, lengths)
     edges = np.unique(np.linspace(0, rows, min(bins, rows) + 1).round().astype(np.int64))[:-1]
-    gap = np.add.reduceat(q[order] - rate, edges)
-    return float(np.abs(gap).sum() / rows)
+    return q[order], rate, edges
