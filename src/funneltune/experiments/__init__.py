@@ -1,6 +1,6 @@
 """Studies: a grid of runs, kept in one folder, resumed by a second call."""
 
-from funneltune.experiments.cell import CellTask
+from funneltune.experiments.cell import CellTask, as_command, needs_own_process
 from funneltune.experiments.faults import check, user_fault
 from funneltune.experiments.plan import WITHOUT, Cell, Study, override_text
 from funneltune.experiments.state import StudyState
@@ -12,7 +12,9 @@ __all__ = [
     "CellTask",
     "Study",
     "StudyState",
+    "as_command",
     "check",
+    "needs_own_process",
     "override_text",
     "plan",
     "split_sweeps",

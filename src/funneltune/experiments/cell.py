@@ -8,8 +8,8 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -122,11 +122,16 @@ def needs_own_process(cfg: DictConfig) -> bool:
     return several or int(trainer.get("num_nodes", 1)) > 1 or "ddp" in str(trainer.get("strategy", ""))
 
 
-@contextmanager
-def as_train_command(overrides: list[str]) -> Iterator[None]:
+def as_train_command(overrides: list[str]) -> AbstractContextManager[None]:
     """Let the record name the command that trains this cell alone."""
+    return as_command(["train", *overrides])
+
+
+@contextmanager
+def as_command(words: Sequence[str]) -> Iterator[None]:
+    """Meanwhile the program was called with these words: records and messages name the command."""
     before = sys.argv
-    sys.argv = [before[0], "train", *overrides]
+    sys.argv = [before[0], *words]
     try:
         yield
     finally:

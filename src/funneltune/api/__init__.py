@@ -1,0 +1,30 @@
+"""funneltune from Python: the verbs as functions, and what they give back as tables."""
+
+from funneltune.api.results import Records, Run
+from funneltune.api.verbs import (
+    compose,
+    describe,
+    evaluate,
+    predict,
+    rank,
+    read_records,
+    report,
+    study,
+    train,
+    validate,
+)
+
+__all__ = [
+    "Records",
+    "Run",
+    "compose",
+    "describe",
+    "evaluate",
+    "predict",
+    "rank",
+    "read_records",
+    "report",
+    "study",
+    "train",
+    "validate",
+]

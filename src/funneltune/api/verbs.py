@@ -1,0 +1,242 @@
+"""The verbs of the command line as plain functions.
+
+Each takes the words that follow the verb (`train("quickstart", "tuning=lora", "seed=3")`) and raises `FunnelError` with
+the line that the command would print. Reading records brings no torch with it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from funneltune import records
+from funneltune.api.results import Records, Run, metrics_table, told
+from funneltune.errors import ConfigError, DataError
+from funneltune.reporting import write_report
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from funneltune.cli.arguments import Arguments
+    from funneltune.data.describe import Checked
+
+
+@told
+def compose(*words: str, config_dir: Path | str | None = None) -> DictConfig:
+    """The config that these words ask for, with every key.
+
+    Raises:
+        ConfigError: naming every override that is wrong.
+    """
+    from funneltune.cli.train import composed
+
+    arguments = _arguments(words, config_dir)
+    return composed(_overrides(arguments, "experiment"), arguments.config_dir)
+
+
+@told
+def train(*words: str, run_dir: Path | str | None = None, config_dir: Path | str | None = None) -> Run:
+    """Train one run, test it, and write its folder (by default runs/<name>/<date-time>), as `funneltune train` does.
+
+    Args:
+        words: the experiment, and overrides: `"quickstart", "tuning=lora", "seed=3"`.
+        run_dir: the run's folder; one that holds a run is refused, unless `"resume=auto"` is among the words.
+        config_dir: a folder of your own config groups.
+
+    Raises:
+        FunnelError: whatever config, data or tuning method refuse.
+        KeyboardInterrupt: where it was interrupted, after saving, with the command that goes on.
+    """
+    from funneltune.cli.train import composed, prepare
+    from funneltune.experiments import needs_own_process, override_text
+
+    arguments = _arguments(words, config_dir, run_dir=run_dir and override_text(str(run_dir)))
+    cfg = composed(_overrides(arguments, "experiment"), arguments.config_dir)
+    folder = prepare(cfg)
+    if needs_own_process(cfg):
+        raise ConfigError(
+            f"trainer.devices={cfg.trainer.devices} trainer.strategy={cfg.trainer.strategy} starts further processes, "
+            "which repeat a command; train from a terminal (funneltune train ...), or as a study."
+        )
+    from funneltune import runs
+
+    with _called("train", arguments):
+        runs.train(cfg, folder)
+    write_report(folder)
+    return Run(folder)
+
+
+@told
+def study(*words: str, study_dir: Path | str | None = None, config_dir: Path | str | None = None) -> Records:
+    """Run a study's open cells and compare them, as `funneltune study` does; the same call goes on where it stopped.
+
+    Args:
+        words: the study, and overrides; several values are an axis: `"quickstart", "tuning=frozen,lora", "seed=0,1"`.
+        study_dir: its folder, by default studies/<name>.
+        config_dir: a folder of your own config groups.
+
+    Raises:
+        FunnelError: whatever the study's configs have wrong; RunError where no run finished.
+
+    Warns:
+        RuntimeWarning: with a line for each run that failed.
+    """
+    from funneltune.cli.study import Asked, carry_out, failures
+
+    arguments = _arguments(words, config_dir, study_dir=study_dir)
+    asked = Asked.compose(arguments.only_word("study"), arguments.overrides, arguments.config_dir)
+    asked.check()
+    with _called("study", arguments):
+        state = carry_out(asked, write_report)
+    if failed := list(failures(state)):
+        warnings.warn(f"{len(failed)} run(s) failed: {'; '.join(failed)}", RuntimeWarning, stacklevel=3)
+    return read_records(asked.folder)
+
+
+@told
+def evaluate(run: Run | Path | str, split: str = "test") -> pd.DataFrame:
+    """A finished run's metrics on a split, measured anew: a row per metric.
+
+    Raises:
+        RunError: if it is no finished run, or the split is neither validation nor test.
+    """
+    from funneltune import runs
+
+    return metrics_table(runs.evaluate(_folder(run), split))
+
+
+@told
+def predict(run: Run | Path | str, rows: pd.DataFrame | Path | str) -> pd.DataFrame:
+    """A finished run's probabilities for new rows, in their order: row (from 1), identifiers, `p_click`, ...
+
+    Args:
+        run: the run or its folder.
+        rows: a table, or a file, with the columns of the run's log; labels are not needed.
+
+    Raises:
+        RunError: if it is no finished run.
+        DataError: if the rows break the run's column map.
+    """
+    from funneltune import runs
+
+    with tempfile.TemporaryDirectory() as temporary:
+        source = Path(temporary) / "rows.parquet"
+        if isinstance(rows, pd.DataFrame):
+            _write(rows, source, _folder(run))
+        else:
+            source = Path(rows)
+            if not source.is_file():
+                raise DataError(f"rows={source} is no file; give a table, or a CSV or Parquet file.")
+        output = Path(temporary) / "predictions.parquet"
+        runs.predict(_folder(run), source, output)
+        return pd.read_parquet(output)
+
+
+@told
+def rank(run: Run | Path | str, query: str, by: str = "", top: int = 10) -> pd.DataFrame:
+    """The best items of a run's log for a query: item, title, and each rate's probability.
+
+    Raises:
+        ConfigError: if the query is empty, `by` is no rate of the run, or `top` < 1.
+    """
+    from funneltune.decisions import Ranker
+
+    found = Ranker.of_run(_folder(run)).rank(query, by=by, top=top)
+    return pd.DataFrame([{"item": one.item, "title": one.title, **one.p} for one in found])
+
+
+@told
+def validate(*words: str, config_dir: Path | str | None = None) -> Checked:
+    """Read a whole log as a run would and look for leaks; `print(validate(...).in_words())` says what is there.
+
+    Raises:
+        DataError: with every fault of the log, row by row.
+    """
+    from funneltune.cli.data import composed, validated
+
+    arguments = _arguments(words, config_dir)
+    return validated(composed(arguments.only_word("experiment"), arguments.overrides, arguments.config_dir))[0]
+
+
+@told
+def describe(*words: str, config_dir: Path | str | None = None) -> dict[str, Any]:
+    """What a log holds: rows, rates, splits, what was dropped or filled.
+
+    Raises:
+        FunnelError: what config or log have wrong.
+    """
+    from funneltune.cli.data import composed, described
+
+    arguments = _arguments(words, config_dir)
+    return described(composed(arguments.only_word("experiment"), arguments.overrides, arguments.config_dir))
+
+
+@told
+def read_records(folder: Path | str) -> Records:
+    """Read every record below a folder: a study, its evidence, a folder of runs, one run.
+
+    Raises:
+        RunError: if the folder is missing or holds no record.
+    """
+    return Records(records.read_records(folder))
+
+
+@told
+def report(folder: Path | str, output: Path | str | None = None) -> Path:
+    """Write table.md, table.csv and report.html beside the records, or into `output`; the path of the page.
+
+    Raises:
+        RunError: if the folder is missing or holds no record, or `output` is a file.
+    """
+    return write_report(folder, output).folder / "report.html"
+
+
+def _arguments(words: Sequence[str], config_dir: Path | str | None, **keys: Any) -> Arguments:
+    """The words of a call as those of a command."""
+    from funneltune.cli.arguments import Arguments
+
+    given = [f"{key}={value}" for key, value in keys.items() if value is not None]
+    flags = [] if config_dir is None else [f"--config-dir={config_dir}"]
+    return Arguments.parse([*words, *given, *flags])
+
+
+def _overrides(arguments: Arguments, group: str) -> list[str]:
+    word = arguments.only_word(group)
+    return [*([f"{group}={word}"] if word else []), *arguments.overrides]
+
+
+@contextmanager
+def _called(verb: str, arguments: Arguments) -> Iterator[None]:
+    """Let records and messages name the command that does the same."""
+    from funneltune.experiments import as_command
+
+    folder = ["--config-dir", str(arguments.config_dir)] if arguments.config_dir is not None else []
+    with as_command([verb, *arguments.words, *arguments.overrides, *folder]):
+        yield
+
+
+def _folder(run: Run | Path | str) -> Path:
+    return run.folder if isinstance(run, Run) else Path(run)
+
+
+def _write(rows: pd.DataFrame, path: Path, run: Path) -> None:
+    """Rows as a file that the run's source reads: delimited text where its config says how that is written."""
+    from funneltune.runs.folder import stored_config
+
+    source = stored_config(run).data.source
+    if source.get("separator") is not None:
+        columns = list(source.get("columns") or rows.columns)
+        rows.reindex(columns=columns).to_csv(
+            path, sep=source.separator, encoding=source.get("encoding"), index=False, header=not source.get("columns")
+        )
+        return
+    try:
+        rows.to_parquet(path, index=False)
+    except (ValueError, TypeError) as error:
+        raise DataError(f"rows: a column holds what is neither text nor number ({error}); convert it.") from None
