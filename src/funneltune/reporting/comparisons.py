@@ -51,7 +51,7 @@ def compare(
     Raises:
         ConfigError: The baseline is no cell of the study, and no run was scored beside it; or `pairs` is wrong.
     """
-    plan = _plan(study)
+    plan = plan_of(study)
     cells = {cell: _by_replicate(runs) for cell, runs in study.cells.items()}
     pairs = _pairs(study, plan, cells, baseline)
     if not pairs:
@@ -77,20 +77,20 @@ def headline(study: RecordFolder, comparisons: Sequence[Comparison]) -> str | No
     if study.study is None:
         return None
     compared = list(dict.fromkeys(comparison.metric for comparison in comparisons))
-    metric = _plan(study).get("metric")
+    metric = plan_of(study).get("metric")
     return metric if metric in compared else next(iter(compared), None)
 
 
 def named_metrics(study: RecordFolder, whole: bool = False) -> list[str]:
     """The metrics that a study names, the one it is about first; `whole`: none where it leaves some to the table."""
-    plan = _plan(study)
+    plan = plan_of(study)
     if whole and not plan.get("metrics"):
         return []
     first = plan.get("metric")
     return list(dict.fromkeys([*([first] if first else []), *(plan.get("metrics") or ())]))
 
 
-def _plan(study: RecordFolder) -> Mapping[str, Any]:
+def plan_of(study: RecordFolder) -> Mapping[str, Any]:
     """What study.json says of the study itself: its name, baseline, pairs and metrics."""
     content = study.study or {}
     plan = content.get("study")

@@ -1,103 +1,240 @@
-"""The report as one self-contained HTML page: no script, no link, nothing to fetch."""
+"""The report as one self-contained HTML page: inline pictures, style and script, nothing to fetch."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from html import escape
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
 
-from funneltune.metrics import Comparison
-from funneltune.records import RecordFolder
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from funneltune.reporting.answer import answer
+from funneltune.reporting.changes import changes_section, flat_config
+from funneltune.reporting.columns import Column
 from funneltune.reporting.comparisons import fold_of
-from funneltune.reporting.render import (
-    COMPARISON_HEADINGS,
-    cell_text,
-    comparison_texts,
-    methods,
-    protocol_text,
-)
+from funneltune.reporting.figures import Group, to_svg
+from funneltune.reporting.findings import Findings
+from funneltune.reporting.meanings import meaning_of
+from funneltune.reporting.provenance import data_rows
+from funneltune.reporting.render import COMPARISON_HEADINGS, comparison_texts, methods, protocol_text
 from funneltune.reporting.sections import Section
-from funneltune.reporting.table import Table
+from funneltune.reporting.table import Row
 
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; color: #1b1f24; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .8rem; text-align: right; border-bottom: 1px solid #d8dee4; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; }
-tr.baseline td { color: #57606a; } tr.ceiling td { font-style: italic; color: #57606a; }
-p.careful { border-left: 4px solid #bf8700; padding-left: .8rem; }
-td.better { color: #116329; font-weight: 600; } td.worse { color: #a40e26; font-weight: 600; }
-"""
+LONG = 60
+"""Letters from which on a field of a table is broken into lines."""
+MARKS = {"better": "▲", "worse": "▼", "no claim": "○"}
+ASSETS = Environment(
+    loader=PackageLoader("funneltune.reporting", "assets"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    keep_trailing_newline=True,
+)
+SPREAD = ", mean ± standard deviation over seeds, below it the 95% interval of the mean"
+ASSETS.tests["number"] = lambda text: is_number(str(text))
+ASSETS.tests["long"] = lambda text: len(str(text)) > LONG
+RUN_HEADINGS = ("cell", "seed", "status", "minutes", "steps", "record", "config", "commit", "error")
 
 
-def to_html(
-    shown: Table, comparisons: Sequence[Comparison], records: RecordFolder, sections: Sequence[Section] = ()
-) -> str:
-    """Table, comparisons, protocol, and where the numbers come from. Every text is escaped."""
-    title = escape(shown.title)
-    parts = [f"<h1>{title}</h1>"]
-    parts += [f'<p class="careful">Careful: {escape(warning)}.</p>' for warning in shown.warnings]
-    for group, heading in (("quality", "Quality on the test split"), ("cost", "Cost")):
-        columns = shown.group(group)
-        if not columns:
-            continue
-        rows = [row for row in shown.rows if group == "quality" or row.kind == "cell"]
-        body = [
-            (row.kind, [(row.name, ""), (row.runs, ""), *((cell_text(row, column), "") for column in columns)])
-            for row in rows
-        ]
-        parts += [f"<h2>{heading}</h2>", _table(["", "runs", *(column.title for column in columns)], body)]
-    if comparisons:
-        verdicts = []
-        for c in comparisons:
-            *texts, verdict = comparison_texts(c, shown.names)
-            verdicts.append(("", [*((text, "") for text in texts), (verdict, c.verdict)]))
-        parts += ["<h2>Comparisons</h2>", _table(COMPARISON_HEADINGS, verdicts)]
-        parts += [_bullets(methods(comparisons, shown.names))]
-    for section in sections:
-        told = [("", [(text, "") for text in row]) for row in section.rows]
-        parts += [f"<h2>{escape(section.title)}</h2>", _table(section.headings, told), _bullets(section.notes)]
-    said = [f"{column.title}: {protocol_text(shown.protocols[column.key])}" for column in shown.group("quality")]
-    parts += [
-        "<h2>Protocol</h2>",
-        _bullets([*(["± is the standard deviation over seeds"] if shown.has_spread else []), *said]),
+def to_html(findings: Findings, groups: Sequence[Group]) -> str:
+    """Answer, table, figures, comparisons, what each run was and how to run it again. The same records give the same
+    page.
+    """
+    changes = changes_section(findings)
+    sections = [*findings.sections, *([changes] if changes else [])]
+    told = _with_ids(sections)
+    pictures = [_group(group) for group in groups]
+    comparisons = [(comparison_texts(c, findings.table.names), c.verdict) for c in findings.comparisons]
+    contents = [
+        ("answer", "Answer"),
+        ("table", "Quality and cost"),
+        *((group["id"], group["title"]) for group in pictures),
+        *([("comparisons", "Every comparison")] if comparisons else []),
+        *((section["id"], section["title"]) for section in told),
+        *(("data", "Data and protocol"), ("again", "Run it again"), ("runs", "Runs")),
     ]
-    parts += ["<h2>Runs</h2>", _runs(records)]
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head>\n<body>\n'
-        + "\n".join(parts)
-        + "\n</body></html>\n"
+    reference = findings.reference
+    first = next(iter(findings.runs(reference)), None)
+    data_headings, data = data_rows(findings.records, findings.table.names)
+    return ASSETS.get_template("report.html.j2").render(
+        title=findings.table.title,
+        style=Markup(_asset("report.css")),
+        script=Markup(_asset("report.js")),
+        contents=contents,
+        answer=answer(findings),
+        warnings=findings.table.warnings,
+        **_main_table(findings),
+        groups=pictures,
+        comparisons=[texts for texts, _ in comparisons],
+        comparison_kinds=[verdict for _, verdict in comparisons],
+        comparison_headings=COMPARISON_HEADINGS,
+        methods=methods(findings.comparisons, findings.table.names) if comparisons else [],
+        sections=told,
+        data_headings=data_headings,
+        data_rows=data,
+        protocols=[
+            (column.title, meaning_of(column.key), protocol_text(findings.table.protocols[column.key]))
+            for column in findings.table.group("quality")
+        ],
+        commands=commands(findings),
+        versions=_versions(findings),
+        reference=findings.name(reference) or findings.table.title,
+        config=[] if first is None else sorted(flat_config(first.record.config).items()),
+        run_headings=RUN_HEADINGS,
+        runs=list(_runs(findings)),
     )
 
 
-def _runs(records: RecordFolder) -> str:
-    body = []
-    for run in records.runs:
+def commands(findings: Findings) -> list[str]:
+    """What to type for the same again: the study, and the reference's first run alone."""
+    study = findings.records.study or {}
+    plan = study.get("study") or study
+    told = [str(study.get("command") or f"funneltune study {plan.get('name', findings.table.title)}")] if study else []
+    run = next(iter(findings.runs(findings.reference)), None)
+    return [*told, *([run.record.command] if run is not None and run.record.command else [])]
+
+
+def _main_table(findings: Findings) -> dict[str, Any]:
+    shown = findings.table
+    about = findings.column
+    cell_of = {findings.name(cell): cell for cell in findings.records.cells}
+    best = {column.key: findings.best(column) for column in shown.columns}
+    firsts = {shown.group(group)[0].key for group in ("quality", "cost") if shown.group(group)}
+    judged = {c.metric for c in findings.comparisons} if findings.baseline else set()
+    rows = []
+    for row in shown.rows:
+        cell = cell_of.get(row.name) if row.kind == "cell" else None
+        verdict = findings.verdict(cell, about.key) if cell is not None and about is not None else None
+        rows.append(
+            {
+                "name": row.name or shown.title,
+                "kind": row.kind,
+                "runs": row.runs,
+                "finished": row.finished,
+                "baseline": cell is not None and cell == findings.baseline,
+                "verdict": verdict.verdict if verdict else "",
+                "cells": [_cell(findings, row, cell, column, best, firsts, judged) for column in shown.columns],
+            }
+        )
+    verdicts = [word for word in MARKS if any(row["verdict"] == word for row in rows)]
+    return {
+        "columns": [asdict(column) | {"first": column.key in firsts} for column in shown.columns],
+        "rows": rows,
+        "verdicts": verdicts,
+        "marks": MARKS,
+        "about": about.title if about else "",
+        "groups_of_columns": [group for group in ("quality", "cost") if shown.group(group)],
+        "caption": "Test split" + (SPREAD if shown.has_spread else "") + ".",
+        "table_notes": _table_notes(findings, bool(verdicts)),
+    }
+
+
+def _table_notes(findings: Findings, judged: bool) -> list[str]:
+    notes = ["★ best mean of the cells; a best mean alone is no claim"]
+    if judged:
+        notes.append(
+            f"▲ better, ▼ worse than {findings.name(findings.baseline or '')} (Holm-corrected over the pairs of a "
+            "metric); without a mark: no claim"
+        )
+    if findings.table.has_spread:
+        notes.append("the interval is over seeds (t); the verdicts' intervals know of the drawn requests as well")
+    return notes
+
+
+def _cell(
+    findings: Findings,
+    row: Row,
+    cell: str | None,
+    column: Column,
+    best: Mapping[str, str | None],
+    firsts: set[str],
+    judged: set[str],
+) -> dict[str, Any]:
+    figure = row.figures.get(column.key)
+    verdict = findings.verdict(cell, column.key) if cell is not None else None
+    reach = figure.reach if figure is not None and column.group == "quality" and cell is not None else None
+    assert reach is None or figure is not None
+    return {
+        "group": column.group,
+        "first": column.key in firsts,
+        "text": "-"
+        if figure is None
+        else column.text(figure.mean, figure.spread if column.group == "quality" else None),
+        "sort": "" if figure is None else f"{figure.mean:.10g}",
+        "best": cell is not None and best[column.key] == cell,
+        "interval": "" if reach is None or figure is None else span(figure.mean, reach),
+        "judged": column.key in judged,
+        "verdict": verdict.verdict if verdict else "",
+        "difference": f"{verdict.difference:+.4f}" if verdict and verdict.difference is not None else "",
+    }
+
+
+def _group(group: Group) -> dict[str, Any]:
+    return {
+        "id": slug(group.title),
+        "title": group.title,
+        "lead": group.lead,
+        "section": None,
+        "drawings": [
+            {
+                "name": drawing.name,
+                "title": drawing.title,
+                "caption": drawing.caption,
+                "svg": Markup(to_svg(drawing)),
+                "headings": drawing.headings,
+                "rows": drawing.rows,
+            }
+            for drawing in group.drawings
+        ],
+    }
+
+
+def _with_ids(sections: Iterable[Section]) -> list[dict[str, Any]]:
+    return [asdict(section) | {"id": slug(section.title)} for section in sections]
+
+
+def _runs(findings: Findings) -> Iterable[tuple[str, ...]]:
+    root = findings.records.path
+    for run in findings.records.runs:
         record = run.record
-        where = run.path.relative_to(records.path) if run.path.is_relative_to(records.path) else run.path.name
+        where = run.path.relative_to(root) if run.path.is_relative_to(root) else run.path.name
         fold = fold_of(run)
         which = str(record.seed) if fold is None else f"{record.seed}, fold {fold}"
-        texts = (run.cell, which, record.status, str(where), record.config_hash, record.git_commit or "")
-        body.append((record.status, [(text, "") for text in (*texts, record.error or "")]))
-    return _table(["cell", "seed", "status", "record", "config", "commit", "error"], body)
+        wall, steps = record.cost.get("wall_seconds"), record.cost.get("steps")
+        minutes = "" if wall is None else f"{wall / 60:.1f}"
+        yield (
+            *(findings.name(run.cell), which, record.status, minutes, "" if steps is None else f"{steps:,}"),
+            *(str(where), record.config_hash[:12], (record.git_commit or "")[:12], record.error or ""),
+        )
 
 
-def _table(headings: Sequence[str], body: Sequence[tuple[str, Sequence[tuple[str, str]]]]) -> str:
-    """A table from rows of (row class, cells of (text, cell class))."""
-    head = "".join(f"<th>{escape(heading)}</th>" for heading in headings)
-    rows = "".join(
-        f"<tr{_class(row_class)}>"
-        + "".join(f"<td{_class(name)}>{escape(text)}</td>" for text, name in cells)
-        + "</tr>\n"
-        for row_class, cells in body
-    )
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>\n{rows}</tbody></table></div>'
+def _versions(findings: Findings) -> str:
+    known = next((run.record.versions for run in findings.records.runs if run.record.versions), {})
+    return ", ".join(f"{name} {version}" for name, version in known.items()) or "not recorded"
 
 
-def _class(name: str) -> str:
-    return f' class="{escape(name, quote=True)}"' if name else ""
+def span(middle: float, reach: float) -> str:
+    """An interval as tables write it."""
+    return f"{middle - reach:.4f} to {middle + reach:.4f}"
 
 
-def _bullets(lines: Sequence[str]) -> str:
-    return "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>"
+def is_number(text: str) -> bool:
+    """Whether a field is a number (and so stands to the right).
+
+    >>> [is_number(text) for text in ("-0.0012 to +0.0031", "1,234", "5e-05", "mean", "", "query.0")]
+    [True, True, True, False, False, False]
+    """
+    return re.match(r"[-+]?[.\d]|-$", text) is not None
+
+
+def slug(title: str) -> str:
+    """A title as an element's id."""
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+
+
+def _asset(name: str) -> str:
+    loader = ASSETS.loader
+    assert loader is not None
+    return loader.get_source(ASSETS, name)[0]

@@ -82,3 +82,28 @@ def _short(commit: str | None) -> str:
         return "no commit"
     plain, plus, changes = commit.partition("+")
     return plain[:12] + plus + changes
+
+
+def data_rows(records: RecordFolder, names: Mapping[str, str]) -> tuple[list[str], list[list[str]]]:
+    """A row for each different log: the cells that read it, rows and requests of each split, and its fingerprint."""
+    found: dict[str, tuple[RunRecord, list[str]]] = {}
+    for cell, held in records.cells.items():
+        for run in held:
+            data = run.record.data
+            key = json.dumps(as_json(data), sort_keys=True)
+            cells = found.setdefault(key, (run.record, []))[1]
+            if names.get(cell, cell) not in cells:
+                cells.append(names.get(cell, cell))
+    logs = [one for one in found.values() if one[0].data]
+    splits = list(dict.fromkeys(split for record, _ in logs for split in record.data.get("rows") or {}))
+    headings = ["", *(f"{split} {what}" for split in splits for what in ("rows", "requests")), "fingerprint"]
+    rows = []
+    for record, cells in logs:
+        counts = [
+            f"{count:,}" if (count := (record.data.get(what) or {}).get(split)) is not None else "-"
+            for split in splits
+            for what in ("rows", "requests")
+        ]
+        who = "all cells" if len(logs) == 1 else ", ".join(cells)
+        rows.append([who, *counts, str(record.data.get("fingerprint", "-"))[:16]])
+    return headings, rows

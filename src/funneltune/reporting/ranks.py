@@ -4,28 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations, combinations_with_replacement, product
-from pathlib import Path
 
 import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from funneltune.files import whole_file
-from funneltune.metrics.ranks import agreement, attention_share, grid, is_attention, layer_shares, likeness, placed
+from funneltune.metrics.ranks import agreement, attention_share, is_attention, layer_shares, likeness, placed
 from funneltune.records import RecordFolder, StoredRun
 from funneltune.reporting.sections import Section
 
-FIGURE_NAME = "ranks.png"
 PREFIX = "rank/"
-LINES = {"attention": "#31688e", "feed-forward": "#d95f02"}
 
 
 def ranked(records: RecordFolder) -> dict[str, list[StoredRun]]:
     """The finished runs that have allocated ranks, by cell; LoRA's are all the same."""
     found = {
-        cell: [run for run in runs if run.record.status == "finished" and len(set(_pattern(run).values())) > 1]
+        cell: [run for run in runs if run.record.status == "finished" and len(set(pattern_of(run).values())) > 1]
         for cell, runs in records.cells.items()
     }
     return {cell: runs for cell, runs in found.items() if runs}
@@ -35,7 +29,7 @@ def ranks_section(records: RecordFolder, names: Mapping[str, str]) -> Section | 
     """A row per cell that has ranks: how many are kept, in which modules and layers, and whether seeds agree."""
     rows = []
     for cell, runs in ranked(records).items():
-        patterns = [_pattern(run) for run in runs]
+        patterns = [pattern_of(run) for run in runs]
         total = np.mean([sum(pattern.values()) for pattern in patterns])
         empty = np.mean([sum(rank == 0 for rank in pattern.values()) for pattern in patterns])
         shares = [[attention_share(p), 1 - attention_share(p), *layer_shares(p)] for p in patterns]
@@ -51,7 +45,7 @@ def ranks_section(records: RecordFolder, names: Mapping[str, str]) -> Section | 
         )
     if not rows:
         return None
-    matrices = placed(_pattern(next(iter(ranked(records).values()))[0]))
+    matrices = placed(pattern_of(next(iter(ranked(records).values()))[0]))
     even = np.mean([is_attention(module) for module, _ in matrices])
     return Section(
         "Where ranks are kept",
@@ -68,7 +62,7 @@ def ranks_section(records: RecordFolder, names: Mapping[str, str]) -> Section | 
 
 def likeness_section(records: RecordFolder, names: Mapping[str, str]) -> Section | None:
     """A row for each two cells that have ranks: how far their maps lie apart; and for each cell, its seeds' maps."""
-    patterns = {cell: [_pattern(run) for run in runs] for cell, runs in ranked(records).items()}
+    patterns = {cell: [pattern_of(run) for run in runs] for cell, runs in ranked(records).items()}
     if len(patterns) < 2:
         return None
     rows = []
@@ -99,24 +93,6 @@ def likeness_section(records: RecordFolder, names: Mapping[str, str]) -> Section
     )
 
 
-def write_ranks(records: RecordFolder, names: Mapping[str, str], folder: Path) -> None:
-    """Draw `ranks.png` into the folder, where any run has ranks."""
-    cells = ranked(records)
-    if cells:
-        with whole_file(folder / FIGURE_NAME) as part:
-            draw({names.get(cell, cell): runs for cell, runs in cells.items()}).savefig(part, dpi=120, format="png")
-
-
-def draw(cells: Mapping[str, Sequence[StoredRun]]) -> Figure:
-    """A column per cell: its mean map at the end, and below, the ranks left in each kind of module over the steps."""
-    figure = Figure(figsize=(4.2 * len(cells) + 1.2, 5.6), layout="constrained")
-    axes = figure.subplots(2, len(cells), squeeze=False, height_ratios=(3, 2))
-    for column, (name, runs) in enumerate(cells.items()):
-        _map(axes[0, column], name, [_pattern(run) for run in runs], labels=column == 0)
-        _fall(axes[1, column], [history for run in runs if (history := rank_history(run))], labels=column == 0)
-    return figure
-
-
 def rank_history(run: StoredRun) -> dict[int, dict[str, float]]:
     """Step -> live rank per matrix, from the run's history; empty where there is none."""
     if run.history is None:
@@ -129,48 +105,11 @@ def rank_history(run: StoredRun) -> dict[int, dict[str, float]]:
     return found
 
 
-def _pattern(run: StoredRun) -> dict[str, float]:
+def pattern_of(run: StoredRun) -> dict[str, float]:
+    """Live rank per matrix at the end; empty where the run has none."""
     return {name: float(rank) for name, rank in (run.record.rank_pattern or {}).items()}
 
 
 def _share(values: Sequence[float]) -> str:
     spread = f" ±{100 * np.std(values, ddof=1):.0f}" if len(values) > 1 else ""
     return f"{100 * np.mean(values):.0f}%{spread}"
-
-
-def _map(axes: Axes, name: str, patterns: Sequence[Mapping[str, float]], labels: bool) -> None:
-    modules, layers, _ = grid(patterns[0])
-    ranks = np.mean([grid(pattern)[2] for pattern in patterns], axis=0)
-    most = float(np.nanmax(ranks)) or 1.0
-    axes.imshow(ranks, cmap="viridis", vmin=0, vmax=most, aspect="auto")
-    for (row, column), rank in np.ndenumerate(ranks):
-        if np.isfinite(rank):
-            shade = "white" if rank < 0.6 * most else "black"
-            axes.text(column, row, f"{rank:.1f}", ha="center", va="center", color=shade, fontsize=8)
-    axes.set_xticks(range(len(layers)), [str(layer) for layer in layers])
-    axes.set_yticks(range(len(modules)), modules if labels else [""] * len(modules))
-    axes.set_xlabel("layer")
-    axes.set_title(f"{name}: ranks kept (mean of {len(patterns)} seeds)", fontsize=10)
-
-
-def _fall(axes: Axes, histories: Sequence[Mapping[int, Mapping[str, float]]], labels: bool) -> None:
-    for kind, colour in LINES.items():
-        for history in histories:
-            steps = sorted(history)
-            left = [
-                sum(
-                    rank
-                    for (module, _), rank in placed(history[step]).items()
-                    if is_attention(module) == (kind == "attention")
-                )
-                for step in steps
-            ]
-            axes.step(
-                steps, left, where="post", color=colour, linewidth=1, label=kind if history is histories[0] else None
-            )
-    axes.set_ylim(bottom=0)
-    axes.set_xlabel("step")
-    if labels:
-        axes.set_ylabel("live ranks")
-        if histories:
-            axes.legend(frameon=False, fontsize=9)

@@ -67,9 +67,11 @@ def console_for(file: Any = None) -> Console:
     return probe if probe.is_terminal else Console(file=file, width=WIDEST)
 
 
-def to_markdown(shown: Table, comparisons: Sequence[Comparison], sections: Sequence[Section] = ()) -> str:
-    """Both parts of the table, every comparison, and what each number was measured on."""
-    lines = [f"# {shown.title}", ""]
+def to_markdown(
+    shown: Table, comparisons: Sequence[Comparison], sections: Sequence[Section] = (), answer: Sequence[str] = ()
+) -> str:
+    """The answer, both parts of the table, every comparison, and what each number was measured on."""
+    lines = [f"# {shown.title}", "", *([" ".join(answer), ""] if answer else [])]
     for warning in shown.warnings:
         lines += [f"**Careful:** {warning}.", ""]
     for group in ("quality", "cost"):

@@ -1,4 +1,4 @@
-"""From any folder of records to the printed table, table.md, table.csv and report.html."""
+"""From any folder of records to the printed table, table.md, .csv and .tex, report.html, and its figures as files."""
 
 from __future__ import annotations
 
@@ -9,28 +9,50 @@ from typing import Any
 
 from rich.console import Console
 
-from funneltune.errors import RunError
+from funneltune.errors import ConfigError, RunError
 from funneltune.files import write_text
 from funneltune.metrics import Comparison
-from funneltune.records import STUDY_NAME, RecordFolder, as_json, read_records, write_json
-from funneltune.reporting.comparisons import compare, headline
-from funneltune.reporting.gradients import gradients_section
+from funneltune.records import STUDY_NAME, as_json, read_records, write_json
+from funneltune.reporting.answer import answer
+from funneltune.reporting.figures import FORMATS, Drawing, groups, save
+from funneltune.reporting.figures.rank_maps import write_ranks
+from funneltune.reporting.findings import Findings
+from funneltune.reporting.latex import to_latex
 from funneltune.reporting.page import to_html
-from funneltune.reporting.ranks import likeness_section, ranks_section, write_ranks
 from funneltune.reporting.render import console_for, plain_rows, to_console, to_csv, to_markdown
 from funneltune.reporting.sections import Section
-from funneltune.reporting.table import Table, table
-from funneltune.reporting.terms import terms_section
+from funneltune.reporting.table import Table
+
+FIGURES = "figures"
 
 
 @dataclass(frozen=True)
 class Report:
     """What `report` found and where it wrote it."""
 
-    table: Table
-    comparisons: tuple[Comparison, ...]
+    findings: Findings
     folder: Path
-    sections: tuple[Section, ...] = ()
+    drawings: tuple[Drawing, ...]
+
+    @property
+    def table(self) -> Table:
+        """Rows and columns."""
+        return self.findings.table
+
+    @property
+    def comparisons(self) -> tuple[Comparison, ...]:
+        """Every pair on every metric, with its verdict."""
+        return self.findings.comparisons
+
+    @property
+    def sections(self) -> tuple[Section, ...]:
+        """Further small tables."""
+        return self.findings.sections
+
+    @property
+    def answer(self) -> str:
+        """What the report says, in a paragraph."""
+        return " ".join(answer(self.findings))
 
     def tables(self) -> dict[str, tuple[list[str], list[list[Any]]]]:
         """Table and verdicts as columns and rows of plain values, for trackers."""
@@ -42,58 +64,52 @@ class Report:
         return {"table": plain_rows(self.table), "verdicts": (fields, verdicts)} | sections
 
 
-def report(path: Path | str, output: Path | str | None = None, console: Console | None = None) -> Report:
+def report(
+    path: Path | str, output: Path | str | None = None, console: Console | None = None, figures: Sequence[str] = ()
+) -> Report:
     """Print the table of a study, its evidence, a folder of runs or one run, and write it to `output`.
 
     `output` is the folder itself by default; then the study.json there, if any, learns its comparisons as well.
+    `figures` names formats (png, svg, pdf) in which every figure is written into `output`/figures too.
 
     Raises:
         RunError: The folder is missing, holds no record, or holds one of another version; `output` is a file.
+        ConfigError: A format is unknown.
     """
-    records, made = _made(path, output)
+    made = write_report(path, output, figures)
     out = console or console_for()
-    about = headline(records, made.comparisons)
-    out.print(to_console(made.table, made.comparisons, about, out.width, made.sections))
+    found = made.findings
+    out.print(to_console(found.table, found.comparisons, found.headline, out.width, found.sections))
     return made
 
 
-def write_report(path: Path | str, output: Path | str | None = None) -> Report:
+def write_report(path: Path | str, output: Path | str | None = None, figures: Sequence[str] = ()) -> Report:
     """`report` without printing."""
-    return _made(path, output)[1]
-
-
-def _made(path: Path | str, output: Path | str | None) -> tuple[RecordFolder, Report]:
+    unknown = [form for form in figures if form not in FORMATS]
+    if unknown:
+        raise ConfigError(f"figures={unknown[0]} is no format; give one or more of {', '.join(FORMATS)}.")
     records = read_records(path)
     folder = Path(output) if output is not None else records.path
     if folder.exists() and not folder.is_dir():
         raise RunError(f"output={folder} is a file; name a folder.")
-    shown, found = table(records), comparisons_of(records)
-    parts = [make(records, shown.names) for make in (terms_section, ranks_section, likeness_section, gradients_section)]
-    sections = [section for section in parts if section is not None]
+    found = Findings.of(records)
+    drawn = groups(found)
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "table.md", to_markdown(shown, found, sections))
-    write_text(folder / "table.csv", to_csv(shown))
-    write_text(folder / "report.html", to_html(shown, found, records, sections))
+    write_text(folder / "table.md", to_markdown(found.table, found.comparisons, found.sections, answer(found)))
+    write_text(folder / "table.csv", to_csv(found.table))
+    write_text(folder / "table.tex", to_latex(found))
+    write_text(folder / "report.html", to_html(found, drawn))
+    drawings = tuple(drawing for group in drawn for drawing in group.drawings)
+    if figures:
+        (folder / FIGURES).mkdir(exist_ok=True)
+    for form in figures:
+        for drawing in drawings:
+            save(drawing, folder / FIGURES, form)
     if records.study is not None:  # a single run has drawn its own
-        write_ranks(records, shown.names, folder)
+        write_ranks(records, found.table.names, folder)
     if output is None and records.study is not None:
-        _keep(records.path / STUDY_NAME, records.study, found)
-    return records, Report(shown, tuple(found), folder, tuple(sections))
-
-
-def comparisons_of(records: RecordFolder) -> list[Comparison]:
-    """A study's cells against its baseline; else what the runs themselves recorded against their baselines."""
-    found = compare(records)
-    if found or records.study is not None:
-        return found
-    return [comparison for run in records.runs for comparison in recorded(run.record.comparisons, run.cell)]
-
-
-def recorded(entries: Sequence[dict[str, Any]], cell: str) -> list[Comparison]:
-    """Comparisons as a run's record holds them; entries of another shape are left out."""
-    names = set(Comparison.__dataclass_fields__)
-    whole = [entry for entry in entries if set(entry) <= names and {"metric", "baseline", "verdict"} <= set(entry)]
-    return [Comparison(**({"cell": cell} | entry)) for entry in whole]
+        _keep(records.path / STUDY_NAME, records.study, found.comparisons)
+    return Report(found, folder, drawings)
 
 
 def _keep(path: Path, study: dict[str, Any], comparisons: Sequence[Comparison]) -> None:

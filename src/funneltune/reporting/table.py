@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from scipy import special
 
 from funneltune.records import RecordFolder, StoredRun, number
 from funneltune.reporting.columns import Column, columns_of
@@ -23,6 +24,14 @@ class Figure:
     mean: float
     spread: float | None
     """Standard deviation over seeds; None where there is one."""
+    count: int = 1
+
+    @property
+    def reach(self) -> float | None:
+        """Half the 95% interval of the mean over seeds (t); what other requests would have given is not in it."""
+        if self.spread is None or self.count < 2:
+            return None
+        return float(special.stdtrit(self.count - 1, 0.975) * self.spread / self.count**0.5)
 
 
 @dataclass(frozen=True)
@@ -166,11 +175,11 @@ def _shared(columns: Sequence[Column], measured: Sequence[Mapping[str, Any]]) ->
         figure = _figure(values)
         if figure is not None:
             same = figure.spread is None or figure.spread < 1e-9
-            found[column.key] = Figure(figure.mean, None if same else figure.spread)
+            found[column.key] = Figure(figure.mean, None if same else figure.spread, figure.count)
     return found
 
 
 def _figure(values: Sequence[float]) -> Figure | None:
     if not values:
         return None
-    return Figure(float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None)
+    return Figure(float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None, len(values))

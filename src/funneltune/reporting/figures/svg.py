@@ -1,0 +1,63 @@
+"""A drawing as SVG that a page can colour, select, read aloud and print; or as a picture file."""
+
+from __future__ import annotations
+
+import io
+import re
+from html import escape
+from pathlib import Path
+
+from matplotlib import rc_context
+
+from funneltune.files import whole_file
+from funneltune.reporting.figures.drawing import TEXT, THEME, Drawing
+
+FORMATS = ("png", "svg", "pdf")
+NO_DATE: dict[str, None] = {"Date": None, "Creator": None, "Format": None, "Type": None}
+_ID = re.compile(r'(\bid="|href="#|url\(#)')
+_METADATA = re.compile(r"<metadata>.*?</metadata>\s*", re.DOTALL)
+_GLOBAL_STYLE = re.compile(r"<defs>\s*<style[^>]*>.*?</style>\s*</defs>\s*", re.DOTALL)
+_SIZE = re.compile(r'<svg [^>]*?viewBox="(?P<box>[^"]+)"[^>]*>')
+
+
+def to_svg(drawing: Drawing) -> str:
+    """Inline SVG: colours are the page's (`var(--series-1)`), texts are texts, ids are the drawing's own.
+
+    The same drawing gives the same text.
+    """
+    out = io.StringIO()
+    with rc_context({**TEXT, "svg.hashsalt": drawing.name}):
+        drawing.figure.savefig(out, format="svg", metadata=NO_DATE, transparent=True)
+    text = out.getvalue()
+    text = text[text.index("<svg ") :]
+    text = _GLOBAL_STYLE.sub("", _METADATA.sub("", text), count=1)
+    for tip, said in drawing.tips.items():
+        text = text.replace(f'<g id="{tip}">', f'<g id="{tip}"><title>{escape(said)}</title>', 1)
+    text = _ID.sub(rf"\g<1>{drawing.name}-", text)
+    for name, colour in THEME.items():
+        text = text.replace(colour, f"var(--{name})")
+    found = _SIZE.search(text)
+    assert found is not None
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="{found["box"]}" '
+        f'role="img" aria-labelledby="{drawing.name}-said" class="picture">'
+        f'<title id="{drawing.name}-said">{escape(drawing.title)}. {escape(drawing.caption)}</title>'
+    )
+    return head + text[found.end() :].strip()
+
+
+def to_png(drawing: Drawing, dpi: int = 144) -> bytes:
+    """The picture in the colours of the light scheme."""
+    out = io.BytesIO()
+    with rc_context(TEXT):
+        drawing.figure.savefig(out, format="png", dpi=dpi)
+    return out.getvalue()
+
+
+def save(drawing: Drawing, folder: Path, form: str) -> Path:
+    """Write `<name>.<form>` (png, svg or pdf) whole or not at all."""
+    path = folder / f"{drawing.name}.{form}"
+    with rc_context({**TEXT, "svg.hashsalt": drawing.name, "svg.fonttype": "path"}), whole_file(path) as part:
+        no_date = {"Software": None} if form == "png" else {"CreationDate": None} if form == "pdf" else {"Date": None}
+        drawing.figure.savefig(part, format=form, dpi=200, metadata=no_date)
+    return path
