@@ -53,6 +53,8 @@ class RunRecord:
     """The oracle as predictor on the test rows, by the same keys: the ceiling. Empty where a log has no oracle."""
     baselines: dict[str, dict[str, Any]] = field(default_factory=dict)
     comparisons: list[dict[str, Any]] = field(default_factory=list)
+    calibration: dict[str, Any] = field(default_factory=dict)
+    """Rate -> what scalings, fitted on the validation rows, do to its probabilities; see `metrics.calibrate`."""
     cost: dict[str, Any] = field(default_factory=dict)
     """wall_seconds, step_milliseconds_median, rows_per_second, unique_tokens_per_second, peak_memory_bytes, ..."""
     rank_pattern: dict[str, Any] | None = None
@@ -61,6 +63,8 @@ class RunRecord:
     """Each time that the run went on from a checkpoint: the step, the time, and what of the config was changed."""
     leaks: list[dict[str, Any]] = field(default_factory=list)
     """What the leakage guard found and the config let pass."""
+    measured: dict[str, Any] = field(default_factory=dict)
+    """Where a finished run was measured anew: `at`, `git_commit`, and how far the metrics moved."""
     started: str | None = None
     finished: str | None = None
 

@@ -29,7 +29,7 @@ def test_evaluate_prints_each_metric_with_its_rows(monkeypatch, capsys):
 
 def test_predict_says_how_many_rows_went_where(monkeypatch, capsys, tmp_path):
     (tmp_path / "in.csv").write_text("a\n1\n")
-    monkeypatch.setattr("funneltune.runs.predict", lambda run, source, target: 7)
+    monkeypatch.setattr("funneltune.runs.predict", lambda run, source, target, calibration: 7)
     assert main(["predict", "run=r", "input=in.csv", "output=out.parquet"]) == 0
     assert capsys.readouterr().out == "7 rows: out.parquet\n"
 

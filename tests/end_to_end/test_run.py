@@ -168,6 +168,8 @@ def test_a_run_that_leaves_the_test_split_alone_has_validation_metrics_and_no_wo
     trial, whole = (json.loads((path / "record.json").read_text()) for path in (folder, run))
     assert trial["metrics"] == {"validation": whole["metrics"]["validation"]}
     assert [trial[key] for key in ("oracle", "baselines", "comparisons")] == [{}, {}, []]
+    fitted, tested = (record["calibration"]["ctr"]["methods"]["platt"] for record in (trial, whole))
+    assert fitted == {key: value for key, value in tested.items() if key != "test"}
     assert not [*folder.glob("predictions*"), *folder.glob("statistics*")]
     assert (folder / "weights").is_dir()
 
@@ -211,3 +213,50 @@ def test_every_method_trains_and_comes_back(log, tmp_path, tuning):
     record = json.loads((folder / "record.json").read_text())
     again = evaluate(folder)["ctr/log_loss"]["value"]
     assert again == pytest.approx(record["metrics"]["test"]["ctr/log_loss"]["value"], abs=1e-5)
+
+
+def test_a_run_keeps_what_scalings_fitted_on_validation_alone_do(run):
+    record = json.loads((run / "record.json").read_text())
+    told = record["calibration"]["ctr"]
+    assert told["fitted_on"]["split"] == "validation"
+    assert told["fitted_on"]["n"] == record["metrics"]["validation"]["ctr/auc"]["protocol"]["n"]
+    assert list(told["methods"]) == ["none", "temperature", "platt", "isotonic"]
+    for split in ("validation", "test"):
+        assert told["methods"]["none"][split]["ece"] == record["metrics"][split]["ctr/ece"]["value"]
+    assert sum(told["methods"]["platt"]["test"]["curve"]["n"]) == 18 * 7
+    assert "validation rows with the label 1" in record["calibration"]["cvr"]["skipped"]
+
+
+def test_predict_applies_the_scaling_that_it_is_told(run, log, tmp_path, capsys):
+    arguments = ["predict", f"run={run}", f"input={log / 'log.csv'}"]
+    assert main([*arguments, f"output={tmp_path / 'raw.csv'}"]) == 0
+    assert main([*arguments, f"output={tmp_path / 'platt.csv'}", "calibration=platt"]) == 0
+    raw, scaled = (pd.read_csv(tmp_path / f"{name}.csv") for name in ("raw", "platt"))
+    told = json.loads((run / "record.json").read_text())["calibration"]["ctr"]["methods"]["platt"]["parameters"]
+    logit = np.log(raw.p_click / (1 - raw.p_click))
+    np.testing.assert_allclose(scaled.p_click, 1 / (1 + np.exp(-told["slope"] * logit - told["intercept"])), rtol=1e-9)
+    np.testing.assert_array_equal(scaled.p_purchase_given_click, raw.p_purchase_given_click)  # too few purchases
+    np.testing.assert_allclose(scaled.p_click_and_purchase, scaled.p_click * raw.p_purchase_given_click, rtol=1e-9)
+    assert list(scaled.columns) == list(raw.columns)
+    capsys.readouterr()
+    assert main([*arguments, f"output={tmp_path / 'other.csv'}", "calibration=beta"]) == 2
+    assert "calibration=beta must be none or one of temperature, platt, isotonic" in capsys.readouterr().err
+
+
+def test_a_run_says_which_scaling_its_predictions_get_and_a_record_without_it_is_told(run, log, tmp_path, capsys):
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    config = copy / "config.yaml"
+    config.write_text(config.read_text().replace("use: none", "use: temperature"))
+    arguments = ["predict", f"run={copy}", f"input={log / 'log.csv'}"]
+    assert main([*arguments, f"output={tmp_path / 'a.csv'}"]) == 0
+    assert main([*arguments, f"output={tmp_path / 'b.csv'}", "calibration=none"]) == 0
+    a, b = (pd.read_csv(tmp_path / f"{name}.csv").p_click for name in "ab")
+    assert (a != b).any()
+    record = json.loads((copy / "record.json").read_text())
+    (copy / "record.json").write_text(json.dumps(record | {"calibration": {}}))
+    capsys.readouterr()
+    assert main([*arguments, f"output={tmp_path / 'c.csv'}"]) == 2
+    assert f"holds no such scaling (funneltune evaluate run={copy} keep=true" in capsys.readouterr().err

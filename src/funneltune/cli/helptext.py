@@ -66,9 +66,9 @@ def groups(config_dir: Path | None = None) -> list[tuple[str, list[str]]]:
 
 
 def top_level_keys() -> Iterator[tuple[str, str]]:
-    """The scalar keys of train.yaml with their comments."""
+    """The keys of train.yaml that hold a value with their comments."""
     for line in (config_root() / f"{PRIMARY}.yaml").read_text().splitlines():
-        if found := re.match(r"(\w+): (\S+) # (.*)", line):
+        if found := re.match(r"(\w+): (\S.*?) # (.*)", line):
             key, default, meaning = found.groups()
             yield key, f"{meaning} (default {default})"
 

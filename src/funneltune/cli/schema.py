@@ -72,6 +72,14 @@ class SearchConfig:
 
 
 @dataclass
+class CalibrationConfig:
+    """Scalings of a run's probabilities, fitted on its validation rows."""
+
+    methods: list[str] = MISSING
+    use: str = MISSING
+
+
+@dataclass
 class TrainConfig:
     """One run."""
 
@@ -86,6 +94,7 @@ class TrainConfig:
     select: str = MISSING
     monitor: str = MISSING
     baselines: list[str] = MISSING
+    calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
     data: Any = MISSING
     backbone: Any = MISSING
     features: Any = MISSING

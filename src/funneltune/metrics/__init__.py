@@ -31,7 +31,7 @@ from funneltune.metrics.differences import auc_difference, clustered_delong, mea
 from funneltune.metrics.discrimination import auc, expected_auc, grouped_auc, placements, pr_auc, weighted_auc
 from funneltune.metrics.intervals import Interval, hedges_g, holm, minimum_detectable, seed_difference
 from funneltune.metrics.protocol import ceiling, evaluate, score_metrics
-from funneltune.metrics.recalibration import METHODS, calibrate, scaled, scalings
+from funneltune.metrics.recalibration import METHODS, RAW, calibrate, scaled, scalings
 from funneltune.metrics.resampling import resample
 from funneltune.metrics.scaling import Isotonic, Platt, Scaling, Temperature
 from funneltune.metrics.spaces import Scorer
@@ -45,6 +45,7 @@ __all__ = [
     "Isotonic",
     "METHODS",
     "Platt",
+    "RAW",
     "Reliability",
     "Scaling",
     "Scorer",

@@ -15,6 +15,7 @@ from funneltune.metrics.ties import Floats
 
 METHODS = tuple(SCALINGS)
 RAW = "none"
+"""Probabilities as predicted."""
 LEAST = 10
 """Rows of either label below which nothing is fitted: a handful of labels says little of how sure to be."""
 FITTED_ON, TESTED_ON = "validation", "test"

@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from funneltune.errors import ConfigError
+from funneltune.metrics import METHODS, RAW
 from funneltune.runs.identity import as_plain
 from funneltune.runs.kinds import kind_faults
 from funneltune.runs.targets import target_faults
@@ -64,6 +65,7 @@ def _values(plain: dict[str, Any]) -> Iterator[str]:
     for name in plain.get("baselines") or []:
         if name not in BASELINES:
             yield f"baselines: {name!r} is not one of {', '.join(BASELINES)}"
+    yield from _calibration(plain.get("calibration") or {})
     optimizer, tuning = plain.get("optimizer") or {}, plain.get("tuning") or {}
     for field, rate in (("optimizer.lr", optimizer.get("lr")), ("tuning.learning_rate", tuning.get("learning_rate"))):
         if rate is not None and (not isinstance(rate, (int, float)) or not rate > 0):
@@ -75,6 +77,16 @@ def _values(plain: dict[str, Any]) -> Iterator[str]:
             yield f"data.{field}={value!r} must be a whole number >= {least}"
     yield from _types(plain)
     yield from _without_texts(plain)
+
+
+def _calibration(node: dict[str, Any]) -> Iterator[str]:
+    """Scalings that there are; the one in use is fitted."""
+    methods, use = node.get("methods") or [], node.get("use", RAW)
+    for method in methods:
+        if method not in METHODS:
+            yield f"calibration.methods: {method!r} is not one of {', '.join(METHODS)}"
+    if use not in (RAW, *methods):
+        yield f"calibration.use={use} must be none or one of calibration.methods ({', '.join(methods) or 'none'})"
 
 
 def _without_texts(plain: dict[str, Any]) -> Iterator[str]:

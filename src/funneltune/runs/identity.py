@@ -17,8 +17,11 @@ from omegaconf import DictConfig, OmegaConf
 from funneltune.records import as_json
 
 PACKAGES = ("funneltune", "torch", "lightning", "transformers", "peft", "hydra-core", "numpy", "wandb")
-WHERE_NOT_WHAT = ("run_dir", "logger", "study", "search", "callbacks", "resume", "resume_changes", "gradients_every")
-"""Top-level keys that say where a run goes or how it is watched, not what it computes."""
+WHERE_NOT_WHAT = (
+    *("run_dir", "logger", "study", "search", "callbacks", "resume", "resume_changes", "gradients_every"),
+    "calibration",
+)
+"""Top-level keys that say where a run goes, how it is watched or how it is used, not what it computes."""
 OFF = {"balancing": "funneltune.objectives.Fixed", "adversary": "funneltune.modules.FGM"}
 """Parts that may be absent -> what stands for their absence (an adversary with an epsilon of 0)."""
 SHARING = ("sharing", "adapters")

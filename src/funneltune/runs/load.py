@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from funneltune.backbones import Caching
 from funneltune.data import LogDataModule
 from funneltune.errors import RunError
 from funneltune.files import whole_file
+from funneltune.metrics import METHODS, RAW, Scaling, scaled, scalings
 from funneltune.records import RECORD_NAME, RunRecord
 from funneltune.runs.assemble import Assembly, assemble, make_trainer
 from funneltune.runs.check import check_config
@@ -65,14 +67,15 @@ def evaluate(run: Path, split: str = "test") -> dict[str, dict[str, Any]]:
     return assembly.module.measured[split]
 
 
-def predict(run: Path, input: Path, output: Path) -> int:  # noqa: A002 (the command line's word)
+def predict(run: Path, input: Path, output: Path, calibration: str | None = None) -> int:  # noqa: A002 (the command line's word)
     """Score the rows of a table with the run's columns (labels may be missing). Returns the rows written.
 
     The output has the input's rows in the input's order: `row` (from 1), the identifiers of shopper, query and item as
-    the file has them, and the predictions (`p_click`, ...).
+    the file has them, and the predictions (`p_click`, ...). `calibration` names the scaling that is applied to them, or
+    `none`; None: what the run's config says (`calibration.use`).
 
     Raises:
-        RunError: if the output exists or is neither .parquet nor .csv.
+        RunError: if the output exists or is neither .parquet nor .csv, or the run has no such scaling.
         DataError: if the input breaks the run's column map.
     """
     if output.suffix not in {".parquet", ".csv"}:
@@ -80,6 +83,7 @@ def predict(run: Path, input: Path, output: Path) -> int:  # noqa: A002 (the com
     if output.exists():
         raise RunError(f"output={output} exists; name another file or remove it.")
     cfg = finished_config(run)
+    scaling = _scalings(run, calibration or str((cfg.get("calibration") or {}).get("use", RAW)))
     assembly = assemble(cfg)
     data = assembly.data.for_file(input)
     load_weights(assembly.module, run / "weights")
@@ -88,13 +92,34 @@ def predict(run: Path, input: Path, output: Path) -> int:  # noqa: A002 (the com
     with train_log(None):
         trainer = make_trainer(_single_process(cfg), run, [], [])
         trainer.predict(assembly.module, datamodule=data, return_predictions=False)
-    frame = _as_the_file_has_it(assembly.module.predicted["predict"], data)
+    frame = _as_the_file_has_it(scaled(assembly.module.predicted["predict"], data.funnel, scaling), data)
     with whole_file(output) as part:
         if output.suffix == ".parquet":
             frame.to_parquet(part, index=False, write_page_checksum=True)
         else:
             frame.to_csv(part, index=False)
     return len(frame)
+
+
+def _scalings(run: Path, method: str) -> dict[str, Scaling]:
+    """Rate -> the scaling that a run's record holds; rates that have none are told and stay as they are.
+
+    Raises:
+        RunError: if the method is unknown, or the record holds none of it.
+    """
+    if method == RAW:
+        return {}
+    if method not in METHODS:
+        raise RunError(f"calibration={method} must be {RAW} or one of {', '.join(METHODS)}.")
+    record = RunRecord.read(run / RECORD_NAME)
+    found = scalings(record.calibration, method)
+    skipped = [f"{rate}: {told['skipped']}" for rate, told in record.calibration.items() if "skipped" in told]
+    if not found:
+        why = "; ".join(skipped) or f"funneltune evaluate run={run} keep=true fits what its config asks for"
+        raise RunError(f"calibration={method}: the record of run={run} holds no such scaling ({why}).")
+    for one in skipped:
+        logger.warning("calibration=%s leaves a rate as it is, %s.", method, one)
+    return found
 
 
 def _as_the_file_has_it(columns: Mapping[str, Any], data: LogDataModule) -> pd.DataFrame:
@@ -109,5 +134,7 @@ def _as_the_file_has_it(columns: Mapping[str, Any], data: LogDataModule) -> pd.D
 
 def _single_process(cfg: DictConfig) -> DictConfig:
     """The run's trainer on one device, without what only training needs."""
-    cfg = OmegaConf.merge(cfg, {"trainer": {"devices": 1, "strategy": "auto", "logger": False}})  # type: ignore[assignment]
+    bar = bool(cfg.trainer.get("enable_progress_bar", True)) and sys.stdout.isatty()  # nothing where no one watches
+    alone = {"devices": 1, "strategy": "auto", "logger": False, "enable_progress_bar": bar}
+    cfg = OmegaConf.merge(cfg, {"trainer": alone})  # type: ignore[assignment]
     return cfg

@@ -6,15 +6,12 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from signal import Signals
-from typing import Any
 
 import lightning as L
-import pandas as pd
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
@@ -32,16 +29,15 @@ from funneltune.callbacks import (
     tracking,
 )
 from funneltune.errors import Interrupted, RunError
-from funneltune.files import whole_file, write_text
-from funneltune.metrics import Scorer, against_baselines, ceiling, compact, metric_keys, score_metrics, write_statistics
+from funneltune.files import write_text
 from funneltune.modules import FunnelModule
-from funneltune.records import RECORD_NAME, STATISTICS_NAME, RunRecord
+from funneltune.records import RECORD_NAME, RunRecord
 from funneltune.runs.assemble import Assembly, assemble, make_trainer, parameter_counts
-from funneltune.runs.baselines import score_baselines
 from funneltune.runs.check import check_config
 from funneltune.runs.folder import CONFIG_NAME, Earlier, earlier_run, held
 from funneltune.runs.identity import as_plain, config_hash, git_commit, versions
 from funneltune.runs.logs import logger, train_log
+from funneltune.runs.measuring import now, write_down
 from funneltune.runs.precision import chosen_precision
 from funneltune.runs.targets import build
 from funneltune.runs.weights import save_weights
@@ -132,13 +128,13 @@ def _taken_up(record: RunRecord, earlier: Earlier) -> RunRecord:
     ]
     if moved:
         logger.warning("the run may not go on bit for bit: %s.", ", ".join(moved))
-    now = {"step": earlier.step, "at": _now(), "changed": [*earlier.changed, *moved]}
+    again = {"step": earlier.step, "at": now(), "changed": [*earlier.changed, *moved]}
     return replace(
         record,
         command=before.command or record.command,
         started=before.started,
         git_commit=before.git_commit,
-        resumed=[*before.resumed, now],
+        resumed=[*before.resumed, again],
     )
 
 
@@ -166,14 +162,14 @@ def _run(
             ]
             with tracking(trackers):
                 _fit_and_measure(assembly, run_dir, record, trackers, stop, checkpoint, extra)
-                record.status, record.finished = "finished", _now()
+                record.status, record.finished = "finished", now()
                 log_record(trackers, record)
     except (Interrupted, KeyboardInterrupt) as error:
-        record.status, record.finished = "interrupted", _now()
+        record.status, record.finished = "interrupted", now()
         record.error = _told(error, run_dir) if isinstance(error, Interrupted) else "KeyboardInterrupt"
         raise
     except BaseException as error:
-        record.status, record.finished = "failed", _now()
+        record.status, record.finished = "failed", now()
         record.error = f"{type(error).__name__}: {error}"
         raise
     finally:
@@ -199,10 +195,6 @@ def _told(error: Interrupted, run_dir: Path) -> str:
     return f"{stopped}, {state}; go on with: funneltune train {shlex.quote(f'resume={run_dir}')}"
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
 def _new_record(cfg: DictConfig, run_dir: Path, assembly: Assembly) -> RunRecord:
     store, data = assembly.data.store, assembly.data
     total, trainable = parameter_counts(assembly.module)
@@ -224,7 +216,7 @@ def _new_record(cfg: DictConfig, run_dir: Path, assembly: Assembly) -> RunRecord
         funnel=data.funnel.to_config(),
         parameters={"total": total, "trainable_start": trainable, "share": trainable / total},
         leaks=list(data.leaks_found),
-        started=_now(),
+        started=now(),
     )
 
 
@@ -258,9 +250,6 @@ def _fit_and_measure(
     _, trainable_end = parameter_counts(module)
     record.parameters |= {"trainable_end": trainable_end}
     record.rank_pattern = module.tuning.rank_pattern()
-    record.metrics = {
-        split: module.measured[split] for split in ("validation", *(["test"] if cfg.get("test", True) else []))
-    }
     watched = next((c for c in callbacks if isinstance(c, Efficiency)), None)
     wall = watched.wall_seconds if watched is not None else time.perf_counter() - begun
     skipped = {"steps_left_out": module.finite.taken_out} if module.finite.taken_out else {}
@@ -273,32 +262,7 @@ def _fit_and_measure(
         | {"wall_seconds": wall, "saved_bytes": saved}
         | skipped
     )
-    if cfg.get("test", True):  # last: what baselines cost is not the run's
-        _hold_against_baselines(assembly, run_dir, record)
-
-
-def _hold_against_baselines(assembly: Assembly, run_dir: Path, record: RunRecord) -> None:
-    """Score oracle and baselines on the test rows, and write the predictions and what a verdict needs of them."""
-    module, cfg = assembly.module, assembly.cfg
-    columns = module.predicted["test"]
-    ks = tuple(module.evaluation.get("ks", (10,)))
-    record.oracle = ceiling(columns, module.funnel, ks=ks)
-    scores = score_baselines(list(cfg.baselines or []), assembly)
-    record.baselines = {name: score_metrics(columns, module.funnel, score, ks=ks) for name, score in scores.items()}
-    statistics = compact(columns, module.funnel, ks=ks, scores=scores)
-    write_statistics(run_dir / STATISTICS_NAME, statistics)
-    compared = [key for key in metric_keys(statistics) if key.endswith(("/auc", *(f"/ndcg@{k}" for k in ks)))]
-    record.comparisons = [c.to_json() for c in against_baselines(statistics, record.name, compared)]
-    write_predictions(run_dir / "predictions.parquet", columns | _score_columns(scores))
-
-
-def _score_columns(scores: Mapping[str, Scorer]) -> dict[str, Any]:
-    """`score_bm25`, and `score_trees_click` where a baseline scores each rate."""
-    found: dict[str, Any] = {}
-    for name, score in scores.items():
-        parts = {f"_{stem}": s for stem, s in score.items()} if isinstance(score, Mapping) else {"": score}
-        found |= {f"score_{name}{suffix}": values for suffix, values in parts.items()}
-    return found
+    write_down(assembly, run_dir, record)  # last: what baselines cost is not the run's
 
 
 def wanted_callbacks(cfg: DictConfig, stop: StopRequest) -> list[L.Callback]:
@@ -321,9 +285,3 @@ def _load_best(callbacks: Sequence[L.Callback], module: FunnelModule) -> None:
     if best is None:
         raise RunError("select=best, but no checkpoint was eligible; use select=last, or validate in the final phase.")
     module.restore_weights(read_checkpoint(best))
-
-
-def write_predictions(path: Path, columns: dict[str, Any]) -> None:
-    """One row per impression, in store order; Parquet with page checksums, whole or not at all."""
-    with whole_file(path) as part:
-        pd.DataFrame(columns).to_parquet(part, index=False, write_page_checksum=True)
