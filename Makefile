@@ -5,10 +5,10 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help install train test check format slow bench lock clean
+.PHONY: help install train test check format slow bench docs docs-serve lock clean
 
 help:      ## show the targets
-	@grep -E '^[a-z]+: .*##|^[a-z]+:  *##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+	@grep -E '^[a-z-]+: *.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -35,6 +35,12 @@ slow: $(STAMP)     ## the tests that take longer
 
 bench: $(STAMP)    ## ratios against named peers, a record in benchmarks/records; QUICK=1: under 8 minutes
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
+
+docs: $(STAMP)     ## the documentation, into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+docs-serve: $(STAMP) ## the documentation at http://127.0.0.1:8000, rebuilt as you write
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
 format: $(STAMP)   ## rewrite the code in the house style
 	$(BIN)/ruff format .
