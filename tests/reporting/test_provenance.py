@@ -55,7 +55,7 @@ def test_what_differs_is_said_with_the_cells_in_every_report(study, fields, line
     report(study, console=console)
     assert " ".join(f"Careful: {line}.".split()) in " ".join(console.export_text().split())
     assert f"**Careful:** {line}." in (study / "table.md").read_text()
-    assert f"Careful: {line}." in (study / "report.html").read_text()
+    assert f"Careful:</strong> {line}." in (study / "report.html").read_text()
 
 
 def test_another_log_by_config_is_no_change_of_the_log_but_another_way_of_reading_it_is_none(study):

@@ -26,7 +26,7 @@ def test_the_printed_table_names_cells_ceiling_and_verdicts(study):
 def test_table_files_hold_the_means_over_seeds(study, tmp_path):
     out = tmp_path / "out"
     assert report(study, out, Console(quiet=True)).folder == out
-    assert {p.name for p in out.iterdir()} == {"table.md", "table.csv", "report.html"}
+    assert {p.name for p in out.iterdir()} == {"table.md", "table.csv", "table.tex", "report.html"}
     values = []
     for seed in (0, 1, 2):
         record = json.loads((study / f"cells/tuning=full/seed={seed}/record.json").read_text())

@@ -36,7 +36,7 @@ def changes_section(findings: Findings) -> Section | None:
             for key in sorted(changed, key=lambda key: (not key.endswith(TARGET), key))
         ]
         rows.append((findings.name(cell), "the reference" if cell == reference else ", ".join(told) or "nothing"))
-    if len({row[1] for row in rows}) == 1:
+    if all(flat[cell] == own for cell in cells):
         return None
     return Section(
         "What each cell was",

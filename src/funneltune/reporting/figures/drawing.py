@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
+from matplotlib import rc_context
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 INK, FAINT, GRID, PAPER = "#1b1f25", "#5b6571", "#d5dbe2", "#fefefe"
 SERIES = ("#0072b1", "#d55e01", "#007f5c", "#b5508f", "#8a6d00", "#2e8bc0", "#5b3fa0", "#6b7280")
@@ -27,7 +30,9 @@ THEME = {
 """What a page calls each colour, so that it can give it another value in the dark."""
 WIDTH, HEIGHT = 4.7, 3.2
 """Inches of a panel: at 9 points its texts can be read on a phone."""
-TEXT = {"font.family": ["DejaVu Sans", "sans-serif"], "font.size": 9.0, "svg.fonttype": "none"}
+STYLE = {"font.family": ["DejaVu Sans", "sans-serif"], "font.size": 9.0, "svg.fonttype": "none"}
+in_style: Callable[[F], F] = rc_context(STYLE)
+"""Decorates what draws: texts take their font where they are made."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,11 @@ class Drawing:
     """The numbers that are drawn."""
     tips: dict[str, str] = field(default_factory=dict)
     """Group of the picture -> what it says under the pointer."""
+
+    def __post_init__(self) -> None:
+        """Lay it out once: drawn again, or in another format, it is the same to the last digit."""
+        self.figure.draw_without_rendering()
+        self.figure.set_layout_engine("none")
 
     @property
     def axes(self) -> Axes:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from funneltune.reporting.columns import named_column
-from funneltune.reporting.figures.drawing import INK, Drawing, Tips, look, panel
+from funneltune.reporting.figures.drawing import INK, Drawing, Tips, in_style, look, panel
 from funneltune.reporting.findings import Findings
 from funneltune.reporting.gradients import COSINE
 from funneltune.reporting.history import curve, names
@@ -19,12 +19,14 @@ SMOOTHED = 0.15
 """Share of a training curve that each of its points is the mean of."""
 
 
+@in_style
 def learning_curves(findings: Findings) -> list[Drawing]:
     """Training loss, and what was validated more than twice: the metrics that the report is about."""
     wanted = ["train/loss", *(f"validation/{column.key}" for column in findings.columns)]
     return [drawing for name in wanted if (drawing := _curves(findings, name)) is not None]
 
 
+@in_style
 def gradient_curves(findings: Findings) -> list[Drawing]:
     """Per pair of tasks: the cosine of their gradients over the steps that measured it."""
     found = dict.fromkeys(

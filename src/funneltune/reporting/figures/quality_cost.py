@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from funneltune.metrics.comparison import higher_is_better
 from funneltune.reporting.columns import Column
-from funneltune.reporting.figures.drawing import FAINT, INK, Drawing, Tips, look, panel
+from funneltune.reporting.figures.drawing import FAINT, INK, Drawing, Tips, in_style, look, panel
 from funneltune.reporting.findings import Findings
 
 COSTS = {
@@ -40,6 +40,7 @@ class Point:
     reach: float | None
 
 
+@in_style
 def quality_against_cost(findings: Findings) -> list[Drawing]:
     """A panel for each cost that at least two cells have and that is not the same for all."""
     made = []

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from funneltune.files import whole_file
 from funneltune.metrics.ranks import grid, is_attention, placed
 from funneltune.records import RecordFolder
-from funneltune.reporting.figures.drawing import PAPER, SERIES, Drawing, dress, panel
+from funneltune.reporting.figures.drawing import PAPER, SERIES, Drawing, dress, in_style, panel
 from funneltune.reporting.findings import Findings
 from funneltune.reporting.ranks import pattern_of, rank_history, ranked
 
@@ -23,6 +23,7 @@ DARK_UNTIL = 0.6
 """Share of the colour scale below which its colours want white letters."""
 
 
+@in_style
 def rank_maps(findings: Findings) -> list[Drawing]:
     """Per cell that has allocated ranks: the mean map at the end, and the live ranks by kind of module over steps."""
     made = []
@@ -66,6 +67,7 @@ def rank_maps(findings: Findings) -> list[Drawing]:
     return made
 
 
+@in_style
 def write_ranks(records: RecordFolder, names: Mapping[str, str], folder: Path) -> None:
     """Draw `ranks.png` into the folder, where any run has ranks: all cells side by side."""
     cells = {names.get(cell, cell): runs for cell, runs in ranked(records).items()}

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 
 from funneltune.reporting.columns import shown
-from funneltune.reporting.figures.drawing import FAINT, Drawing, Tips, look, panel
+from funneltune.reporting.figures.drawing import FAINT, Drawing, Tips, in_style, look, panel
 from funneltune.reporting.findings import Findings
 
 METHODS = ("none", "temperature", "platt", "isotonic")
 WORDS = {"none": "as predicted", "temperature": "temperature", "platt": "Platt", "isotonic": "isotonic"}
 
 
+@in_style
 def reliability(findings: Findings) -> list[Drawing]:
     """A panel per rate and way of scaling: predicted against observed in bins of equal mass, a line per cell."""
     rates = dict.fromkeys(

@@ -11,7 +11,7 @@ import numpy as np
 from funneltune.metrics.comparison import higher_is_better
 from funneltune.records import number
 from funneltune.reporting.columns import named_column
-from funneltune.reporting.figures.drawing import INK, PAPER, Drawing, panel
+from funneltune.reporting.figures.drawing import INK, PAPER, Drawing, in_style, panel
 from funneltune.reporting.findings import Findings
 
 SLICED = re.compile(r"(?P<metric>[^\[]+)\[(?P<slice>[^=\]]+)=(?P<value>[^\]]*)\]")
@@ -22,6 +22,7 @@ LEAST_REACH = 0.01
 """Difference that the colours span at least, so that noise does not look like a finding."""
 
 
+@in_style
 def slices(findings: Findings) -> list[Drawing]:
     """A heat map per rate whose AUC was cut by slices: rows are slices, columns cells."""
     keys = {

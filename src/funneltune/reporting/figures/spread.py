@@ -11,7 +11,18 @@ from matplotlib.ticker import MaxNLocator
 from funneltune.metrics import Comparison
 from funneltune.reporting.columns import Column
 from funneltune.reporting.comparisons import fold_of
-from funneltune.reporting.figures.drawing import BAD, FAINT, GOOD, GRID, INK, SERIES, Drawing, Tips, rows_panel
+from funneltune.reporting.figures.drawing import (
+    BAD,
+    FAINT,
+    GOOD,
+    GRID,
+    INK,
+    SERIES,
+    Drawing,
+    Tips,
+    in_style,
+    rows_panel,
+)
 from funneltune.reporting.findings import Findings
 from funneltune.reporting.render import comparison_texts
 
@@ -21,6 +32,7 @@ MOST_PAIRS = 24
 """Pairs that one picture can hold; of more, those with the baseline alone."""
 
 
+@in_style
 def seeds(findings: Findings) -> list[Drawing]:
     """A panel per metric: a point for each run, the cell's mean and its 95% interval over seeds."""
     return [drawing for column in findings.columns if (drawing := _seeds(findings, column)) is not None]
@@ -69,6 +81,7 @@ def _seeds(findings: Findings, column: Column) -> Drawing | None:
     )
 
 
+@in_style
 def differences(findings: Findings) -> list[Drawing]:
     """A panel per metric: each pair's difference with the interval that its verdict rests on."""
     return [drawing for column in findings.columns if (drawing := _differences(findings, column)) is not None]

@@ -10,11 +10,13 @@ from pathlib import Path
 from matplotlib import rc_context
 
 from funneltune.files import whole_file
-from funneltune.reporting.figures.drawing import TEXT, THEME, Drawing
+from funneltune.reporting.figures.drawing import STYLE, THEME, Drawing
 
 FORMATS = ("png", "svg", "pdf")
 NO_DATE: dict[str, None] = {"Date": None, "Creator": None, "Format": None, "Type": None}
-_ID = re.compile(r'(\bid="|href="#|url\(#)')
+_IDS = re.compile(r'\bid="([^"]+)"')
+_USED = re.compile(r'(\bid="|href="#|url\(#)([^")]+)')
+"""An id, where it is given and where it is used. Matplotlib's own hold addresses of this process."""
 _METADATA = re.compile(r"<metadata>.*?</metadata>\s*", re.DOTALL)
 _GLOBAL_STYLE = re.compile(r"<defs>\s*<style[^>]*>.*?</style>\s*</defs>\s*", re.DOTALL)
 _SIZE = re.compile(r'<svg [^>]*?viewBox="(?P<box>[^"]+)"[^>]*>')
@@ -26,14 +28,15 @@ def to_svg(drawing: Drawing) -> str:
     The same drawing gives the same text.
     """
     out = io.StringIO()
-    with rc_context({**TEXT, "svg.hashsalt": drawing.name}):
+    with rc_context({**STYLE, "svg.hashsalt": drawing.name}):
         drawing.figure.savefig(out, format="svg", metadata=NO_DATE, transparent=True)
     text = out.getvalue()
     text = text[text.index("<svg ") :]
     text = _GLOBAL_STYLE.sub("", _METADATA.sub("", text), count=1)
     for tip, said in drawing.tips.items():
         text = text.replace(f'<g id="{tip}">', f'<g id="{tip}"><title>{escape(said)}</title>', 1)
-    text = _ID.sub(rf"\g<1>{drawing.name}-", text)
+    names = {name: f"{drawing.name}-{number}" for number, name in enumerate(dict.fromkeys(_IDS.findall(text)))}
+    text = _USED.sub(lambda found: found[1] + names[found[2]], text)
     for name, colour in THEME.items():
         text = text.replace(colour, f"var(--{name})")
     found = _SIZE.search(text)
@@ -49,7 +52,7 @@ def to_svg(drawing: Drawing) -> str:
 def to_png(drawing: Drawing, dpi: int = 144) -> bytes:
     """The picture in the colours of the light scheme."""
     out = io.BytesIO()
-    with rc_context(TEXT):
+    with rc_context(STYLE):
         drawing.figure.savefig(out, format="png", dpi=dpi)
     return out.getvalue()
 
@@ -57,7 +60,7 @@ def to_png(drawing: Drawing, dpi: int = 144) -> bytes:
 def save(drawing: Drawing, folder: Path, form: str) -> Path:
     """Write `<name>.<form>` (png, svg or pdf) whole or not at all."""
     path = folder / f"{drawing.name}.{form}"
-    with rc_context({**TEXT, "svg.hashsalt": drawing.name, "svg.fonttype": "path"}), whole_file(path) as part:
+    with rc_context({**STYLE, "svg.hashsalt": drawing.name, "svg.fonttype": "path"}), whole_file(path) as part:
         no_date = {"Software": None} if form == "png" else {"CreationDate": None} if form == "pdf" else {"Date": None}
         drawing.figure.savefig(part, format=form, dpi=200, metadata=no_date)
     return path
