@@ -260,3 +260,15 @@ def test_a_run_says_which_scaling_its_predictions_get_and_a_record_without_it_is
     capsys.readouterr()
     assert main([*arguments, f"output={tmp_path / 'c.csv'}"]) == 2
     assert f"holds no such scaling (funneltune evaluate run={copy} keep=true" in capsys.readouterr().err
+
+
+def test_the_test_split_is_cut_by_what_the_log_allows_and_predictions_hold_the_slices(run):
+    record = json.loads((run / "record.json").read_text())
+    frame = pq.read_table(run / "predictions.parquet").to_pandas()
+    cut = {key: entry for key, entry in record["metrics"]["test"].items() if "[" in key}
+    assert {key.partition("[")[2].partition("=")[0] for key in cut} <= {"item_cold", "user_cold", "query_length"}
+    assert {"item_cold", "query_length"} <= set(frame.columns)
+    for value, rows in frame.groupby("query_length"):
+        key = f"ctr/log_loss[query_length={value}]"
+        assert key not in cut or cut[key]["protocol"]["n"] == len(rows)
+    assert not [key for key in record["metrics"]["validation"] if "[" in key]

@@ -131,6 +131,16 @@ def test_slices_partition_their_rows(funnel, columns):
     assert cold["value"] == pytest.approx(wanted, abs=1e-12)
 
 
+def test_slices_come_in_an_order_that_reads_well(funnel, columns):
+    rng = np.random.default_rng(0)
+    columns["price_band"] = rng.choice(["high", "low", "middle-high", "middle-low"], 3000).astype(object)
+    columns["colour"] = rng.choice(["red", "other", "blue"], 3000).astype(object)
+    found = evaluate(columns, funnel, slices=["price_band", "colour", "item_cold"])
+    names = [key.partition("[")[2][:-1] for key in found if key.startswith("ctr/auc[")]
+    bands = [f"price_band={band}" for band in ("low", "middle-low", "middle-high", "high")]
+    assert names == [*bands, "colour=blue", "colour=red", "colour=other", "item_cold=0", "item_cold=1"]
+
+
 def test_a_slice_column_with_too_many_values_is_refused(funnel, columns):
     with pytest.raises(DataError, match=r"metrics\.slices: column 'request' has 300 distinct values"):
         evaluate(columns, funnel, slices=["request"])

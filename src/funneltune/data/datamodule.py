@@ -23,6 +23,7 @@ from funneltune.data.loaders import EpochSampler, ResumableLoader, evaluation_lo
 from funneltune.data.requests import OBSERVED
 from funneltune.data.row_sampling import RowSampling
 from funneltune.data.sampling import RequestPlan, Requests, evaluation_draws
+from funneltune.data.slices import Slices
 from funneltune.data.sources import Source
 from funneltune.data.splits import Split, Whole
 from funneltune.data.store import LogStore, tokenizer_fingerprint
@@ -54,7 +55,7 @@ class LogDataModule(L.LightningDataModule):
         accumulate: Batches per optimizer step.
         unique: False encodes one text per row (the reference).
         cache_dir: Where log stores are kept.
-        slices: Columns of the log, beside `item_cold`, that evaluations are cut by.
+        slices: Columns that evaluations are cut by, beside those of `data.slices.AUTOMATIC` that the log allows.
         train_share: Share of the training requests that is used (data-size studies); drawn by `seed`.
         features: What batches hold beside texts.
         max_unknown: Largest share of the log's tokens that the tokenizer may not know.
@@ -144,8 +145,6 @@ class LogDataModule(L.LightningDataModule):
         if self._store is not None:
             return
         self._store = prepare(self.source, self.funnel, self.cache_dir)
-        for name in self.slices:
-            self._store.column(name)
         self._requests = self.split.cut(self._store)
         if self.train_share < 1:
             train = self._requests["train"]
@@ -153,6 +152,7 @@ class LogDataModule(L.LightningDataModule):
                 : max(1, round(len(train) * self.train_share))
             ]
             self._requests["train"] = np.sort(kept)
+        self.cuts = Slices(self._store, self.slices, self.texts.get("query"), self._requests.get("train"))
         needs = self.features
         self._collator = make_collator(
             self._store,
@@ -240,7 +240,7 @@ class LogDataModule(L.LightningDataModule):
 
     def columns(self, split: str) -> dict[str, NDArray[Any]]:
         """What is known of a split's rows: identifiers, labels, oracle, grades, slices. In the order of `rows`."""
-        return facts(self.store, self.rows(split), self.slices, self._requests.get("train"))
+        return facts(self.store, rows := self.rows(split)) | self.cuts.columns(rows)
 
     # --- batches -----------------------------------------------------------------------------------------------
 

@@ -34,6 +34,8 @@ from funneltune.metrics.ties import Floats, checked_scores
 Entry = dict[str, Any]
 Metrics = dict[str, Entry]
 
+BANDS = ("low", "middle-low", "middle-high", "high")
+"""Words whose order is not that of their letters."""
 LARGEST_SLICING = 100
 """A slice column with more distinct values is an identifier, not a slice."""
 
@@ -311,21 +313,30 @@ def _graded(found: Metrics, columns: Columns, ranked: lists.RankedLists, ks: Seq
             )
 
 
+def _reading_order(value: Any) -> tuple[Any, ...]:
+    """Numbers by size, words by letter, bands as they follow one another, `other` last."""
+    if isinstance(value, str):
+        return (1, BANDS.index(value) - len(BANDS) if value in BANDS else int(value == "other"), value)
+    return (0, value)
+
+
 def _slices(found: Metrics, columns: Columns, space: Space, p: Floats, names: Sequence[str]) -> None:
     measures: dict[str, Callable[[Floats, Floats], float]] = {
         "auc": discrimination.auc,
         "log_loss": calibration.log_loss,
     }
     for name in names:
-        of_row = column(columns, name)[space.rows]
-        distinct = np.unique(of_row)
+        of_row = column(columns, name)[space.rows].tolist()
+        distinct = sorted(set(of_row), key=_reading_order)
         if len(distinct) > LARGEST_SLICING:
             raise DataError(
                 f"metrics.slices: column {name!r} has {len(distinct)} distinct values; a slice column must have at "
                 f"most {LARGEST_SLICING}, so bin it first."
             )
-        for value in distinct:
-            inside = of_row == value
+        place = {value: number for number, value in enumerate(distinct)}
+        code = np.fromiter(map(place.__getitem__, of_row), dtype=np.int64, count=len(of_row))
+        for number, value in enumerate(distinct):
+            inside = code == number
             label, q = space.label[inside], p[space.rows][inside]
             for metric, measure in measures.items():
                 found[f"{space.rate}/{metric}[{name}={value}]"] = entry(
