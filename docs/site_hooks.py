@@ -7,8 +7,8 @@ Markers in a page, invisible where Markdown is read as it is:
     <!-- include: README.md own log -->       what stands between `<!-- own log -->` and `<!-- end -->` in a file
     <!-- picture: FILE.png words -->          that picture, where it is there already
 
-Links that lead out of docs/ go to the pages and pictures that `on_files` adds (experiments, benchmarks). Links to anything
-else in the repository become the file's path in words.
+Links that lead out of docs/ go to the pages and pictures that `on_files` adds (experiments, benchmarks). Links to
+anything else in the repository become the file's path in words.
 """
 
 from __future__ import annotations
