@@ -12,6 +12,7 @@ import funneltune
 from funneltune.errors import ConfigError, DataError, FailedRunError, FunnelError, Interrupted, RunError
 
 SMALL = ("debug=tiny", "data.source.impressions=1000", "trainer.limit_train_batches=4", "baselines=[]")
+ROWS = pd.DataFrame({"query": ["red shoes", "lamp", "red shoes"], "title": ["red shoe", "table lamp", "blue shoe"]})
 
 
 @pytest.fixture(autouse=True)
@@ -75,11 +76,10 @@ def test_measuring_again_gives_what_was_recorded(run):
 
 
 def test_predictions_of_a_table_and_of_its_file_are_the_same_in_the_rows_order(run, tmp_path):
-    rows = pd.DataFrame({"query": ["red shoes", "lamp", "red shoes"], "title": ["red shoe", "table lamp", "blue shoe"]})
-    rows.to_csv(tmp_path / "rows.csv", index=False)
-    found = funneltune.predict(run, rows)
+    ROWS.to_csv(tmp_path / "rows.csv", index=False)
+    found = funneltune.predict(run, ROWS)
     assert list(found.row) == [1, 2, 3]
-    assert list(found["query"]) == list(rows["query"])
+    assert list(found["query"]) == list(ROWS["query"])
     np.testing.assert_allclose(found.p_click * found.p_purchase_given_click, found.p_click_and_purchase, rtol=1e-5)
     pd.testing.assert_frame_equal(found, funneltune.predict(run.folder, tmp_path / "rows.csv"))
 
@@ -130,7 +130,7 @@ def test_a_log_is_described(cache):
 def test_a_study_runs_compares_and_goes_on(cache, tmp_path):
     words = ("quickstart", *SMALL, cache, "tuning=frozen,bitfit", "seed=0,1")
     done = funneltune.study(*words, study_dir="s")
-    assert repr(done) == f"Records('{tmp_path / 's'}': 4 run(s) of 2 cell(s))"
+    assert repr(done) == "Records('s': 4 run(s) of 2 cell(s))"
     runs = done.runs()
     assert list(runs.cell.unique()) == ["tuning=frozen", "tuning=bitfit"]
     assert runs["parameters.trainable_end"].groupby(runs.cell).nunique().eq(1).all()
@@ -140,7 +140,10 @@ def test_a_study_runs_compares_and_goes_on(cache, tmp_path):
     verdicts = done.comparisons()
     assert set(verdicts.baseline) == {"tuning=frozen"}
     assert set(done.comparisons("tuning=bitfit", ["ctr/auc"]).cell) == {"tuning=frozen"}
-    assert funneltune.report("s", "out") == tmp_path / "out" / "report.html" or (tmp_path / "out/report.html").is_file()
+    assert "CTR AUC" in done.answer()
+    assert all(figure.axes for figure in done.figures().values())
+    assert funneltune.report("s", "out", figures=["svg"]).read_text().startswith("<!doctype html>")
+    assert {path.stem for path in (tmp_path / "out" / "figures").glob("*.svg")} == set(done.figures())
     again = funneltune.study(*words, study_dir="s")
     pd.testing.assert_frame_equal(again.runs(), runs)
     with pytest.raises(ConfigError, match="baseline=tuning=full is no cell here"):
@@ -193,6 +196,8 @@ def test_an_interrupt_is_one_with_the_way_on_and_a_termination_ends_the_program(
             DataError,
             "neither text nor number",
         ),
+        (lambda run: funneltune.predict(run, ROWS, calibration="plat"), RunError, "plat"),
+        (lambda run: funneltune.report(run.folder, figures=["gif"]), ConfigError, "figures=gif is no format"),
         (lambda run: funneltune.evaluate(run, "train"), RunError, "must be validation or test"),
         (lambda run: funneltune.rank(run, "shoes", by="clicks"), ConfigError, "by='clicks' must be one of"),
         (lambda run: funneltune.validate("data=hillstrom", "data.path=no.csv"), DataError, "is not there"),

@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from funneltune.errors import ConfigError, Interrupted, RunError
 from funneltune.metrics import Comparison
 from funneltune.records import HISTORY_NAME, RECORD_NAME, RecordFolder, RunRecord, number
-from funneltune.reporting import compare, table
-from funneltune.reporting.report import comparisons_of
+from funneltune.reporting import compare
+from funneltune.reporting.answer import answer
+from funneltune.reporting.figures import groups
+from funneltune.reporting.findings import Findings
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -109,7 +112,9 @@ class Records:
     folder: RecordFolder
 
     def __repr__(self) -> str:
-        return f"Records({str(self.folder.path)!r}: {len(self.folder.runs)} run(s) of {len(self.folder.cells)} cell(s))"
+        path = self.folder.path
+        here = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+        return f"Records({str(here)!r}: {len(self.folder.runs)} run(s) of {len(self.folder.cells)} cell(s))"
 
     def runs(self, split: str = "test") -> pd.DataFrame:
         """A row per run: cell, seed, status, every metric of a split, and what it cost (`cost.`, `parameters.`)."""
@@ -117,7 +122,7 @@ class Records:
 
     def table(self) -> pd.DataFrame:
         """A row per cell, baseline and ceiling; each column's mean over seeds, and its standard deviation."""
-        found = table(self.folder)
+        found = self._findings.table
         heads = [(column.title, part) for column in found.columns for part in ("mean", "sd")]
         rows = []
         for row in found.rows:
@@ -136,8 +141,21 @@ class Records:
             ConfigError: if the baseline is no cell, and no run was scored beside it.
         """
         asked = baseline is not None or metrics is not None
-        found = compare(self.folder, baseline, metrics) if asked else comparisons_of(self.folder)
+        found = compare(self.folder, baseline, metrics) if asked else self._findings.comparisons
         return pd.DataFrame([one.to_json() for one in found], columns=list(Comparison.__dataclass_fields__))
+
+    def answer(self) -> str:
+        """What came out, in a paragraph."""
+        return " ".join(answer(self._findings))
+
+    def figures(self) -> dict[str, Figure]:
+        """Every figure of the report by its name: quality against cost, seeds, differences, curves, ranks, ..."""
+        return {one.name: one.figure for group in groups(self._findings) for one in group.drawings}
+
+    @functools.cached_property
+    @told
+    def _findings(self) -> Findings:
+        return Findings.of(self.folder)
 
 
 def metrics_table(measured: Mapping[str, Any]) -> pd.DataFrame:

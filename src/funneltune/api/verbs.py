@@ -112,15 +112,16 @@ def evaluate(run: Run | Path | str, split: str = "test") -> pd.DataFrame:
 
 
 @told
-def predict(run: Run | Path | str, rows: pd.DataFrame | Path | str) -> pd.DataFrame:
+def predict(run: Run | Path | str, rows: pd.DataFrame | Path | str, calibration: str | None = None) -> pd.DataFrame:
     """A finished run's probabilities for new rows, in their order: row (from 1), identifiers, `p_click`, ...
 
     Args:
         run: the run or its folder.
         rows: a table, or a file, with the columns of the run's log; labels are not needed.
+        calibration: a scaling that the run fitted (temperature, platt, isotonic), or none; None: as its config says.
 
     Raises:
-        RunError: if it is no finished run.
+        RunError: if it is no finished run, or has no such scaling.
         DataError: if the rows break the run's column map.
     """
     from funneltune import runs
@@ -134,7 +135,7 @@ def predict(run: Run | Path | str, rows: pd.DataFrame | Path | str) -> pd.DataFr
             if not source.is_file():
                 raise DataError(f"rows={source} is no file; give a table, or a CSV or Parquet file.")
         output = Path(temporary) / "predictions.parquet"
-        runs.predict(_folder(run), source, output)
+        runs.predict(_folder(run), source, output, calibration)
         return pd.read_parquet(output)
 
 
@@ -188,13 +189,19 @@ def read_records(folder: Path | str) -> Records:
 
 
 @told
-def report(folder: Path | str, output: Path | str | None = None) -> Path:
-    """Write table.md, table.csv and report.html beside the records, or into `output`; the path of the page.
+def report(folder: Path | str, output: Path | str | None = None, figures: Sequence[str] = ()) -> Path:
+    """Write report.html and the table (Markdown, CSV, LaTeX) beside the records, or into `output`; the page's path.
+
+    Args:
+        folder: a study, its evidence, some runs, one run.
+        output: where to write.
+        figures: formats (png, svg, pdf) in which every figure is written too, into figures/.
 
     Raises:
         RunError: if the folder is missing or holds no record, or `output` is a file.
+        ConfigError: if a format is unknown.
     """
-    return write_report(folder, output).folder / "report.html"
+    return write_report(folder, output, figures).folder / "report.html"
 
 
 def _arguments(words: Sequence[str], config_dir: Path | str | None, **keys: Any) -> Arguments:
