@@ -53,6 +53,7 @@ tasks: {{click: {{rate: ctr}}, purchase: {{given: [click], rate: cvr, joint_rate
 split: {{_target_: funneltune.data.Split, by: time, validation: 0.2, test: 0.3, seed: 0}}
 texts: {{query: "{{query}}", item: "{{title}}"}}
 rows_per_batch: 14
+slices: [position]
 cache_dir: {folder}/cache
 """
     )
@@ -266,9 +267,49 @@ def test_the_test_split_is_cut_by_what_the_log_allows_and_predictions_hold_the_s
     record = json.loads((run / "record.json").read_text())
     frame = pq.read_table(run / "predictions.parquet").to_pandas()
     cut = {key: entry for key, entry in record["metrics"]["test"].items() if "[" in key}
-    assert {key.partition("[")[2].partition("=")[0] for key in cut} <= {"item_cold", "user_cold", "query_length"}
-    assert {"item_cold", "query_length"} <= set(frame.columns)
-    for value, rows in frame.groupby("query_length"):
-        key = f"ctr/log_loss[query_length={value}]"
-        assert key not in cut or cut[key]["protocol"]["n"] == len(rows)
+    assert {key.partition("[")[2].partition("=")[0] for key in cut} == {"position"}  # of all others there is one value
+    assert {"item_cold", "query_length", "position"} <= set(frame.columns)
+    for value, rows in frame.groupby("position"):
+        assert cut[f"ctr/log_loss[position={value}]"]["protocol"]["n"] == len(rows)
     assert not [key for key in record["metrics"]["validation"] if "[" in key]
+
+
+def test_a_finished_run_is_measured_anew_and_nothing_moves(run, tmp_path, capsys):
+    """What a record of an earlier release lacks, it gets; on one machine every number is the one recorded."""
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    whole = json.loads((copy / "record.json").read_text())
+    old = {key: value for key, value in whole.items() if key not in ("calibration", "measured")}
+    old["metrics"] = {
+        split: {key: entry for key, entry in metrics.items() if "[" not in key}
+        for split, metrics in whole["metrics"].items()
+    }
+    (copy / "record.json").write_text(json.dumps(old))
+    (copy / "statistics.npz").unlink()
+    capsys.readouterr()
+    assert main(["evaluate", f"run={copy}", "keep=true"]) == 0
+    assert "largest difference from what was recorded: 0\n" in capsys.readouterr().out
+    again = json.loads((copy / "record.json").read_text())
+    assert again["measured"]["at"]
+    assert again["measured"]["largest_difference"] == 0
+    assert {key: value for key, value in again.items() if key != "measured"} == {
+        key: value for key, value in whole.items() if key != "measured"
+    }
+    for name in ("statistics.npz", "predictions.parquet"):
+        assert (copy / name).read_bytes() == (run / name).read_bytes()
+    assert main(["evaluate", f"run={copy}", "keep=perhaps"]) == 2
+    assert "keep=perhaps must be true or false" in capsys.readouterr().err
+
+
+def test_a_run_whose_log_has_changed_is_not_measured_anew(run, tmp_path, capsys):
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    record = json.loads((copy / "record.json").read_text())
+    record["data"]["fingerprint"] = "another"
+    (copy / "record.json").write_text(json.dumps(record))
+    assert main(["evaluate", f"run={copy}", "keep=true"]) == 2
+    assert "was trained on another log" in capsys.readouterr().err

@@ -13,13 +13,23 @@ SPLITS = ("validation", "test")
 
 
 def run(arguments: Arguments) -> int:
-    """Load the run, measure, print."""
+    """Load the run, measure, print; with `keep`, take what was measured into its record."""
     arguments.only_word("run")
-    keys = arguments.keys({"run": "PATH"}, {"split": "test"})
+    keys = arguments.keys({"run": "PATH"}, {"split": "test", "keep": "false"})
     if keys["split"] not in SPLITS:
         raise ConfigError(f"split={keys['split']} must be one of {', '.join(SPLITS)}.")
+    if keys["keep"] not in ("true", "false"):
+        raise ConfigError(f"keep={keys['keep']} must be true or false.")
     from funneltune import runs
 
+    if keys["keep"] == "true":
+        folder = Path(keys["run"])
+        record = runs.remeasure(folder)
+        say(_table(record.metrics.get(keys["split"], {}), keys["split"]))
+        moved = f" ({record.measured['metric']})" if record.measured["metric"] else ""
+        say(f"largest difference from what was recorded: {record.measured['largest_difference']:.3g}{moved}")
+        say(f"record: {folder / 'record.json'}")
+        return 0
     say(_table(runs.evaluate(Path(keys["run"]), keys["split"]), keys["split"]))
     return 0
 
@@ -38,8 +48,12 @@ def _table(metrics: dict[str, Any], split: str) -> str:
 VERB = Verb(
     name="evaluate",
     summary="a trained run's metrics, measured anew",
-    usage="funneltune evaluate run=PATH [split=test]",
+    usage="funneltune evaluate run=PATH [split=test] [keep=false]",
     examples=("funneltune evaluate run=runs/quickstart/2026-01-31_12-00-00 split=validation",),
     run=run,
-    keys={"run": "folder of a trained run", "split": f"one of {', '.join(SPLITS)} (default test)"},
+    keys={
+        "run": "folder of a trained run",
+        "split": f"one of {', '.join(SPLITS)} (default test)",
+        "keep": "true: measure both splits; metrics, slices and calibration go into the run's record (default false)",
+    },
 )

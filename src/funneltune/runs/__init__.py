@@ -5,6 +5,7 @@ from funneltune.runs.check import check_config
 from funneltune.runs.identity import config_hash
 from funneltune.runs.load import evaluate, load, predict
 from funneltune.runs.precision import chosen_precision
+from funneltune.runs.remeasure import remeasure
 from funneltune.runs.train import train
 
 __all__ = [
@@ -16,5 +17,6 @@ __all__ = [
     "evaluate",
     "load",
     "predict",
+    "remeasure",
     "train",
 ]

@@ -57,7 +57,11 @@ def evaluate(run: Path, split: str = "test") -> dict[str, dict[str, Any]]:
     """Measure a finished run again on one of its splits: the metrics as its record holds them."""
     if split not in {"validation", "test"}:
         raise RunError(f"split={split!r} must be validation or test.")
-    assembly = load(run)
+    return measured(load(run), run, split)
+
+
+def measured(assembly: Assembly, run: Path, split: str) -> dict[str, dict[str, Any]]:
+    """The metrics of a loaded run on one of its splits; the module keeps the predictions."""
     kept = RunRecord.read(run / RECORD_NAME).cost.get("boundary_cache")
     assembly.module.encoder.caching = Caching("always" if kept else "never", float("inf"))  # as the run measured
     with train_log(None):
