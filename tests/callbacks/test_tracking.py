@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import time
@@ -8,6 +9,7 @@ import pytest
 import wandb
 import wandb_reader
 from lightning.pytorch.utilities import rank_zero_only
+from PIL import Image
 
 from funneltune.callbacks import RankMap, csv_logger, log_record, track_study, tracking, wandb_logger
 from funneltune.callbacks.tracking import without_secrets
@@ -225,7 +227,9 @@ def test_logger_configs_build_what_they_name(tmp_path):
 def test_a_studys_tables_are_a_run_of_its_group_and_a_second_call_goes_on_with_it(tmp_path):
     node = {"_target_": "funneltune.callbacks.wandb_logger", "mode": "offline", "group": None, "name": None, "tags": []}
     tables = {"verdicts": (["cell", "difference", "verdict"], [["a", 0.5, "better"], ["b", None, "no claim"]])}
-    track_study(node, tmp_path, "peft", {"seeds": [0, 1]}, tables)
+    picture = io.BytesIO()
+    Image.new("RGB", (8, 6), "red").save(picture, "png")
+    track_study(node, tmp_path, "peft", {"seeds": [0, 1]}, tables, {"cost-memory": picture.getvalue()})
     time.sleep(1.1)  # W&B names a folder by the second
     track_study(node, tmp_path, "peft", {"seeds": [0, 1]}, tables)
     one, two = sorted(path.name for path in tmp_path.glob("wandb/offline-run-*"))
@@ -238,3 +242,6 @@ def test_a_studys_tables_are_a_run_of_its_group_and_a_second_call_goes_on_with_i
     assert first.config["seeds"] == [0, 1]
     (stored,) = tmp_path.glob(f"wandb/{one}/files/media/table/verdicts_*.json")
     assert json.loads(stored.read_text())["data"] == tables["verdicts"][1]
+    (drawn,) = tmp_path.glob(f"wandb/{one}/files/media/images/figures/cost-memory_*.png")
+    with Image.open(drawn) as kept:
+        assert kept.size == (8, 6)

@@ -7,6 +7,7 @@ import time
 import pytest
 from hydra.errors import InstantiationException
 
+import funneltune.cli.launch  # noqa: F401 (it must not first be imported while its parts are replaced)
 from funneltune.cli import entry, main
 from funneltune.errors import FailedRunError, TuningError
 

@@ -36,10 +36,15 @@ def test_predict_says_how_many_rows_went_where(monkeypatch, capsys, tmp_path):
 
 def test_report_hands_over_folder_and_output(monkeypatch, tmp_path):
     calls = []
-    monkeypatch.setattr("funneltune.reporting.report", lambda path, output: calls.append((str(path), output)))
+    monkeypatch.setattr(
+        "funneltune.reporting.report", lambda path, output, figures: calls.append((str(path), output, figures))
+    )
     assert main(["report", str(tmp_path)]) == 0
-    assert main(["report", str(tmp_path), "output=tables"]) == 0
-    assert [(path, str(output)) for path, output in calls] == [(str(tmp_path), "None"), (str(tmp_path), "tables")]
+    assert main(["report", str(tmp_path), "output=tables", "figures=png,pdf"]) == 0
+    assert [(path, str(output), figures) for path, output, figures in calls] == [
+        (str(tmp_path), "None", []),
+        (str(tmp_path), "tables", ["png", "pdf"]),
+    ]
 
 
 def test_data_describe_prints_counts_as_json(capsys):

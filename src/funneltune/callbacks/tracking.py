@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import Any
 import wandb
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
+from PIL import Image
 
 from funneltune.errors import ConfigError
 from funneltune.records import RunRecord, as_json, number
@@ -181,8 +183,10 @@ def track_study(
     name: str,
     config: Mapping[str, Any],
     tables: Mapping[str, tuple[Sequence[str], Sequence[Sequence[Any]]]],
+    pictures: Mapping[str, bytes] | None = None,
 ) -> None:
-    """A study's tables as one W&B run beside its runs, in the group of its name. A second call adds to the same one.
+    """A study's tables and figures as one W&B run beside its runs, in the group of its name. A second call adds to the
+    same one.
 
     Args:
         node: The runs' own `logger.wandb`: mode, project, entity.
@@ -190,6 +194,7 @@ def track_study(
         name: The study's.
         config: The study's axes, seeds, pairs.
         tables: Name -> (columns, rows).
+        pictures: Name -> PNG.
     """
     plain = {key: value for key, value in node.items() if not key.startswith("_")}
     plain |= {"group": plain.get("group") or name, "name": plain.get("name") or f"study {name}"}
@@ -198,3 +203,5 @@ def track_study(
     with tracking([logger]):
         for key, (columns, rows) in tables.items():
             logger.log_table(key, columns=list(columns), data=[list(row) for row in rows])
+        for key, picture in (pictures or {}).items():
+            logger.log_image(f"figures/{key}", [Image.open(io.BytesIO(picture))])

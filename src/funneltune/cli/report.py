@@ -12,7 +12,7 @@ from funneltune.errors import ConfigError, RunError
 def run(arguments: Arguments) -> int:
     """Print the table, and write it where `output` says, or beside the records; with `evidence`, keep what it needs."""
     word = arguments.only_word("folder of records")
-    keys = arguments.keys({}, {"output": "", "evidence": ""})
+    keys = arguments.keys({}, {"output": "", "evidence": "", "figures": ""})
     if word is None:
         raise ConfigError("missing PATH: funneltune report PATH, the folder of a study, of runs or of records.")
     folder = Path(word)
@@ -22,21 +22,24 @@ def run(arguments: Arguments) -> int:
 
     if keys["evidence"]:
         collect(folder, Path(keys["evidence"]))
-    report(folder, Path(keys["output"]) if keys["output"] else None)
+    figures = [form for form in keys["figures"].split(",") if form]
+    report(folder, Path(keys["output"]) if keys["output"] else None, figures=figures)
     return 0
 
 
 VERB = Verb(
     name="report",
-    summary="the table of a study, or of any folder of records",
-    usage="funneltune report PATH [output=DIR] [evidence=DIR]",
+    summary="the page, tables and figures of a study, or of any folder of records",
+    usage="funneltune report PATH [output=DIR] [figures=png,svg,pdf] [evidence=DIR]",
     examples=(
         "funneltune report studies/quickstart output=tables",
+        "funneltune report studies/quickstart output=paper figures=pdf",
         "funneltune report studies/quickstart evidence=experiments/quickstart",
     ),
     run=run,
     keys={
-        "output": "folder to write table.md, table.csv and report.html into (default: PATH itself)",
+        "output": "folder to write report.html, table.md, table.csv and table.tex into (default: PATH itself)",
+        "figures": "formats in which every figure is written too, into figures/: png, svg, pdf",
         "evidence": "folder to keep what the report needs, small enough to commit: records and statistics, no weights",
     },
 )

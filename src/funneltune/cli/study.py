@@ -126,14 +126,14 @@ def _runs(state: StudyState) -> list[dict[str, Any]]:
 
 
 def _tell_wandb(cfg: DictConfig, folder: Path, state: dict[str, Any], made: Report) -> None:
-    """The table and the verdicts as a W&B run beside those of the cells, where these have one."""
+    """Table, verdicts and figures as a W&B run beside those of the cells, where these have one."""
     from omegaconf import OmegaConf
 
     from funneltune.callbacks import track_study
 
     node: Any = OmegaConf.to_container(cfg.logger, resolve=True) if cfg.logger else {}
     if isinstance(node.get("wandb"), dict):
-        track_study(node["wandb"], folder, state["study"]["name"], state["study"], made.tables())
+        track_study(node["wandb"], folder, state["study"]["name"], state["study"], made.tables(), made.pictures())
 
 
 def _command() -> str:

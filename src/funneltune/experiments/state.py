@@ -6,6 +6,8 @@ Cells may run in several processes (joblib, SLURM), and each updates its own ent
 from __future__ import annotations
 
 import logging
+import shlex
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,6 +45,7 @@ class StudyState:
         write_text(self.folder / "study.yaml", yaml.safe_dump(dict(config), sort_keys=False))
         content = {
             "schema_version": SCHEMA_VERSION,
+            "command": shlex.join(["funneltune", *sys.argv[1:]]),
             "study": study.to_json(),
             "trials": [self._entry(trial) for trial in trials],
             "runs": [self._entry(cell) for cell in cells],

@@ -14,7 +14,7 @@ from funneltune.files import write_text
 from funneltune.metrics import Comparison
 from funneltune.records import STUDY_NAME, as_json, read_records, write_json
 from funneltune.reporting.answer import answer
-from funneltune.reporting.figures import FORMATS, Drawing, groups, save
+from funneltune.reporting.figures import FORMATS, Drawing, groups, save, to_png
 from funneltune.reporting.figures.rank_maps import write_ranks
 from funneltune.reporting.findings import Findings
 from funneltune.reporting.latex import to_latex
@@ -53,6 +53,10 @@ class Report:
     def answer(self) -> str:
         """What the report says, in a paragraph."""
         return " ".join(answer(self.findings))
+
+    def pictures(self) -> dict[str, bytes]:
+        """Every figure as PNG, for trackers."""
+        return {drawing.name: to_png(drawing) for drawing in self.drawings}
 
     def tables(self) -> dict[str, tuple[list[str], list[list[Any]]]]:
         """Table and verdicts as columns and rows of plain values, for trackers."""
