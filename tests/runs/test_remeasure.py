@@ -1,5 +1,7 @@
 """How far metrics moved when a run was measured anew."""
 
+from importlib import import_module
+
 import pytest
 
 from funneltune.errors import RunError
@@ -22,6 +24,6 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
 
 
 def test_a_folder_that_is_being_written_is_left_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr("funneltune.runs.remeasure.finished_config", lambda run: None)
+    monkeypatch.setattr(import_module("funneltune.runs.remeasure"), "finished_config", lambda run: None)
     with locked(tmp_path, refuse="busy"), pytest.raises(RunError, match="is being written by another process"):
         remeasure(tmp_path)
