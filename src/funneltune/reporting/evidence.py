@@ -14,7 +14,7 @@ from funneltune.errors import RunError
 from funneltune.metrics import write_statistics
 from funneltune.records import STUDY_NAME, StoredRun, as_json, read_records, write_json
 from funneltune.reporting.comparisons import fold_of, named_metrics
-from funneltune.reporting.gradients import keep_history
+from funneltune.reporting.history import keep_history
 from funneltune.reporting.report import write_report
 
 ABSOLUTE_PATH = re.compile(r"(?<![\w./:~-])(?:~|/(?=[\w.~-]))[\w.@+~=%-]*(?:/[\w.@+~=%-]+)+/?")
@@ -26,7 +26,7 @@ def collect(study_dir: Path | str, target: Path | str) -> Path:
     """Copy what a report needs of a study (or of one run) to `target`, then write its table there.
 
     The layout is study.json, config.yaml, records/<cell>__seed=<n>.{json,npz} (seed=<n>,fold=<k> where there are
-    folds; .parquet with the history of ranks and gradients, where a run has any), table.md. Paths below the study are
+    folds; .parquet with the history of ranks, gradients, losses and what the study is about), table.md. Paths below the study are
     made relative, other absolute paths keep their last part only, and fields that name a host or a user are dropped.
 
     Raises:
@@ -53,7 +53,7 @@ def collect(study_dir: Path | str, target: Path | str) -> Path:
         write_json(folder / f"{stem}.json", without_machine(content, roots))
         if run.statistics:
             _keep_statistics(run.statistics, folder / f"{stem}.npz", compared)
-        keep_history(run, folder / f"{stem}.parquet")
+        keep_history(run, folder / f"{stem}.parquet", named_metrics(records))
     if records.study is not None:
         write_json(goal / STUDY_NAME, without_machine(_study(records.study, source, names), roots))
     for name in ("study.yaml", "config.yaml"):

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from funneltune.files import whole_file
 from funneltune.records import RecordFolder, StoredRun
+from funneltune.reporting.history import curve, names
 from funneltune.reporting.sections import Section
 
 COSINE = re.compile(r"gradient/cosine(?P<shared>_shared)?\[(?P<pair>.+)\]")
-KEPT = ("rank/", "gradient/")
-"""Names of a history's entries that a report reads."""
 PARTS = ("first third", "second third", "last third")
 
 
-def gradients_section(records: RecordFolder, names: Mapping[str, str]) -> Section | None:
+def gradients_section(records: RecordFolder, shown: Mapping[str, str]) -> Section | None:
     """A row per cell and pair of tasks: the mean cosine of their gradients in each third of the steps that measured
     them, and how often it was negative.
     """
@@ -33,7 +27,7 @@ def gradients_section(records: RecordFolder, names: Mapping[str, str]) -> Sectio
             if values:
                 thirds = [[float(part.mean()) for part in np.array_split(each, len(PARTS))] for each in values]
                 against = float(np.mean([np.mean(each < 0) for each in values]))
-                rows.append((names.get(cell, cell), word, *map(_spread, zip(*thirds, strict=True)), f"{against:.0%}"))
+                rows.append((shown.get(cell, cell), word, *map(_spread, zip(*thirds, strict=True)), f"{against:.0%}"))
     if not rows:
         return None
     return Section(
@@ -51,27 +45,12 @@ def gradients_section(records: RecordFolder, names: Mapping[str, str]) -> Sectio
 
 def cosines(run: StoredRun) -> dict[str, list[float]]:
     """`click, purchase` -> the cosines of a run's history, in the order of its steps."""
-    if run.history is None:
-        return {}
-    kept = pq.read_table(run.history, columns=["step", "name", "value"]).sort_by("step")
-    kept = kept.filter(pc.starts_with(kept["name"], KEPT[1]))
     found: dict[str, list[float]] = {}
-    for name, value in zip(kept["name"].to_pylist(), kept["value"].to_pylist(), strict=True):
+    for name in names(run):
         if named := COSINE.fullmatch(name):
             word = named["pair"].replace(",", ", ") + (" (shared)" if named["shared"] else "")
-            found.setdefault(word, []).append(value)
+            found[word] = curve(run, name)[1].tolist()
     return found
-
-
-def keep_history(run: StoredRun, target: Path) -> None:
-    """Write to `target` what a report reads of a run's history; nothing where there is none of it."""
-    if run.history is None:
-        return
-    kept = pq.read_table(run.history, columns=["step", "name", "value"])
-    wanted = pa.array(np.logical_or.reduce([pc.starts_with(kept["name"], prefix).to_numpy() for prefix in KEPT]))
-    if (kept := kept.filter(wanted)).num_rows:
-        with whole_file(target) as part:
-            pq.write_table(kept, part, compression="zstd")
 
 
 def _spread(values: Sequence[float]) -> str:
