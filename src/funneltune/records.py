@@ -128,7 +128,7 @@ class StoredRun:
 
     @property
     def history(self) -> Path | None:
-        """The file of what was logged over time (of evidence: of the ranks alone), where there is one."""
+        """The file of what was logged over time (of evidence: what a report reads), where there is one."""
         own = self.path.parent / HISTORY_NAME if self.path.name == RECORD_NAME else self.path.with_suffix(".parquet")
         return own if own.is_file() else None
 

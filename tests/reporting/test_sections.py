@@ -71,12 +71,11 @@ def test_maps_of_cells_are_held_against_each_other_and_against_a_cells_own_seeds
     )
 
 
-def test_the_history_gives_the_ranks_over_the_steps_and_evidence_keeps_no_more(tmp_path):
+def test_the_history_gives_the_ranks_over_the_steps_also_from_evidence(tmp_path):
     folder = study(tmp_path / "study")
     target = collect(folder, tmp_path / "evidence")
     whole, kept = (read_records(path).runs[0] for path in (folder, target))
     assert rank_history(whole) == rank_history(kept) == {0: EVEN, 10: PRUNED}
-    assert set(pq.read_table(kept.history)["name"].to_pylist()) == {f"rank/{name}" for name in EVEN}
 
 
 def test_a_report_shows_the_sections_everywhere_and_draws_the_maps(tmp_path, capsys):

@@ -26,8 +26,9 @@ def collect(study_dir: Path | str, target: Path | str) -> Path:
     """Copy what a report needs of a study (or of one run) to `target`, then write its table there.
 
     The layout is study.json, config.yaml, records/<cell>__seed=<n>.{json,npz} (seed=<n>,fold=<k> where there are
-    folds; .parquet with the history of ranks, gradients, losses and what the study is about), table.md. Paths below the study are
-    made relative, other absolute paths keep their last part only, and fields that name a host or a user are dropped.
+    folds; .parquet with the history of ranks, gradients, losses and what the study is about), table.md. Paths below
+    the study are made relative, other absolute paths keep their last part only, and fields that name a host or a user
+    are dropped.
 
     Raises:
         RunError: `study_dir` holds no finished run or two of one cell, seed and fold, or is the target itself.
