@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from funneltune.cli.entry import VERBS
+from funneltune.reporting.figures.all import PARTS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -104,3 +105,13 @@ def test_every_file_that_the_pages_load_is_in_the_site(site):
             continue
         for target in re.findall(r"<(?:script|link|img)\b[^>]*?(?:src|href)=\"([^\"#?]+)", page.read_text()):
             assert (page.parent / target).exists(), (page.name, target)
+
+
+def test_the_page_about_reports_names_every_section_of_one():
+    rows = re.findall(r"^\| ([A-Z][\w ]+) \|", PAGES["reports.md"], flags=re.M)
+    template = (ROOT / "src" / "funneltune" / "reporting" / "assets" / "report.html.j2").read_text()
+    fixed = re.findall(r"<h2[^>]*>([^<{]+)</h2>", template)
+    assert len(fixed) > 4
+    drawn = [title for title, _, _ in PARTS]
+    assert {*fixed, *drawn} <= set(rows)
+    assert set(rows) - {*fixed, *drawn} == {"On which terms", "Where ranks are kept", "What each cell was"}
