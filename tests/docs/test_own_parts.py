@@ -63,11 +63,12 @@ def test_its_test_passes(write, name):
 @pytest.mark.parametrize("name", OWN)
 def test_its_commands_compose_with_it(write, name, capsys):
     folder = write(name)
-    lines = re.findall(r"^funneltune ((?:train|study) .*)$", page(name), flags=re.M)
+    text = re.sub(r"\\\n\s*", "", page(name))
+    lines = re.findall(r"^funneltune ((?:train|study) .*)$", text, flags=re.M)
     assert len(lines) >= 2
     for line in lines:
         assert main([*shlex.split(line), "--cfg", "job"]) == 0, capsys.readouterr().err
-    for line in re.findall(r"^funneltune study (.*) --config-dir my$", page(name), flags=re.M):
+    for line in re.findall(r"^funneltune study (.*) --config-dir my$", text, flags=re.M):
         word, *overrides = shlex.split(line)
         Asked.compose(word, overrides, folder / "my").check()
 
