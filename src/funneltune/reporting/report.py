@@ -10,11 +10,11 @@ from typing import Any
 from rich.console import Console
 
 from funneltune.errors import ConfigError, RunError
-from funneltune.files import write_text
+from funneltune.files import whole_file, write_text
 from funneltune.metrics import Comparison
 from funneltune.records import STUDY_NAME, as_json, read_records, write_json
 from funneltune.reporting.answer import answer
-from funneltune.reporting.figures import FORMATS, Drawing, groups, save, to_png
+from funneltune.reporting.figures import FORMATS, Drawing, groups, overview, save, to_png
 from funneltune.reporting.figures.rank_maps import write_ranks
 from funneltune.reporting.findings import Findings
 from funneltune.reporting.latex import to_latex
@@ -24,6 +24,7 @@ from funneltune.reporting.sections import Section
 from funneltune.reporting.table import Table
 
 FIGURES = "figures"
+OVERVIEW = "overview.png"
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,9 @@ def write_report(path: Path | str, output: Path | str | None = None, figures: Se
     for form in figures:
         for drawing in drawings:
             save(drawing, folder / FIGURES, form)
+    if "png" in figures and (whole := overview(drawings)) is not None:
+        with whole_file(folder / FIGURES / OVERVIEW) as part:
+            part.write_bytes(whole)
     if records.study is not None:  # a single run has drawn its own
         write_ranks(records, found.table.names, folder)
     if output is None and records.study is not None:

@@ -8,7 +8,7 @@ from funneltune.reporting.figures.rank_maps import rank_maps
 from funneltune.reporting.figures.reliability import reliability
 from funneltune.reporting.figures.slices import slices
 from funneltune.reporting.figures.spread import differences, seeds
-from funneltune.reporting.figures.svg import FORMATS, save, to_png, to_svg
+from funneltune.reporting.figures.svg import FORMATS, overview, save, to_png, to_svg
 
 __all__ = [
     "FORMATS",
@@ -18,6 +18,7 @@ __all__ = [
     "gradient_curves",
     "groups",
     "learning_curves",
+    "overview",
     "quality_against_cost",
     "rank_maps",
     "reliability",

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
 from matplotlib import rc_context
+from PIL import Image
 
 from funneltune.files import whole_file
-from funneltune.reporting.figures.drawing import STYLE, THEME, Drawing
+from funneltune.reporting.figures.drawing import PAPER, STYLE, THEME, Drawing
 
 FORMATS = ("png", "svg", "pdf")
 NO_DATE: dict[str, None] = {"Date": None, "Creator": None, "Format": None, "Type": None}
@@ -54,6 +56,23 @@ def to_png(drawing: Drawing, dpi: int = 144) -> bytes:
     out = io.BytesIO()
     with rc_context(STYLE):
         drawing.figure.savefig(out, format="png", dpi=dpi)
+    return out.getvalue()
+
+
+def overview(drawings: Sequence[Drawing], dpi: int = 200) -> bytes | None:
+    """One picture for a README: differences and quality against cost side by side. None where there is neither."""
+    kinds = [[d for d in drawings if d.name.startswith(kind)] for kind in ("differences-", "cost-")]
+    chosen = [*kinds[0][:2], *kinds[1][:1]] if kinds[1] else kinds[0][:3]
+    if not chosen:
+        return None
+    parts = [Image.open(io.BytesIO(to_png(drawing, dpi))).convert("RGB") for drawing in chosen]
+    whole = Image.new("RGB", (sum(part.width for part in parts), max(part.height for part in parts)), PAPER)
+    left = 0
+    for part in parts:
+        whole.paste(part, (left, whole.height - part.height))
+        left += part.width
+    out = io.BytesIO()
+    whole.quantize(64).save(out, "png", optimize=True)
     return out.getvalue()
 
 
