@@ -3,7 +3,7 @@
 Each is a frozen dataclass with `fit(label, p)`, `apply(p)`, `to_json()` and `from_json(...)`. With z the logit of p:
 
     temperature  sigmoid(z / T)                                     Guo et al. 2017, eq. 9 for two classes
-    Platt        sigmoid(a z + b), fitted to smoothed targets       Platt 1999, eq. 1 to 6
+    Platt        sigmoid(a z + b), fitted to smoothed targets       Platt 1999
     isotonic     the best steps that never fall, joined by lines    Zadrozny and Elkan 2002
 """
 
@@ -94,7 +94,7 @@ class Platt:
     def fit(cls, label: ArrayLike, p: ArrayLike) -> Self:
         """Slope and intercept of the least cross-entropy to Platt's targets, by Newton's method.
 
-        The targets are (N+ + 1) / (N+ + 2) and 1 / (N- + 2) instead of 1 and 0 (Platt 1999, eq. 6): what a uniform
+        The targets are (N+ + 1) / (N+ + 2) and 1 / (N- + 2) instead of 1 and 0 (Platt 1999): what a uniform
         prior says of labels seen so often. With them a maximum exists even where p parts the labels without a fault.
         """
         y, q = _sample(label, p)
