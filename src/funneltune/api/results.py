@@ -18,14 +18,15 @@ from funneltune.metrics import Comparison
 from funneltune.records import HISTORY_NAME, RECORD_NAME, RecordFolder, RunRecord, number
 from funneltune.reporting import compare
 from funneltune.reporting.answer import answer
+from funneltune.reporting.columns import Column
 from funneltune.reporting.figures import groups
 from funneltune.reporting.findings import Findings
+from funneltune.reporting.table import Row
 
 P = ParamSpec("P")
 T = TypeVar("T")
 PLACE = ("cell", "seed", "status")
 """Columns of `Records.runs` that say which run it is."""
-NOTHING = (None, None)
 
 
 def told(function: Callable[P, T]) -> Callable[P, T]:
@@ -124,10 +125,7 @@ class Records:
         """A row per cell, baseline and ceiling; each column's mean over seeds, and its standard deviation."""
         found = self._findings.table
         heads = [(column.title, part) for column in found.columns for part in ("mean", "sd")]
-        rows = []
-        for row in found.rows:
-            figures = [row.figures.get(column.key) for column in found.columns]
-            rows.append([part for figure in figures for part in ((figure.mean, figure.spread) if figure else NOTHING)])
+        rows = [[part for column in found.columns for part in _pair(row, column)] for row in found.rows]
         names = pd.Index([row.name for row in found.rows], name=found.title)
         made = pd.DataFrame(rows, names, pd.MultiIndex.from_tuples(heads), dtype=float)
         return made.dropna(axis="columns", how="all")
@@ -156,6 +154,15 @@ class Records:
     @told
     def _findings(self) -> Findings:
         return Findings.of(self.folder)
+
+
+def _pair(row: Row, column: Column) -> tuple[float | None, float | None]:
+    """Mean and standard deviation, in the unit that the column's title names."""
+    figure = row.figures.get(column.key)
+    if figure is None:
+        return None, None
+    unit = 1e6 if column.style == "megabytes" else 1.0
+    return figure.mean / unit, None if figure.spread is None else figure.spread / unit
 
 
 def metrics_table(measured: Mapping[str, Any]) -> pd.DataFrame:

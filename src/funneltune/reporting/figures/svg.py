@@ -72,7 +72,7 @@ def overview(drawings: Sequence[Drawing], dpi: int = 200) -> bytes | None:
         whole.paste(part, (left, whole.height - part.height))
         left += part.width
     out = io.BytesIO()
-    whole.quantize(64).save(out, "png", optimize=True)
+    whole.quantize(128).save(out, "png", optimize=True)
     return out.getvalue()
 
 
