@@ -21,6 +21,7 @@ ESCAPED = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
 }
+TRAINED = "parameters.trainable_end"
 MARKS = {"better": r"$^{\blacktriangle}$", "worse": r"$^{\triangledown}$"}
 
 
@@ -48,6 +49,8 @@ def escape_latex(text: str) -> str:
 def _table(findings: Findings, group: str, what: str) -> list[str]:
     shown = findings.table
     columns = shown.group(group)
+    if group == "quality":  # as papers on fine-tuning have it: how much is trained stands beside how good it is
+        columns = (*(column for column in shown.columns if column.key == TRAINED), *columns)
     rows = [row for row in shown.rows if group == "quality" or row.kind == "cell"]
     title = escape_latex(shown.title)
     notes = _notes(findings) if group == "quality" else ""
