@@ -122,7 +122,7 @@ def test_latex_holds_every_row_bold_bests_and_marks(study):
     lines = {line.strip().split(" & ")[0]: line for line in quality.splitlines() if " & " in line}
     assert {"frozen", "full", "adalora", "popularity", "oracle (ceiling)"} <= set(lines)
     assert len({line.count(" & ") for line in lines.values()}) == 1
-    assert lines["full"].startswith("full & 294,912 & ")
+    assert lines["full"].strip().startswith("full & 294,912 & ")
     best = found.best(found.column)
     assert f"\\textbf{{{found.figure(best, 'ctcvr/auc').mean:.4f}}}" in lines[found.name(best)]
     assert "\\blacktriangle" in lines["full"]
