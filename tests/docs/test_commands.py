@@ -13,7 +13,8 @@ from funneltune.cli.entry import VERBS
 from funneltune.cli.study import Asked
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "benchmarks" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+NAMED = ("README.md", "README.zh-CN.md", "benchmarks/README.md")
+PAGES = [*(ROOT / name for name in NAMED), *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w*)([^\n]*)\n(.*?)^```", flags=re.S | re.M)
 FILES_IN_WORDS = {"my/data/shop.yaml": "path: shop.csv", "my/study/mine.yaml": "name: mine"}
 """Files that a page names in its text: how the block begins that holds them, or a line of it."""
