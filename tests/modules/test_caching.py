@@ -95,10 +95,12 @@ def test_a_damaged_cache_is_refused(run, tmp_path):
         run("again", *TOP, "backbone.cache=always")
 
 
-@pytest.mark.parametrize("policy", ["always", "never"])
-def test_a_run_is_measured_again_as_it_measured(run, tmp_path, policy):
-    record = run("run", *TOP, f"backbone.cache={policy}")
-    assert evaluate(tmp_path / "run") == record.metrics["test"]
+@pytest.mark.parametrize("split", ["validation", "test"])
+@pytest.mark.parametrize("tuning", [TOP, ["tuning=frozen"]], ids=["top", "frozen"])
+@pytest.mark.parametrize("policy", ["always", "never", "auto"])
+def test_a_run_is_measured_again_as_it_measured(run, tmp_path, policy, tuning, split):
+    record = run("run", *tuning, f"backbone.cache={policy}", "trainer.precision=bf16-mixed")
+    assert evaluate(tmp_path / "run", split) == record.metrics[split]
 
 
 def test_a_run_from_a_cache_goes_on_bit_for_bit(tmp_path):

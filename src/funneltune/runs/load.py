@@ -63,7 +63,10 @@ def evaluate(run: Path, split: str = "test") -> dict[str, dict[str, Any]]:
 def measured(assembly: Assembly, run: Path, split: str) -> dict[str, dict[str, Any]]:
     """The metrics of a loaded run on one of its splits; the module keeps the predictions."""
     kept = RunRecord.read(run / RECORD_NAME).cost.get("boundary_cache")
-    assembly.module.encoder.caching = Caching("always" if kept else "never", float("inf"))  # as the run measured
+    # As the run measured: while it trained from kept states also on validation; on the test where it always keeps them.
+    policy = assembly.cfg.backbone.get("cache", "never")
+    from_kept = kept and (policy == "always" or (split == "validation" and assembly.cfg.select == "last"))
+    assembly.module.encoder.caching = Caching("always" if from_kept else "never", float("inf"))
     with train_log(None):
         trainer = make_trainer(_single_process(assembly.cfg), run, [], [])
         step = trainer.test if split == "test" else trainer.validate
