@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help install train test check format slow bench docs docs-serve lock clean
+.PHONY: help install train test check format slow bench notebooks docs docs-serve lock clean
 
 help:      ## show the targets
 	@grep -E '^[a-z-]+: *.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -41,6 +41,9 @@ docs: $(STAMP)     ## the documentation, into site/
 
 docs-serve: $(STAMP) ## the documentation at http://127.0.0.1:8000, rebuilt as you write
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
+
+notebooks: $(STAMP) ## execute the notebooks in fresh kernels and keep what they show
+	$(BIN)/python -m notebooks.refresh
 
 format: $(STAMP)   ## rewrite the code in the house style
 	$(BIN)/ruff format .

@@ -37,10 +37,12 @@ import json
 
 import numpy as np
 import pandas as pd
+from IPython.display import display
 
 import funneltune
 
 pd.set_option("display.precision", 4)
+# %matplotlib inline
 
 # %% [markdown]
 # ## An export
@@ -190,6 +192,9 @@ verdicts[["metric", "cell", "baseline", "difference", "low", "high", "p_holm", "
 # happened to be drawn and the seeds. `better` or `worse` is said only where that interval holds; else `no claim`, and
 # `detectable` is the smallest difference that so many requests and seeds would have found. A `no claim` beside a large
 # `detectable` says that the log is too small to tell, not that the two are alike.
+
+# %%
+display(records.figures()["seeds-ctr-auc"])
 
 # %%
 print(records.answer())
