@@ -21,7 +21,13 @@ from nbformat import NotebookNode
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 SOURCES = tuple(sorted(HERE.glob("[0-9]*.py")))
-QUIET = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "WANDB_MODE": "disabled", "NO_COLOR": "1"}
+QUIET = {
+    "HF_HUB_OFFLINE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "WANDB_MODE": "disabled",
+    "NO_COLOR": "1",
+    "OMP_NUM_THREADS": "1",  # beside other work more threads than cores slow one another manifold
+}
 SECONDS = 600
 
 
