@@ -137,6 +137,8 @@ def test_a_study_runs_compares_and_goes_on(cache, tmp_path):
     shown = done.table()
     assert shown.index.name == "quickstart"
     assert shown.loc["bitfit", ("CTR AUC", "mean")] == runs[runs.cell == "tuning=bitfit"]["ctr/auc"].mean()
+    saved = runs[runs.cell == "tuning=bitfit"]["cost.saved_bytes"].mean() / 1e6
+    assert shown.loc["bitfit", ("saved MB", "mean")] == pytest.approx(saved)
     verdicts = done.comparisons()
     assert set(verdicts.baseline) == {"tuning=frozen"}
     assert set(done.comparisons("tuning=bitfit", ["ctr/auc"]).cell) == {"tuning=frozen"}

@@ -4,12 +4,15 @@ import doctest
 import re
 from pathlib import Path
 
+import pytest
+
 import funneltune
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "python.md"
 
 
+@pytest.mark.slow
 def test_its_examples_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "experiments").symlink_to(ROOT / "experiments")
