@@ -14,7 +14,7 @@ from pathlib import Path
 
 import jupytext
 from jupyter_client.kernelspec import KernelSpec
-from jupyter_client.manager import KernelManager
+from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
@@ -31,7 +31,7 @@ QUIET = {
 SECONDS = 600
 
 
-class OwnKernel(KernelManager):
+class OwnKernel(AsyncKernelManager):
     """A kernel of this very Python, whatever kernels the machine has registered."""
 
     @property
@@ -55,7 +55,11 @@ def executed(source: Path, folder: Path) -> NotebookNode:
     os.environ.update(QUIET)
     try:
         client = NotebookClient(
-            notebook, km=OwnKernel(), timeout=SECONDS, resources={"metadata": {"path": str(place)}}, record_timing=False
+            notebook,
+            kernel_manager_class=OwnKernel,
+            timeout=SECONDS,
+            resources={"metadata": {"path": str(place)}},
+            record_timing=False,
         )
         client.execute()
     finally:

@@ -4,6 +4,8 @@ import ast
 import importlib
 import json
 import re
+import sys
+from pathlib import Path
 
 import jupytext
 import pytest
@@ -136,3 +138,13 @@ def test_a_cell_that_fails_is_told(tmp_path):
     broken.write_text("# %%\nassert 1 == 2, 'as it must'\n")
     with pytest.raises(CellExecutionError, match="as it must"):
         executed(broken, tmp_path)
+
+
+@pytest.mark.slow
+def test_the_kernel_is_this_python_and_ends_with_its_notebook(tmp_path):
+    asks = tmp_path / "05_asks.py"
+    asks.write_text("# %%\nimport os, sys\nprint(sys.executable, os.getpid())\n")
+    (cell,) = cells(executed(asks, tmp_path))
+    executable, process = cell.outputs[0].text.split()
+    assert executable == sys.executable.removeprefix(f"{ROOT}/")
+    assert not Path(f"/proc/{process}").exists()
