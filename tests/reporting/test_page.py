@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from funneltune.errors import RunError
 from funneltune.metrics import Comparison
 from funneltune.records import read_records
 from funneltune.reporting import write_report
@@ -146,3 +147,22 @@ def test_latex_text_is_escaped(text, latex):
 )
 def test_numbers_stand_to_the_right(text, number):
     assert is_number(text) is number
+
+
+def test_a_baseline_that_is_ahead_of_every_cell_is_told(study):
+    for cell in ("tuning=frozen", "tuning=full", "tuning=adalora"):
+        change(study, cell, baselines=lambda r: {"bm25": r.metrics["test"] | {"ctcvr/auc": {"value": 0.99}}})
+    assert "bm25 (0.9900), not trained, is ahead of every cell's mean." in answer(findings(study))[0]
+
+
+def test_a_metric_that_no_run_has_is_told_with_the_nearest(study):
+    text = (study / "study.json").read_text()
+    (study / "study.json").write_text(text.replace('"metric": "ctcvr/auc"', '"metric": "ctcvr/auk"'))
+    said = "the study names the metric ctcvr/auk, which no run has measured; nearest: ctcvr/auc"
+    assert said in findings(study).table.warnings
+
+
+def test_a_place_that_cannot_be_written_is_one_line(study, tmp_path):
+    (tmp_path / "afile").write_text("")
+    with pytest.raises(RunError, match="afile/sub cannot be written"):
+        write_report(study, tmp_path / "afile" / "sub")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from funneltune.cli.arguments import Arguments
-from funneltune.cli.verb import Verb
+from funneltune.cli.verb import Verb, say
 from funneltune.errors import ConfigError, RunError
 
 
@@ -22,8 +22,9 @@ def run(arguments: Arguments) -> int:
 
     if keys["evidence"]:
         collect(folder, Path(keys["evidence"]))
-    figures = [form for form in keys["figures"].split(",") if form]
-    report(folder, Path(keys["output"]) if keys["output"] else None, figures=figures)
+    figures = [form.strip() for form in keys["figures"].strip("[]").split(",") if form.strip()]
+    made = report(folder, Path(keys["output"]) if keys["output"] else None, figures=figures)
+    say(f"page: {made.page}")
     return 0
 
 

@@ -35,7 +35,7 @@ def run(arguments: Arguments) -> int:
 
     state = carry_out(asked, report)
     folder = asked.folder
-    say(f"records: {folder / 'cells'}\nstudy:   {folder / 'study.json'}")
+    say(f"records: {folder / 'cells'}\nstudy:   {folder / 'study.json'}\npage:    {folder / 'report.html'}")
     for line in failures(state):
         say(f"failed:  {line}")
     return 1 if any(run["status"] != "finished" for run in state["runs"]) else 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from funneltune.metrics import Comparison
+from funneltune.metrics.comparison import higher_is_better
 from funneltune.reporting.columns import Column
 from funneltune.reporting.findings import Findings
 from funneltune.reporting.render import replicates
@@ -42,9 +43,16 @@ def _best(findings: Findings, column: Column) -> str:
         None,
     )
     ceiling = "" if top is None else f"; a perfect model would reach {column.text(top.mean)}"
+    untrained = [
+        f"{row.name} ({column.text(row.figures[column.key].mean)})"
+        for row in findings.table.rows
+        if row.kind == "baseline" and column.key in row.figures
+        if (row.figures[column.key].mean > found.mean) == higher_is_better(column.key)
+    ]
+    beaten = f" {_list(untrained)}, not trained, {_is(untrained)} ahead of every cell's mean." if untrained else ""
     return (
         f"{findings.name(best)} has the best mean {column.title} of {len(findings.cells())} cells, "
-        f"{_with_interval(column, found)}{_on(findings, column)}{ceiling}."
+        f"{_with_interval(column, found)}{_on(findings, column)}{ceiling}.{beaten}"
     )
 
 

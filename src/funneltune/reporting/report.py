@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from funneltune.errors import ConfigError, RunError
-from funneltune.files import whole_file, write_text
+from funneltune.files import told_write_faults, whole_file, write_text
 from funneltune.metrics import Comparison
 from funneltune.records import STUDY_NAME, as_json, read_records, write_json
 from funneltune.reporting.answer import answer
@@ -23,6 +23,7 @@ from funneltune.reporting.render import console_for, plain_rows, to_console, to_
 from funneltune.reporting.sections import Section
 from funneltune.reporting.table import Table
 
+PAGE = "report.html"
 FIGURES = "figures"
 OVERVIEW = "overview.png"
 
@@ -34,6 +35,11 @@ class Report:
     findings: Findings
     folder: Path
     drawings: tuple[Drawing, ...]
+
+    @property
+    def page(self) -> Path:
+        """The page that was written."""
+        return self.folder / PAGE
 
     @property
     def table(self) -> Table:
@@ -99,11 +105,12 @@ def write_report(path: Path | str, output: Path | str | None = None, figures: Se
         raise RunError(f"output={folder} is a file; name a folder.")
     found = Findings.of(records)
     drawn = groups(found)
-    folder.mkdir(parents=True, exist_ok=True)
+    with told_write_faults(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "table.md", to_markdown(found.table, found.comparisons, found.sections, answer(found)))
     write_text(folder / "table.csv", to_csv(found.table))
     write_text(folder / "table.tex", to_latex(found))
-    write_text(folder / "report.html", to_html(found, drawn))
+    write_text(folder / PAGE, to_html(found, drawn))
     drawings = tuple(drawing for group in drawn for drawing in group.drawings)
     if figures:
         (folder / FIGURES).mkdir(exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,6 +15,8 @@ from funneltune.reporting.columns import Column, columns_of
 from funneltune.reporting.comparisons import named_metrics
 from funneltune.reporting.provenance import provenance
 
+DEFAULT_METRIC = "ctcvr/auc"
+"""What a study is about unless it says otherwise; a log without purchases has none, and the first column stands in."""
 Kind = Literal["cell", "baseline", "ceiling"]
 
 
@@ -113,7 +116,21 @@ def table(records: RecordFolder) -> Table:
     for column in columns:
         entries = (run.record.metrics.get("test", {}).get(column.key) for run in finished)
         protocols[column.key] = next((e.get("protocol", {}) for e in entries if isinstance(e, Mapping)), {})
-    return Table(title_of(records), columns, tuple(rows), protocols, names, tuple(provenance(records, names)))
+    return Table(
+        title_of(records), columns, tuple(rows), protocols, names, (*unmeasured(records), *provenance(records, names))
+    )
+
+
+def unmeasured(records: RecordFolder) -> list[str]:
+    """A line for each metric that a study names and no run has: its verdicts are about another one, or missing."""
+    known = dict.fromkeys(key for run in records.runs for key in run.record.metrics.get("test", {}))
+    lines = []
+    for key in named_metrics(records) if known else ():
+        if key not in known and key != DEFAULT_METRIC:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"; nearest: {near[0]}" if near else ""
+            lines.append(f"the study names the metric {key}, which no run has measured{hint}")
+    return lines
 
 
 def title_of(records: RecordFolder) -> str:
