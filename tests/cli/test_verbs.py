@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -34,13 +35,17 @@ def test_predict_says_how_many_rows_went_where(monkeypatch, capsys, tmp_path):
     assert capsys.readouterr().out == "7 rows: out.parquet\n"
 
 
-def test_report_hands_over_folder_and_output(monkeypatch, tmp_path):
+def test_report_hands_over_folder_and_output(monkeypatch, tmp_path, capsys):
     calls = []
-    monkeypatch.setattr(
-        "funneltune.reporting.report", lambda path, output, figures: calls.append((str(path), output, figures))
-    )
+
+    def told(path, output, figures):
+        calls.append((str(path), output, figures))
+        return SimpleNamespace(page=path / "report.html")
+
+    monkeypatch.setattr("funneltune.reporting.report", told)
     assert main(["report", str(tmp_path)]) == 0
-    assert main(["report", str(tmp_path), "output=tables", "figures=png,pdf"]) == 0
+    assert capsys.readouterr().out == f"page: {tmp_path / 'report.html'}\n"
+    assert main(["report", str(tmp_path), "output=tables", "figures=[png,pdf]"]) == 0
     assert [(path, str(output), figures) for path, output, figures in calls] == [
         (str(tmp_path), "None", []),
         (str(tmp_path), "tables", ["png", "pdf"]),

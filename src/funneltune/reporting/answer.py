@@ -43,11 +43,12 @@ def _best(findings: Findings, column: Column) -> str:
         None,
     )
     ceiling = "" if top is None else f"; a perfect model would reach {column.text(top.mean)}"
+    sign = 1 if higher_is_better(column.key) else -1
     untrained = [
         f"{row.name} ({column.text(row.figures[column.key].mean)})"
         for row in findings.table.rows
         if row.kind == "baseline" and column.key in row.figures
-        if (row.figures[column.key].mean > found.mean) == higher_is_better(column.key)
+        if sign * (row.figures[column.key].mean - found.mean) > 0
     ]
     beaten = f" {_list(untrained)}, not trained, {_is(untrained)} ahead of every cell's mean." if untrained else ""
     return (
