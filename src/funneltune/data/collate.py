@@ -190,16 +190,21 @@ class Collator:
         pairs, index = self._distinct(query.astype(np.int64) * len(self.items) + item)
         return self._joined(pairs, {"pair": index})
 
+    @property
+    def pairs(self) -> bool:
+        """Whether items have texts, to be read behind the queries'."""
+        return bool(len(self.items.ids))
+
     def _joined(self, pairs: Integers, pointers: Mapping[str, Integers]) -> tuple[Texts, Mapping[str, Integers]]:
-        """Queries and items, two and two."""
-        room = self.max_tokens - _present(self.specials.before) - 2 * _present(self.specials.after)
+        """Queries and items, two and two; queries alone where no item has a text."""
+        room = self.max_tokens - _present(self.specials.before) - (1 + self.pairs) * _present(self.specials.after)
         first, second = pairs // len(self.items), pairs % len(self.items)
         a = np.asarray(self.queries.offsets[first + 1] - self.queries.offsets[first])
         b = np.asarray(self.items.offsets[second + 1] - self.items.offsets[second])
         a, b = longest_first(a, b, room)
         query_ids = self.queries.ids[ragged_arange(np.asarray(self.queries.offsets[first]), a)]
         item_ids = self.items.ids[ragged_arange(self.items.offsets[second], b)]
-        flat, full = self._wrap([(query_ids, a), (item_ids, b)])
+        flat, full = self._wrap([(query_ids, a), (item_ids, b)] if self.pairs else [(query_ids, a)])
         head = a + _present(self.specials.before) + _present(self.specials.after)
         return _sorted(flat, full, head, pairs, pointers)
 
@@ -217,7 +222,8 @@ class Collator:
         queries, items = np.diff(self.queries.offsets), np.diff(self.items.offsets)
         around = _present(self.specials.before) + _present(self.specials.after)
         if self.interaction == "cross":
-            lengths = queries[numbers // len(items)] + items[numbers % len(items)] + _present(self.specials.after)
+            second = self.pairs * _present(self.specials.after)
+            lengths = queries[numbers // len(items)] + items[numbers % len(items)] + second
         else:
             lengths = np.concatenate([queries, items])[numbers]
         return np.asarray(np.minimum(lengths + around, self.max_tokens))
@@ -256,8 +262,13 @@ def checked_texts(texts: Mapping[str, str] | None, interaction: Interaction) -> 
         raise ConfigError(
             "data.texts=null: this log has no texts; set backbone=none tuning=frozen with features, or name texts."
         )
+    if texts and set(texts) == {"query"} and interaction != "twin":
+        return dict(texts)  # sentences: nothing beside them
     if texts and (unknown := sorted(set(texts) ^ {"query", "item"})):
-        raise ConfigError(f"data.texts needs exactly the keys query and item; {unknown[0]!r} is wrong or missing.")
+        raise ConfigError(
+            f"data.texts needs exactly the keys query and item; {unknown[0]!r} is wrong or missing"
+            + ("; set backbone.interaction=cross where items have no texts." if unknown == ["item"] else ".")
+        )
     return dict(texts or {})
 
 
@@ -287,7 +298,7 @@ def make_collator(
     return Collator(
         store=store,
         queries=tables.get("query", NO_TOKENS),
-        items=tables.get("item", NO_TOKENS),
+        items=tables.get("item", TokenTable(NO_TOKENS.ids, np.zeros(store.table("items").num_rows + 1, np.int64))),
         specials=Specials.of(tokenizer) if reads else Specials(None, None),
         interaction=interaction,
         max_tokens=max_tokens,

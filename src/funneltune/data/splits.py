@@ -25,7 +25,8 @@ class Split:
     query lies in two splits. `item_cold`: a share of the items is held back, so that the test's items are unseen: a
     request that shows a held-back test item tests, one that shows a held-back validation item validates, and only
     requests without either train (on pages of many items that leaves few; lower the shares). `column`: a categorical
-    column of the log says `train`, `validation` or `test`, the same for all rows of a request.
+    column of the log says `train`, `validation` or `test`, the same for all rows of a request; where it says
+    `validation` of none, that share of the training requests is drawn at random.
 
     With `folds` the cut is one of a cross-validation: the requests (users, queries) are shuffled by `seed` and dealt
     into that many parts of equal size (one more or less); part `fold` tests, a share `validation` of the others
@@ -155,10 +156,15 @@ class Split:
         starts = store.request_offsets[:-1]
         if (np.minimum.reduceat(code, starts) != np.maximum.reduceat(code, starts)).any():
             raise DataError(f"data.split.column={name!r} changes within a request; whole requests stay together.")
-        return {
+        found = {
             split: np.flatnonzero(code[starts] == words.index(split)) if split in words else np.zeros(0, np.int64)
             for split in SPLITS
         }
+        if not len(found["validation"]):
+            order = np.random.default_rng(self.seed).permutation(found["train"])
+            drawn = round(len(order) * self.validation)
+            found |= {"validation": np.sort(order[:drawn]), "train": np.sort(order[drawn:])}
+        return found
 
     def _by_item(self, store: LogStore) -> dict[str, Requests]:
         items, index = np.unique(store.column("item"), return_inverse=True)

@@ -32,6 +32,10 @@ def score_baselines(names: Sequence[str], assembly: Assembly) -> Scores:
     for name in names:
         if name in ("bm25", "cosine") and not data.texts:
             raise ConfigError(f"baselines: {name} reads texts, and data.texts is null; leave it out.")
+        if name in ("bm25", "cosine") and "item" not in data.texts:
+            raise ConfigError(
+                f"baselines: {name} holds query and item together, and data.texts.item is not there; leave it out."
+            )
         if name == "cosine" and isinstance(assembly.backbone, NoBackbone):
             raise ConfigError("baselines: cosine needs a backbone, and backbone=none; leave it out.")
         if name == "popularity" and not data.funnel.binary:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,4 +69,17 @@ def parsed(name: str, texts: Sequence[str]) -> NDArray[np.float32]:
                 raise DataError(f"data.source.vectors.{name} holds {row[0]!r}...; it must be numbers.") from None
     if not np.isfinite(found).all():
         raise DataError(f"data.source.vectors.{name} holds a number that is not finite; mend the vectors.")
+    return found
+
+
+def in_request_order(columns: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """The rows sorted by request, requests numbered anew from 0, and positions within them where none are given."""
+    order = np.argsort(columns["request"], kind="stable")
+    found = {name: values[order] for name, values in columns.items()}
+    found["request"] = np.cumsum(np.diff(found["request"], prepend=found["request"][0]) != 0)
+    if "position" not in found:
+        starts = np.flatnonzero(np.diff(found["request"], prepend=-1))
+        lengths = np.diff(np.append(starts, len(found["request"])))
+        found["position"] = np.arange(len(found["request"])) - np.repeat(starts, lengths)
+    found["position"] = found["position"].astype(np.int16)
     return found

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ TABLES = ("csv", "json", "parquet", "arrow", "text", "cache")
 SAVED_DATASET = ("state.json", "dataset_dict.json")
 """What `datasets.save_to_disk` leaves in a folder, of one split or of several."""
 MISSING = ["", "NA", "NaN", "nan", "NULL", "null"]
+PART = "part"
+"""The column that says which part of the log a row is of, where files (or a data set's splits) are parts."""
 
 
 @dataclass(frozen=True)
@@ -33,16 +36,24 @@ class TableFiles:
     Args:
         path: A .csv, .tsv (.gz), .parquet, .arrow or .feather file; a folder or pattern (`day-*.parquet`) of shards of
             one kind, read in the order of their names; a folder that `datasets.save_to_disk` wrote; or a data set of
-            the Hugging Face hub, as `hub:OWNER/NAME` (its train split) or `hub:OWNER/NAME/SPLIT`.
+            the Hugging Face hub, as `hub:OWNER/NAME` (its train split) or `hub:OWNER/NAME/SPLIT`; one of
+            several under a name as `hub:OWNER/NAME:CONFIG`.
         encoding: Of delimited text.
         separator: Of delimited text; None: a tab in .tsv, else a comma. Given, files of any ending are read as text.
         names: Column names of delimited text without a header.
+        words: File (its name up to the first dot) or split of a data set -> the word that its rows have in the column
+            `part`; files and splits that are not named are left out. Empty: all are read, and there is no such column.
+        rename: Column of the file -> what it is called here; a column that is not there is passed over.
+        quotes: False where a quotation mark is a letter like any other.
     """
 
     path: Path
     encoding: str = "utf-8"
     separator: str | None = None
     names: tuple[str, ...] | None = None
+    words: Mapping[str, str] = field(default_factory=dict)
+    rename: Mapping[str, str] = field(default_factory=dict)
+    quotes: bool = True
 
     @cached_property
     def parts(self) -> tuple[Path, ...]:
@@ -57,6 +68,8 @@ class TableFiles:
             found = sorted(p for p in self.path.iterdir() if p.name.endswith((*CSV, *PARQUET, *ARROW)))
         else:
             found = [self.path] if self.path.is_file() else []
+        if found and self.words:
+            found = self._named(found, {part: _stem(part) for part in found})
         if not found:
             raise DataError(
                 f"data.path={self.path} is not there; name the file, or see the config's head for where to get it."
@@ -66,9 +79,21 @@ class TableFiles:
                 raise DataError(f"data.path={part} is empty; a log needs a header and at least one row.")
         return tuple(found)
 
+    def _named(self, found: Sequence[Any], stems: Mapping[Any, str]) -> list[Any]:
+        """Those that `words` names, each of which must be there."""
+        there = set(stems.values())
+        missing = sorted({word for word in self.words.values() if not any(self.words.get(s) == word for s in there)})
+        if missing:
+            keys = " or ".join(key for key, word in self.words.items() if word == missing[0])
+            raise DataError(
+                f"data.path={self.path} holds {', '.join(sorted(there))}, but no {keys}, the rows of part "
+                f"{missing[0]!r}; add it, or change data.source.parts."
+            )
+        return [one for one in found if stems[one] in self.words]
+
     @cached_property
     def dataset(self) -> Any:
-        """The Hugging Face data set, or None where the path is none.
+        """The Hugging Face data set, or None where the path is none; parts of it one behind the other.
 
         Raises:
             DataError: if the package is missing, the data set is not there, or it has several splits.
@@ -87,12 +112,20 @@ class TableFiles:
                 found = datasets.load_from_disk(text)
             else:
                 owner, name, *split = text.removeprefix(HUB).split("/")
-                reader = type(datasets.load_dataset_builder(f"{owner}/{name}")).__module__.rpartition(".")[2]
+                name, _, config = name.partition(":")
+                home = (f"{owner}/{name}", *([config] if config else []))
+                reader = type(datasets.load_dataset_builder(*home)).__module__.rpartition(".")[2]
                 if reader not in TABLES:
                     raise ValueError(f"it is read as {reader}, and a log is one of {', '.join(TABLES)}")
-                found = datasets.load_dataset(f"{owner}/{name}", split=split[0] if split else "train")
+                wanted = split[0] if split else None if self.words else "train"
+                found = datasets.load_dataset(*home, split=wanted)
         except Exception as error:  # whatever the hub, the cache or a loading script raises
             raise DataError(_unreadable(self.path, self.encoding, error)) from None
+        if isinstance(found, datasets.DatasetDict) and self.words:
+            names = self._named(list(found), {name: name for name in found})
+            found = datasets.concatenate_datasets(
+                [found[n].add_column(PART, [self.words[n]] * len(found[n])) for n in names]
+            )
         if isinstance(found, datasets.DatasetDict):
             raise DataError(
                 f"data.path={text} holds several splits; name one of them: "
@@ -113,7 +146,11 @@ class TableFiles:
     def header(self) -> list[str]:
         """The column names; shards must agree on them."""
         if self.dataset is not None:
-            return list(self.dataset.column_names)
+            return [self.rename.get(name, name) for name in self.dataset.column_names]
+        return [*(self.rename.get(name, name) for name in self._columns()), *([PART] if self.words else [])]
+
+    def _columns(self) -> list[str]:
+        """The files' own column names."""
         first: list[str] = self._guarded(self.parts[0], self._header)
         for part in self.parts[1:]:
             other = self._guarded(part, self._header)
@@ -127,14 +164,18 @@ class TableFiles:
 
     def chunks(self, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
         """The named columns, every value as text (missing ones as NA, lists as numbers between spaces), in order."""
+        own = self.dataset.column_names if self.dataset is not None else self._columns()
+        there = {self.rename.get(name, name): name for name in own}
+        wanted = [there[name] for name in columns if name in there]
         if self.dataset is not None:
-            for batch in self.dataset.select_columns(list(columns)).with_format("arrow").iter(CHUNK):
-                yield _as_text(batch.to_pandas(ignore_metadata=True))
+            for batch in self.dataset.select_columns(wanted).with_format("arrow").iter(CHUNK):
+                yield _as_text(batch.to_pandas(ignore_metadata=True)).rename(columns=self.rename)
             return
         for part in self.parts:
-            reader = self._guarded(part, lambda p: self._chunks(p, columns))
+            reader = self._guarded(part, lambda p: self._chunks(p, wanted))
             while (frame := self._guarded(part, lambda _, r=reader: next(r, None))) is not None:  # type: ignore[misc]
-                yield frame
+                frame = frame.rename(columns=self.rename)
+                yield frame.assign(**{PART: self.words[_stem(part)]}).astype("string") if self.words else frame
 
     # --- one file ----------------------------------------------------------------------------------------------
 
@@ -194,6 +235,7 @@ class TableFiles:
             "sep": self.separator or ("\t" if ".tsv" in part.name else ","),
             "skipinitialspace": True,
             "header": None if self.names else "infer",
+            "quoting": csv.QUOTE_MINIMAL if self.quotes else csv.QUOTE_NONE,
         }
 
     def _guarded(self, part: Path, read: Callable[[Path], Any]) -> Any:
@@ -204,6 +246,11 @@ class TableFiles:
             raise DataError(f"data.path={part} has no header; a log needs one and at least one row.") from None
         except (pa.ArrowInvalid, UnicodeDecodeError, LookupError, pd.errors.ParserError, OSError, EOFError) as error:
             raise DataError(_unreadable(part, self.encoding, error)) from None
+
+
+def _stem(part: Path) -> str:
+    """`train` of train.tsv.gz."""
+    return part.name.partition(".")[0]
 
 
 def _opened(source: Any) -> Any:

@@ -13,9 +13,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from funneltune.data.sources.codes import Codes
-from funneltune.data.sources.collected import FILE_ROW, SEPARATOR, Collected, parsed
+from funneltune.data.sources.collected import FILE_ROW, SEPARATOR, Collected, in_request_order, parsed
 from funneltune.data.sources.lateness import Lateness, moments
-from funneltune.data.sources.reading import TableFiles
+from funneltune.data.sources.reading import PART, TableFiles
 from funneltune.data.sources.roles import Label, Roles, parse_where
 from funneltune.data.sources.strictness import Strictness
 from funneltune.data.store import DELAY
@@ -48,7 +48,10 @@ class Table:
         categorical: Further columns kept as codes, for slices and features.
         numeric: Further columns kept as float32.
         vectors: Name -> column of a fixed vector per item (an image's embedding): a list, or numbers between spaces.
-        encoding, separator, columns: Of delimited text; `columns` names those of a file without a header.
+        encoding, separator, columns, quotes: Of delimited text; `columns` names those of a file without a header.
+        parts: File (its name up to the first dot) or split of a hub's data set -> the word of its rows in the column
+            `part`, for data.split.by=column.
+        rename: Column of the file, if it is there -> what this map calls it.
         where: Column -> value or values of the rows that belong to the log; the others are left out and counted.
         fill: Column -> what stands in for a missing value; counted.
         after: Column -> outcome after which it is written (a review's text: purchase). It is refused as an input where
@@ -82,6 +85,9 @@ class Table:
         encoding: str = "utf-8",
         separator: str | None = None,
         columns: Sequence[str] | None = None,
+        quotes: bool = True,
+        parts: Mapping[str, str] | None = None,
+        rename: Mapping[str, str] | None = None,
         where: Mapping[str, Any] | None = None,
         fill: Mapping[str, Any] | None = None,
         after: Mapping[str, str] | None = None,
@@ -91,7 +97,8 @@ class Table:
     ) -> None:
         if path is None:
             raise ConfigError("data.path=null: name the file of the log, as data.path=FILE.")
-        self.files = TableFiles(Path(path), encoding, separator, None if columns is None else tuple(columns))
+        names = None if columns is None else tuple(columns)
+        self.files = TableFiles(Path(path), encoding, separator, names, dict(parts or {}), dict(rename or {}), quotes)
         self.strict = Strictness.parse(strict)
         self.labels_required = labels_required
         single = {"position": position, "time": time, "price": price, "grade": grade, "propensity": propensity}
@@ -103,7 +110,7 @@ class Table:
             query_text=dict(query_text or {}),
             item_text=dict(item_text or {}),
             labels={task: Label.parse(task, node) for task, node in (labels or {}).items()},
-            categorical=tuple(categorical),
+            categorical=(*categorical, *([PART] if parts else [])),
             numeric=tuple(numeric),
             single={role: column for role, column in single.items() if column is not None},
             vectors=dict(vectors or {}),
@@ -117,12 +124,15 @@ class Table:
     def unlabelled(self, path: Path) -> Table:
         """The same column map over another file whose labels are not read (nor needed), every row of it."""
         other = copy(self)
-        other.files, other.labels_required = replace(self.files, path=path), False
+        other.files, other.labels_required = replace(self.files, path=path, words={}), False
+        other.roles = replace(self.roles, categorical=tuple(c for c in self.roles.categorical if c != PART))
         return other
 
     def describe(self) -> dict[str, Any]:
         """Column map and the content's sha256: a file that changes is another log, one that moves is not."""
-        late = {"delays": repr(self.roles.delays)} if self.roles.delays else {}
+        more = {"delays": repr(self.roles.delays)} if self.roles.delays else {}
+        if self.files.words or self.files.rename or not self.files.quotes:
+            more["reading"] = repr((self.files.words, self.files.rename, self.files.quotes))
         return {
             "kind": "table",
             "file": self.files.path.name,
@@ -132,7 +142,7 @@ class Table:
             "text": repr((self.files.separator, self.files.names)),
             "strict": repr(self.strict),
             "labels_required": self.labels_required,
-            **late,
+            **more,
         }
 
     def write(self, writer: StoreWriter) -> None:
@@ -319,16 +329,9 @@ class Table:
     # --- the whole ---------------------------------------------------------------------------------------------
 
     def _hand_over(self, columns: dict[str, NDArray[Any]], seen: Collected, writer: StoreWriter) -> None:
-        order = np.argsort(columns["request"], kind="stable")
-        columns = {name: values[order] for name, values in columns.items()}
         if self.labels_required:
             del columns[FILE_ROW]
-        columns["request"] = np.cumsum(np.diff(columns["request"], prepend=columns["request"][0]) != 0)
-        if "position" not in columns:
-            starts = np.flatnonzero(np.diff(columns["request"], prepend=-1))
-            lengths = np.diff(np.append(starts, len(columns["request"])))
-            columns["position"] = np.arange(len(columns["request"])) - np.repeat(starts, lengths)
-        columns["position"] = columns["position"].astype(np.int16)
+        columns = in_request_order(columns)
         for side in ("query", "item"):
             writer.entities("queries" if side == "query" else "items", seen.entity(side))
         writer.entities("users", {"key": seen.codes["user"].keys or [""]})
