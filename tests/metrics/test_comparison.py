@@ -62,8 +62,8 @@ def test_a_run_is_held_against_every_baseline_on_its_rows(funnel, columns):
 
 
 def test_an_unknown_metric_is_refused_with_those_there_are(both):
-    with pytest.raises(DataError, match=r"metric 'ctr/accuracy' is not in the statistics; there are: ctr/auc"):
-        paired_interval([both[0]], [both[1]], "ctr/accuracy")
+    with pytest.raises(DataError, match=r"metric 'ctr/no_such' is not in the statistics; there are: ctr/auc"):
+        paired_interval([both[0]], [both[1]], "ctr/no_such")
 
 
 def test_other_requests_are_refused(both):

@@ -8,6 +8,7 @@ from funneltune.metrics import (
     ClusterSums,
     auc_difference,
     clustered_delong,
+    contrast,
     mean_difference,
     resample,
     seed_difference,
@@ -258,3 +259,58 @@ def test_a_mean_over_no_request_has_no_interval_and_no_error():
     found = mean_difference([empty], [empty])
     assert np.isnan([found.estimate, found.low, found.high, found.p_value]).all()
     assert found.clusters == 0
+
+
+def sums(values, seed=0):
+    return ClusterSums(np.asarray(values, dtype=float), np.ones(len(values)))
+
+
+def test_a_contrast_of_two_is_their_difference():
+    generator = np.random.default_rng(0)
+    shared = generator.standard_normal(300)
+    first, second = ([sums(shared + generator.normal(m, 0.5, 300)) for _ in range(4)] for m in (0.2, 0.0))
+    one, other = contrast([first, second], [1, -1]), difference(first, second)
+    assert one.estimate == pytest.approx(other.estimate)
+    assert (one.low, one.high, one.p_value) == pytest.approx((other.low, other.high, other.p_value))
+
+
+def test_a_difference_of_differences_has_the_spread_of_independent_parts():
+    """Four sides of 300 clusters with unit noise each and nothing shared: variance 4 / 300 over clusters."""
+    generator = np.random.default_rng(1)
+    sides = [[sums(generator.standard_normal(300))] for _ in range(4)]
+    found = contrast(sides, [1, -1, -1, 1])
+    assert found.standard_error == pytest.approx(np.sqrt(4 / 300), rel=0.1)
+
+
+def test_a_contrast_is_held_against_its_threshold():
+    """Within a margin: a difference of -0.1 that is known to 0.03 is above -0.4 and not above 0."""
+    generator = np.random.default_rng(2)
+    base = generator.standard_normal(1000)
+    sides = [[sums(base - 0.1 + generator.normal(0, 0.5, 1000))], [sums(base)]]
+    zero, margin = contrast(sides, [1, -1]), contrast(sides, [1, -1], null=-0.4)
+    assert (margin.estimate, margin.low) == pytest.approx((zero.estimate, zero.low), abs=1e-9)
+    assert margin.low > -0.4
+    assert margin.p_value < 1e-6
+    assert zero.high < 0
+
+
+def test_the_distance_from_one_is_the_same_above_and_below():
+    generator = np.random.default_rng(3)
+    noise = generator.normal(0, 0.1, 500)
+    over, under = [sums(1.3 + noise)], [sums(0.7 - noise)]
+    assert contrast([over, under], [1, -1], off_one=True).estimate == pytest.approx(0.0, abs=1e-9)
+    assert contrast([over, under], [1, -1]).estimate == pytest.approx(0.6, abs=0.02)
+
+
+def test_seeds_on_rows_of_their_own_are_replicates_of_a_contrast():
+    generator = np.random.default_rng(4)
+    sides = [[sums(generator.normal(m, 1, n)) for n in (200, 210, 220)] for m in (0.5, 0.0)]
+    found = contrast(sides, [1, -1], known=["a", "b", "c"])
+    values = [a.value - b.value for a, b in zip(*sides, strict=True)]
+    assert found.estimate == pytest.approx(np.mean(values))
+    assert found.standard_error == pytest.approx(np.std(values, ddof=1) / np.sqrt(3))
+
+
+def test_sides_of_a_contrast_have_as_many_runs():
+    with pytest.raises(DataError, match="2 runs against 1"):
+        contrast([[sums([1, 2]), sums([1, 2])], [sums([1, 2])]], [1, -1])

@@ -27,7 +27,7 @@ from funneltune.metrics.comparison import (
     paired_interval,
     scorers,
 )
-from funneltune.metrics.differences import auc_difference, clustered_delong, mean_difference
+from funneltune.metrics.differences import auc_difference, clustered_delong, contrast, mean_difference
 from funneltune.metrics.discrimination import auc, expected_auc, grouped_auc, placements, pr_auc, weighted_auc
 from funneltune.metrics.intervals import Interval, hedges_g, holm, minimum_detectable, seed_difference
 from funneltune.metrics.protocol import ceiling, evaluate, score_metrics
@@ -60,6 +60,7 @@ __all__ = [
     "clustered_delong",
     "clusters_in",
     "compact",
+    "contrast",
     "ece",
     "evaluate",
     "expected_auc",

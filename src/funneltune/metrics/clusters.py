@@ -1,4 +1,7 @@
-"""What an AUC and a mean are made of, cluster by cluster: requests, or users where each request is a single row."""
+"""What an AUC, a mean and a function of sums are made of, cluster by cluster.
+
+Clusters are requests, or users where each request is a single row.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from funneltune.metrics.formulas import Formula
 from funneltune.metrics.ties import Floats, same_length
 
 
@@ -77,7 +81,30 @@ class ClusterSums:
         return _alike(self.weights, other.weights)
 
 
-Clusters = ClusterPlacements | ClusterSums
+@dataclass(frozen=True)
+class ClusterTotals:
+    """What a function of sums is made of: (clusters, parts) of its formula's parts."""
+
+    formula: Formula
+    totals: Floats
+
+    @property
+    def value(self) -> float:
+        """The function of all clusters' sums."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return float(self.formula.of(self.totals.sum(axis=0)))
+
+    @property
+    def counted(self) -> NDArray[np.bool_]:
+        """Clusters that hold a row."""
+        return np.asarray(self.totals.any(axis=1))
+
+    def same_rows(self, other: ClusterTotals) -> bool:
+        """Whether two values were taken over as many clusters; which these are, their units tell."""
+        return len(self.totals) == len(other.totals)
+
+
+Clusters = ClusterPlacements | ClusterSums | ClusterTotals
 
 
 def _alike(one: Floats, other: Floats) -> bool:

@@ -11,15 +11,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from funneltune.errors import DataError
-from funneltune.metrics.clusters import ClusterPlacements, Clusters, ClusterSums
+from funneltune.metrics.clusters import ClusterPlacements, Clusters, ClusterSums, ClusterTotals
 from funneltune.metrics.differences import OTHER_ROWS, difference
+from funneltune.metrics.formulas import formula_of
 from funneltune.metrics.intervals import Interval, hedges_g, holm
 from funneltune.metrics.statistics import AUC_PARTS, MEAN_PARTS, UNITS, Arrays
 from funneltune.metrics.ties import Floats
 
 Verdict = Literal["better", "worse", "no claim"]
 
-LOWER_IS_BETTER = ("log_loss", "expected_log_loss", "normalised_entropy", "ece", "expected_ece", "rps", "rmse", "mae")
+LOWER_IS_BETTER = (
+    "log_loss",
+    "expected_log_loss",
+    "normalised_entropy",
+    "ece",
+    "expected_ece",
+    "rps",
+    "rmse",
+    "mse",
+    "mae",
+)
 NO_DIRECTION = ("predicted_over_observed", "predicted_over_true")
 """Metrics that are best at 1: a difference is shown, but neither side of it is better."""
 BEST_AT_ONE = "best at 1"
@@ -137,6 +148,8 @@ def clusters_in(side: Sequence[Mapping[str, NDArray]], key: str) -> list[Cluster
             found.append(ClusterPlacements(*_parts(statistics, key, AUC_PARTS)))
         elif f"{key}:sum" in statistics:
             found.append(ClusterSums(*_parts(statistics, key, MEAN_PARTS)))
+        elif (formula := formula_of(key)) is not None and f"{key}:{formula.parts[0]}" in statistics:
+            found.append(ClusterTotals(formula, np.stack(_parts(statistics, key, formula.parts), axis=1)))
         else:
             raise DataError(
                 f"compare: metric {key!r} is not in the statistics; there are: {', '.join(metric_keys(statistics))}."

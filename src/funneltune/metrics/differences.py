@@ -8,7 +8,7 @@ import numpy as np
 
 from funneltune.errors import DataError
 from funneltune.metrics.clusters import ClusterPlacements, Clusters, ClusterSums, by_rows
-from funneltune.metrics.intervals import Interval, Sources, crossed, paired, seed_difference, t_interval
+from funneltune.metrics.intervals import Interval, Sources, crossed, paired, seed_difference, shifted, t_interval
 from funneltune.metrics.resampling import resample, sources
 from funneltune.metrics.ties import Floats
 
@@ -88,15 +88,82 @@ def difference(
         clusters = _informative(first[0])  # type: ignore[arg-type]
         found = _delong_sources(first, second, differences)  # type: ignore[arg-type]
         return crossed(list(differences), found, clusters, level, "clustered DeLong" + _levels(len(first)))
-    clusters = _informative(first[0]) if isinstance(first[0], ClusterPlacements) else _counted((*first, *second))
     taken = drawn or _drawn(first, second, draws, seed)
-    found = sources(np.stack(taken[0], axis=1) - np.stack(taken[1], axis=1))
+    apart = np.stack(taken[0], axis=1) - np.stack(taken[1], axis=1)
+    return _bootstrapped(differences, apart, (first, second), level)
+
+
+def contrast(
+    sides: Sequence[Sequence[Clusters]],
+    weights: Sequence[float],
+    level: float = 0.95,
+    *,
+    null: float = 0.0,
+    off_one: bool = False,
+    known: Sequence[object] = (),
+    test_over_train: float = 0.0,
+    draws: int | None = None,
+    seed: int = 0,
+) -> Interval:
+    """A weighted sum of several methods' values: a difference (1, -1), a difference of differences, a trend.
+
+    The two-level bootstrap over clusters and seeds of `difference`, over any number of sides; the p-value is of the sum
+    being `null`. Sides may be tested on different logs (their clusters are then drawn apart).
+
+    Args:
+        sides: Each method's runs, one entry per seed.
+        weights: One per side.
+        level: Of the interval.
+        null: What the sum is held against.
+        off_one: Take each value's distance from 1 (`predicted_over_true`: how far off in sum) in place of the value.
+        known: What tells test rows apart beside the weights of clusters, one entry per run.
+        test_over_train: See `seed_difference`.
+        draws: Of the bootstrap.
+        seed: Of the bootstrap.
+
+    Raises:
+        DataError: The sides hold different numbers of runs.
+    """
+    for side in sides:
+        paired(len(sides[0]), len(side))
+
+    def seen(values: Floats) -> Floats:
+        return np.abs(values - 1.0) if off_one else values
+
+    values = np.array([seen(np.array([run.value for run in side])) for side in sides])  # (sides, seeds)
+    estimates = np.asarray(weights) @ values
+    groups = by_rows(sides[0], known)
+    if len(groups) > 1:
+        means = [float(estimates[group].mean()) for group in groups]
+        found = seed_difference(means, [null] * len(means), level, test_over_train)
+        return shifted(found, null)
+    taken = resample([run for side in sides for run in side], draws, seed)
+    seeds = len(sides[0])
+    drawn = [np.stack(taken[i * seeds : (i + 1) * seeds], axis=1) for i in range(len(sides))]
+    summed = sum(weight * seen(values) for weight, values in zip(weights, drawn, strict=True))
+    return shifted(_bootstrapped(estimates - null, np.asarray(summed), sides, level), null)
+
+
+def _bootstrapped(estimates: Floats, drawn: Floats, sides: Sequence[Sequence[Clusters]], level: float) -> Interval:
+    """The interval of values seed by seed, from the draws (draws, seeds) of each."""
+    clusters = _clusters(sides)
+    found = sources(drawn)
     if clusters < 2:
         found = Sources(float("nan"), float("nan"))
     else:  # resampling n clusters gives (n - 1) / n of their variance
         found = Sources(*(part * clusters / (clusters - 1) for part in found))
-    method = "two-level bootstrap" if len(first) > 1 else "bootstrap over requests"
-    return crossed(list(differences), found, clusters, level, method)
+    method = "two-level bootstrap" if len(estimates) > 1 else "bootstrap over requests"
+    return crossed(list(estimates), found, clusters, level, method)
+
+
+def _clusters(sides: Sequence[Sequence[Clusters]]) -> int:
+    """How many clusters carry what is compared."""
+    firsts = [side[0] for side in sides]
+    if all(isinstance(one, ClusterPlacements) for one in firsts):
+        return min(_informative(one) for one in firsts)  # type: ignore[arg-type]
+    if len({len(one.counted) for one in firsts}) > 1:  # of different logs
+        return min(int(one.counted.sum()) for one in firsts)
+    return _counted([run for side in sides for run in side])
 
 
 def _levels(seeds: int) -> str:

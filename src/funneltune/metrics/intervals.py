@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -151,6 +151,12 @@ def minimum_detectable(
         mean = threshold + float(special.stdtrit(df, power))
     c4 = math.sqrt(2 / df) * math.exp(special.gammaln((df + 1) / 2) - special.gammaln(df / 2))
     return mean / c4 * standard_error
+
+
+def shifted(interval: Interval, by: float) -> Interval:
+    """The interval of the same quantity before `by` was taken off it; its p-value stays that of being `by`."""
+    moved = {name: getattr(interval, name) + by for name in ("estimate", "low", "high")}
+    return replace(interval, **moved)
 
 
 def paired(first: int, second: int) -> None:

@@ -214,7 +214,7 @@ def _classification(found: Metrics, space: Space, p: Floats, threshold: float | 
     cut = threshold.get(space.rate, 0.5) if isinstance(threshold, Mapping) else threshold
     report = classification_report(space.label, p, cut)
     counts = {"threshold": cut, "predicted_positives": int(report["predicted_positives"])}
-    for name in ("precision", "recall", "f1"):
+    for name in ("precision", "recall", "f1", "accuracy", "mcc"):
         why = "nothing is predicted positive" if name == "precision" and report["support"] else _one_class(space)
         found[f"{space.rate}/{name}"] = entry(report[name], why, **_rows(space), **counts)
 
@@ -278,7 +278,7 @@ def _regression(found: Metrics, columns: Columns, funnel: TaskFunnel, task: Task
     rows, words = observed_rows(columns, funnel, task)
     value = checked_scores(column(columns, task.name)[rows], task.name)
     mean = checked_scores(column(columns, task.predicted[0])[rows], task.predicted[0])
-    for name in ("rmse", "mae", "r2", "spearman"):
+    for name in ("rmse", "mse", "mae", "r2", "pearson", "spearman"):
         why = "no rows" if not len(rows) else "label or prediction is constant"
         found[f"{task.rate}/{name}"] = entry(
             getattr(regression, name)(value, mean), why, rows=words, n=len(rows), averaging="over rows"

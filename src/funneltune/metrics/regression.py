@@ -14,6 +14,12 @@ def rmse(value: Floats, mean: Floats) -> float:
     return float(np.sqrt(((value - mean) ** 2).mean())) if len(value) else float("nan")
 
 
+def mse(value: Floats, mean: Floats) -> float:
+    """Mean squared error, in the square of the label's unit."""
+    value, mean = _checked(value, mean)
+    return float(((value - mean) ** 2).mean()) if len(value) else float("nan")
+
+
 def mae(value: Floats, mean: Floats) -> float:
     """Mean absolute error, in the label's unit."""
     value, mean = _checked(value, mean)
@@ -27,6 +33,14 @@ def r2(value: Floats, mean: Floats) -> float:
         return float("nan")
     spread = float(((value - value.mean()) ** 2).sum())
     return 1.0 - float(((value - mean) ** 2).sum()) / spread if spread else float("nan")
+
+
+def pearson(value: Floats, mean: Floats) -> float:
+    """Correlation; NaN where either side is constant."""
+    value, mean = _checked(value, mean)
+    if len(value) < 2 or np.ptp(value) == 0 or np.ptp(mean) == 0:
+        return float("nan")
+    return float(np.corrcoef(value, mean)[0, 1])
 
 
 def spearman(value: Floats, mean: Floats) -> float:

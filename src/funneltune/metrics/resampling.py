@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from funneltune.metrics.clusters import ClusterPlacements, Clusters
+from funneltune.metrics.clusters import ClusterPlacements, Clusters, ClusterTotals
 from funneltune.metrics.intervals import Sources
 from funneltune.metrics.ties import Floats
 
@@ -24,8 +24,8 @@ def resample(runs: Sequence[Clusters], draws: int | None = None, seed: int = 0) 
     Runs with other clusters that count have other draws. The draws depend on the number of these clusters and the seed
     alone, so a pair's interval does not depend on which other runs are there.
 
-    A mean is the resampled sum over the resampled weight. An AUC is linearised: its clusters bring their placement sums
-    among all rows of the log, and are not ranked anew,
+    A mean is the resampled sum over the resampled weight, a function of sums that of the resampled sums. An AUC is
+    linearised: its clusters bring their placement sums among all rows of the log, and are not ranked anew,
 
         AUC* = sum among_negatives* / positives* + sum among_positives* / negatives* - AUC
 
@@ -80,6 +80,9 @@ def _group(runs: Sequence[Clusters], draws: int | None, seed: int) -> Floats:
     with np.errstate(invalid="ignore", divide="ignore"):
         for index, (run, place) in enumerate(zip(runs, places, strict=True)):
             taken = totals[:, place]
+            if isinstance(run, ClusterTotals):
+                result[:, index] = run.formula.of(taken)
+                continue
             value = taken[:, 0] / taken[:, 1]
             if isinstance(run, ClusterPlacements):
                 value = value + taken[:, 2] / taken[:, 3] - run.auc
@@ -101,6 +104,8 @@ def _columns(runs: Sequence[Clusters]) -> tuple[list[Floats], list[list[int]]]:
     def parts(run: Clusters) -> list[Floats]:
         if isinstance(run, ClusterPlacements):
             return [run.among_negatives, run.positives, run.among_positives, run.negatives]
+        if isinstance(run, ClusterTotals):
+            return list(run.totals.T)
         return [run.sums, run.weights]
 
     return columns, [[place(part) for part in parts(run)] for run in runs]

@@ -1,7 +1,8 @@
 """The compact per-request statistics of a run: what a verdict needs of its predictions, small enough to commit.
 
 For an AUC, per request: the weights of positives and negatives and the sums of their placement values. For a mean, per
-request: a sum and a weight. Keys are `{rate}/{metric}:{part}`, and `{scorer}|{rate}/{metric}:{part}` for baselines.
+request: a sum and a weight. For a function of sums (`formulas`): its parts. Keys are `{rate}/{metric}:{part}`, and
+`{scorer}|{rate}/{metric}:{part}` for baselines.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from funneltune.funnel import Task, TaskFunnel
 from funneltune.metrics import levels, lists
 from funneltune.metrics.calibration import row_expected_log_losses, row_log_losses
 from funneltune.metrics.discrimination import placements
+from funneltune.metrics.formulas import FORMULAS, decisions, moments
 from funneltune.metrics.spaces import (
     Columns,
     Scorer,
@@ -56,6 +58,7 @@ def compact(
     ks: Sequence[int] = (10,),
     scores: Mapping[str, Scorer] | None = None,
     clusters: str | None = None,
+    threshold: float | Mapping[str, float] = 0.5,
 ) -> Arrays:
     """Per-cluster statistics of the predictions, and of any baselines' `scores` on the same rows.
 
@@ -66,6 +69,7 @@ def compact(
         scores: One array of scores per baseline name, one score per row.
         clusters: The column whose rows depend on one another: requests, or users where each request is a single row.
             List metrics are per request, so they are left out where clusters are something else.
+        threshold: As for `evaluate`.
 
     Raises:
         DataError: As `evaluate`.
@@ -80,9 +84,13 @@ def compact(
         _mean(
             found, f"{space.rate}/log_loss", row_log_losses(space.label, p[space.rows]), index[space.rows], n_clusters
         )
+        _decided(found, space, p, threshold, index, n_clusters)
         if has_oracle(columns, funnel, space.task):
-            losses = row_expected_log_losses(probability(columns, funnel, space, "oracle_p_"), p)
+            p_true = probability(columns, funnel, space, "oracle_p_")
+            losses = row_expected_log_losses(p_true, p)
             _mean(found, f"{space.entire}/expected_log_loss", losses, index, n_clusters)
+            sums = {"predicted": p, "expected": p_true}
+            _totals(found, f"{space.entire}/predicted_over_true", sums, index, n_clusters)
     for task in funnel.tasks:
         if not task.binary:
             _row_means(found, columns, funnel, task, index, n_clusters)
@@ -113,6 +121,25 @@ def _areas(
             found[f"{who}{key}:{part}"] = sum_by(own, values, n)
 
 
+def _decided(
+    found: Arrays, space: Space, p: Floats, threshold: float | Mapping[str, float], index: Indices, n: int
+) -> None:
+    """What is said at a threshold, and how much in sum, where a rate is observed."""
+    cut = threshold.get(space.rate, 0.5) if isinstance(threshold, Mapping) else threshold
+    label, said, own = space.label.astype(np.float64), p[space.rows], index[space.rows]
+    rows = decisions(label, said, cut)
+    for name in ("mcc", "f1"):
+        _totals(found, f"{space.rate}/{name}", rows, own, n)
+    _mean(found, f"{space.rate}/accuracy", rows["true_positive"] + rows["true_negative"], own, n)
+    _totals(found, f"{space.rate}/predicted_over_observed", {"predicted": said, "expected": label}, own, n)
+
+
+def _totals(found: Arrays, key: str, rows: Mapping[str, Floats], index: Indices, n: int) -> None:
+    """The parts of a function of sums; `index` has the cluster of each row."""
+    for part in FORMULAS[key.partition("/")[2]].parts:
+        found[f"{key}:{part}"] = sum_by(index, rows[part], n)
+
+
 def _row_means(found: Arrays, columns: Columns, funnel: TaskFunnel, task: Task, index: Indices, n: int) -> None:
     """What is a mean over rows, of a task that is not binary: losses and hits, where it is observed."""
     rows, _ = observed_rows(columns, funnel, task)
@@ -128,7 +155,10 @@ def _row_means(found: Arrays, columns: Columns, funnel: TaskFunnel, task: Task, 
             means["rps"] = levels.ranked_probability_scores(label, p)
     else:
         value = checked_scores(column(columns, task.name)[rows], task.name)
-        means = {"mae": np.abs(value - checked_scores(column(columns, task.predicted[0])[rows], task.predicted[0]))}
+        predicted = checked_scores(column(columns, task.predicted[0])[rows], task.predicted[0])
+        means = {"mae": np.abs(value - predicted), "mse": (value - predicted) ** 2}
+        for name in ("pearson", "spearman"):
+            _totals(found, f"{task.rate}/{name}", moments(value, predicted, name == "spearman"), index[rows], n)
     for name, values in means.items():
         _mean(found, f"{task.rate}/{name}", values, index[rows], n)
 

@@ -22,7 +22,8 @@ BY_KIND: dict[str, tuple[tuple[str, str], ...]] = {
     "regression": (("r2", "R2"), ("rmse", "RMSE"), ("spearman", "Spearman")),
 }
 """Metric and its heading, for tasks that are not binary."""
-WORDS = {"auc": "AUC", "ece": "ECE", "log_loss": "log loss"}
+WORDS = {"auc": "AUC", "ece": "ECE", "log_loss": "log loss", "mcc": "Matthews", "f1": "F1", "mse": "MSE"}
+WORDS |= {"pearson": "Pearson", "spearman": "Spearman", "mae": "MAE", "rmse": "RMSE"}
 OF_THE_ORACLE = "expected_"
 """What begins the name of a metric that an oracle stands in for the labels of."""
 

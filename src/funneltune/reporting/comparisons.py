@@ -178,7 +178,7 @@ def _draw(sides: Iterable[_Side], metric: str, confirmed: bool) -> None:
     places, runs = [], []
     for side in sides:
         for key, statistics in side.statistics.items():
-            if statistics is not None and (confirmed or f"{metric}:sum" in statistics):
+            if statistics is not None and (confirmed or f"{metric}:positives" not in statistics):
                 places.append((side, key))
                 runs += clusters_in([statistics], metric)
     for (side, key), values in zip(places, resample(runs), strict=True):

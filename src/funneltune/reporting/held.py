@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from funneltune.errors import RunError
 from funneltune.metrics import StoredStatistics
+from funneltune.metrics.formulas import formula_parts
 from funneltune.metrics.statistics import AUC_PARTS, MEAN_PARTS, UNITS
 from funneltune.records import StoredRun
 
@@ -35,7 +36,11 @@ class Held:
         """
         stored = self._file(run)
         who = f"{scorer}|" if scorer else ""
-        parts = [part for part in (*AUC_PARTS, *MEAN_PARTS) if stored and f"{who}{metric}:{part}" in stored]
+        parts = [
+            part
+            for part in (*AUC_PARTS, *MEAN_PARTS, *formula_parts(metric))
+            if stored and f"{who}{metric}:{part}" in stored
+        ]
         if stored is None or not parts:
             return None
         try:

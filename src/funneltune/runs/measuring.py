@@ -59,7 +59,8 @@ def _hold_against_baselines(assembly: Assembly, run_dir: Path, record: RunRecord
     record.oracle = ceiling(columns, module.funnel, ks=ks)
     scores = score_baselines(list(cfg.baselines or []), assembly)
     record.baselines = {name: score_metrics(columns, module.funnel, score, ks=ks) for name, score in scores.items()}
-    statistics = compact(columns, module.funnel, ks=ks, scores=scores)
+    threshold = module.evaluation.get("threshold", 0.5)
+    statistics = compact(columns, module.funnel, ks=ks, scores=scores, threshold=threshold)
     write_statistics(run_dir / STATISTICS_NAME, statistics)
     compared = [key for key in metric_keys(statistics) if key.endswith(("/auc", *(f"/ndcg@{k}" for k in ks)))]
     record.comparisons = [c.to_json() for c in against_baselines(statistics, record.name, compared)]
