@@ -89,6 +89,28 @@ def test_finer_methods_come_to_the_coarsest_where_the_budget_itself_parts_them()
     assert abs(found["pfeiffer"].trained - 29_600) > 500
 
 
+def test_each_of_several_budgets_is_met_by_its_own_cells():
+    made = cells(["lora"], ["houlsby"], ["adalora"], ["full"])
+    small = {**made, "small": cells(["adalora", "tuning.target_rank=2", "tuning.initial_rank=3"])["adalora"]}
+    small["low"] = made["lora"]
+    found = match_sizes(Match(budget={"adalora": ("houlsby", "lora"), "small": ("low",)}), small)
+    assert found["adalora"].trained == 4 * found["small"].trained
+    for cell, budget in (("lora", "adalora"), ("houlsby", "adalora"), ("low", "small")):
+        assert found[cell].trained == pytest.approx(found[budget].trained, rel=0.02)
+    assert found["full"] is None
+    alone = match_sizes(Match(budget={"adalora": ("lora",)}), {"lora": made["lora"], "full": made["full"]})
+    assert alone == {"lora": None, "full": None}  # the command line left the budget's own cell out
+    with pytest.raises(ConfigError, match="study.budget names adalra, which is no cell; there are: lora"):
+        match_sizes(Match(budget={"adalra": ("loar",)}), made)
+
+
+def test_budgets_are_lists_of_cells_each_in_one():
+    with pytest.raises(ConfigError, match=r"study.budget.a='b' must list the cells"):
+        Match.from_config("trainable_parameters", {"a": "b"})
+    with pytest.raises(ConfigError, match="study.budget names c under two budgets"):
+        Match.from_config("trainable_parameters", {"a": ["c"], "b": ["c"]})
+
+
 def test_methods_that_cannot_meet_are_told_how_far_apart_they_are():
     with pytest.raises(ConfigError, match=r"near 20,000 weights, adalora trains 41,508 and lora 46,080, more than 2%"):
         match_sizes(Match(budget=20_000), cells(["lora"], ["adalora"]))

@@ -27,8 +27,10 @@ class Match:
     """What matched cells share: the backbone's weights that training ends with, LayerNorms and head apart."""
 
     on: str = TRAINABLE
-    budget: int | str | None = None
-    """A number of weights, or the cell whose own number it is; None: the first cell's that has a size."""
+    budget: int | str | Mapping[str, tuple[str, ...]] | None = None
+    """A number of weights, or the cell whose own number it is; None: the first cell's that has a size. A mapping has
+    several budgets: a cell whose own number is one -> the cells that are matched to it; others stay as they are.
+    """
 
     @classmethod
     def from_config(cls, on: Any, budget: Any) -> Match | None:
@@ -43,9 +45,29 @@ class Match:
             return None
         if on != TRAINABLE:
             raise ConfigError(f"study.match={on} must be {TRAINABLE}, or null.")
+        if isinstance(budget, Mapping):
+            return cls(str(on), _groups(budget))
         if isinstance(budget, bool) or not isinstance(budget, (int, str, type(None))) or budget in (0, ""):
-            raise ConfigError(f"study.budget={budget!r} must be a number of weights, or the name of a cell.")
+            raise ConfigError(
+                f"study.budget={budget!r} must be a number of weights, the name of a cell, or {{cell: [cells]}}."
+            )
         return cls(str(on), budget)
+
+
+def _groups(budget: Mapping[Any, Any]) -> dict[str, tuple[str, ...]]:
+    """Several budgets, checked.
+
+    Raises:
+        ConfigError: where a group is no list, or a cell stands in two.
+    """
+    for name, members in budget.items():
+        if not isinstance(members, (list, tuple)) or not members:
+            raise ConfigError(f"study.budget.{name}={members!r} must list the cells that are matched to {name}.")
+    groups = {str(name): tuple(str(member) for member in members) for name, members in budget.items()}
+    named = [cell for name, members in groups.items() for cell in dict.fromkeys((name, *members))]
+    if twice := next((cell for cell in named if named.count(cell) > 1), None):
+        raise ConfigError(f"study.budget names {twice} under two budgets; a cell has one size, leave it in one.")
+    return groups
 
 
 @dataclass(frozen=True)
@@ -128,6 +150,8 @@ def match_sizes(match: Match, cells: Mapping[str, DictConfig]) -> dict[str, Matc
     Raises:
         ConfigError: if the budget names no cell with a size, or methods cannot come within 2% of one another.
     """
+    if isinstance(match.budget, Mapping):
+        return _match_groups(match, cells, match.budget)
     own = {name: _Sizes.of(cfg) for name, cfg in cells.items()}
     sized = {name: sizes for name, sizes in own.items() if sizes is not None}
     if not sized:
@@ -150,6 +174,24 @@ def match_sizes(match: Match, cells: Mapping[str, DictConfig]) -> dict[str, Matc
             f"more than {TOLERANCE:.0%} apart; choose another study.budget (larger ones are met more closely)."
         )
     return {name: found.get(name) for name in own}
+
+
+def _match_groups(
+    match: Match, cells: Mapping[str, DictConfig], groups: Mapping[str, tuple[str, ...]]
+) -> dict[str, Matched | None]:
+    """Each budget's cells among themselves; those that the command line left out are passed over.
+
+    Raises:
+        ConfigError: if none of the cells that are named is there.
+    """
+    if not any(cell in cells for name, members in groups.items() for cell in (name, *members)):
+        raise ConfigError(f"study.budget names {next(iter(groups))}, which is no cell; there are: {', '.join(cells)}.")
+    found: dict[str, Matched | None] = dict.fromkeys(cells)
+    for name, members in groups.items():
+        inside = [cell for cell in dict.fromkeys((name, *members)) if cell in cells]
+        if name in cells and len(inside) > 1:
+            found |= match_sizes(Match(match.on, name), {cell: cells[cell] for cell in inside})
+    return found
 
 
 def _apart(found: Mapping[str, Matched]) -> bool:
