@@ -70,6 +70,22 @@ class Texts(_OnDevice):
         return int(self.lengths.shape[0])
 
 
+NOT_ASKED = -100
+"""Target of a place where a language model predicts nothing (torch's `ignore_index`)."""
+
+
+@dataclass(frozen=True)
+class LanguageBatch(_OnDevice):
+    """Texts as a language model reads them, and the token that it must say at each place."""
+
+    texts: Texts
+    targets: Int[Tensor, " tokens"]
+
+    def __len__(self) -> int:
+        """Number of texts."""
+        return len(self.texts)
+
+
 @dataclass(frozen=True)
 class FeatureNeeds:
     """What a batch must hold beside its texts, by the names of the log's columns."""

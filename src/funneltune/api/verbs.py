@@ -73,6 +73,32 @@ def train(*words: str, run_dir: Path | str | None = None, config_dir: Path | str
 
 
 @told
+def pretrain(*words: str, run_dir: Path | str | None = None, config_dir: Path | str | None = None) -> Run:
+    """Pretrain the backbone on a log's texts, as `funneltune pretrain` does; the run's `folder / "backbone"` is what a
+    later run names: `train("quickstart", f"backbone.name={run.folder}/backbone")`.
+
+    Args:
+        words: the data set or experiment, and overrides: `"myntra", "tuning=full", "pretraining.epochs=3"`.
+        run_dir: the run's folder, by default runs/pretraining_<word>/<date-time>; one that is not empty is refused.
+        config_dir: a folder of your own config groups.
+
+    Raises:
+        FunnelError: whatever config, data or tuning method refuse.
+    """
+    from funneltune.cli.pretrain import composed, run_folder
+    from funneltune.experiments import override_text
+
+    arguments = _arguments(words, config_dir, run_dir=run_dir and override_text(str(run_dir)))
+    cfg = composed(arguments.only_word("data set"), arguments.overrides, arguments.config_dir)
+    folder = run_folder(cfg)
+    from funneltune import runs
+
+    with _called("pretrain", arguments):
+        runs.pretrain(cfg, folder)
+    return Run(folder)
+
+
+@told
 def study(*words: str, study_dir: Path | str | None = None, config_dir: Path | str | None = None) -> Records:
     """Run a study's open cells and compare them, as `funneltune study` does; the same call goes on where it stopped.
 

@@ -60,7 +60,8 @@ class History(L.Callback):
         if step == self._step:  # a batch that accumulates
             return
         self._step = step
-        self._add(step, pl_module.balancer.scalars)  # of the steps in which gradients are measured
+        if balancer := getattr(pl_module, "balancer", None):
+            self._add(step, balancer.scalars)  # of the steps in which gradients are measured
         if step % self.every_n_steps == 0 or trainer.is_last_batch:
             self._add(step, _named(trainer, ("train/", "tuning/", "head/")))
             self._add_state(trainer, pl_module)

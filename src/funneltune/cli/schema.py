@@ -109,6 +109,8 @@ class TrainConfig:
     callbacks: Any = MISSING
     logger: Any = MISSING
     trainer: Any = MISSING
+    pretraining: Any = None
+    """Of `funneltune pretrain` alone."""
     study: StudyConfig | None = None
     search: SearchConfig | None = None
 

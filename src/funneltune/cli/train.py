@@ -65,6 +65,8 @@ def prepare(cfg: DictConfig) -> Path:
     from funneltune.cli.compose import checked
 
     cfg.study, cfg.search = None, None  # a study's cell, a search's setting are trained like any other run
+    if cfg.get("pretraining") is not None:
+        raise ConfigError("pretraining is a stage of its own: funneltune pretrain, then backbone.name=RUN/backbone.")
     checked(cfg)
     return _run_dir(cfg)
 

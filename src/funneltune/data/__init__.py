@@ -6,12 +6,14 @@ from funneltune.data.datamodule import LogDataModule
 from funneltune.data.describe import describe, validate
 from funneltune.data.features import FeatureColumns
 from funneltune.data.folders import built_folder
+from funneltune.data.language import Pretraining, TextReader
 from funneltune.data.loaders import ResumableLoader
 from funneltune.data.row_sampling import RowSampling
 from funneltune.data.sampling import RequestPlan
 from funneltune.data.sources import Judged, Simulated, Source, Table
 from funneltune.data.splits import Split
 from funneltune.data.store import LogStore
+from funneltune.data.text_module import TextDataModule
 from funneltune.data.write import prepare
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     "Judged",
     "LogDataModule",
     "LogStore",
+    "Pretraining",
     "RequestPlan",
     "ResumableLoader",
     "RowSampling",
@@ -29,6 +32,8 @@ __all__ = [
     "Specials",
     "Split",
     "Table",
+    "TextDataModule",
+    "TextReader",
     "bm25",
     "boosted_trees",
     "built_folder",

@@ -2,6 +2,7 @@
 
 from funneltune.modules.adversary import FGM, PGD, Adversary
 from funneltune.modules.base import FunnelModule
+from funneltune.modules.language import LanguageModule
 from funneltune.modules.meter import PredictionMeter
 from funneltune.modules.schedule import constant, warmup_linear
 from funneltune.modules.variants import (
@@ -22,6 +23,7 @@ __all__ = [
     "FrozenBackbone",
     "FullFineTuning",
     "FunnelModule",
+    "LanguageModule",
     "PredictionMeter",
     "UpdateTuning",
     "constant",

@@ -24,6 +24,7 @@ from funneltune.modules.evaluating import EvaluatingModule
 from funneltune.modules.experts import expert_use
 from funneltune.modules.finite import FiniteGuard
 from funneltune.modules.replacing import take_over
+from funneltune.modules.schedule import split_by_decay
 from funneltune.modules.sharding import shard_model
 from funneltune.modules.state import frozen_weights, kept_of, restore, sum_of, take_up
 from funneltune.objectives import Balancing, Fixed, Objective
@@ -287,13 +288,7 @@ class FunnelModule(EvaluatingModule):
         """
         above = [p for part in self.parts_above() for p in part.parameters() if p.requires_grad]
         groups: list[dict[str, Any]] = [{"name": "head", "params": above}, *self.tuning.parameter_groups()]
-        split = []
-        for group in groups:
-            for decays in (True, False):
-                chosen = [p for p in group["params"] if (p.ndim >= 2) == decays]
-                if chosen:
-                    name = group["name"] + ("" if decays else "_no_decay")
-                    split.append(group | {"name": name, "params": chosen} | ({} if decays else {"weight_decay": 0.0}))
+        split = split_by_decay(groups)
         if learnt := list(self.balancing.parameters()):
             rate = getattr(self.balancing, "learning_rate", None)
             own = {"name": "balancing", "params": learnt, "weight_decay": 0.0}

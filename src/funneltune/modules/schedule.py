@@ -1,6 +1,9 @@
-"""Learning-rate schedules as plain functions of the optimizer step."""
+"""Learning-rate schedules as plain functions of the optimizer step, and which parameters decay."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -28,3 +31,15 @@ def warmup_linear(optimizer: Optimizer, total_steps: int, warmup_share: float = 
 def constant(optimizer: Optimizer, total_steps: int) -> LambdaLR:  # noqa: ARG001 (every schedule is called alike)
     """Keep each group's rate."""
     return LambdaLR(optimizer, lambda _: 1.0)
+
+
+def split_by_decay(groups: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each group in two: matrices, and vectors (biases, LayerNorm), which take no weight decay, as in BERT."""
+    split = []
+    for group in groups:
+        for decays in (True, False):
+            chosen = [p for p in group["params"] if (p.ndim >= 2) == decays]
+            if chosen:
+                name = group["name"] + ("" if decays else "_no_decay")
+                split.append(group | {"name": name, "params": chosen} | ({} if decays else {"weight_decay": 0.0}))
+    return split

@@ -5,6 +5,7 @@ from funneltune.runs.check import check_config
 from funneltune.runs.identity import config_hash
 from funneltune.runs.load import evaluate, load, predict
 from funneltune.runs.precision import chosen_precision
+from funneltune.runs.pretrain import pretrain
 from funneltune.runs.remeasure import remeasure
 from funneltune.runs.train import train
 
@@ -17,6 +18,7 @@ __all__ = [
     "evaluate",
     "load",
     "predict",
+    "pretrain",
     "remeasure",
     "train",
 ]

@@ -46,8 +46,14 @@ def what_decides(plain: Mapping[str, Any]) -> dict[str, Any]:
         if _target(kept.get(key)) == target and not kept[key].get("epsilon"):
             del kept[key]
     tuning = kept.get("tuning")
-    if isinstance(tuning, dict) and tuning.get("sharing", "shared") == "shared":
-        kept["tuning"] = {key: value for key, value in tuning.items() if key not in SHARING}
+    if isinstance(tuning, dict):
+        off = [
+            *(SHARING if tuning.get("sharing", "shared") == "shared" else ()),
+            *([] if tuning.get("start") else ["start"]),
+        ]
+        kept["tuning"] = {key: value for key, value in tuning.items() if key not in off}
+    if kept.get("pretraining") is None:
+        kept.pop("pretraining", None)
     callbacks = plain.get("callbacks") or {}
     deciding = {k: v for k, v in callbacks.items() if isinstance(v, dict) and v.get("_target_") in DECIDING_CALLBACKS}
     return kept | ({"callbacks": deciding} if deciding else {})

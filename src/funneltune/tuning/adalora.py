@@ -327,6 +327,12 @@ class AdaLoRA(WeightTuning):
         pattern = {name.replace(suffix, ""): list(kept) for name, kept in self._config.rank_pattern.items()}
         write_adapter(self._model, folder, tensors, write=write, rank_pattern=pattern)
 
+    def merge(self) -> None:
+        """Add the update to the matrices that it stands beside, and take it away."""
+        if not self._shrunk:
+            raise TuningError("AdaLoRA's update can be merged once finish() has settled its ranks.")
+        self._model.merge_and_unload()
+
     def restore(self, backbone: PreTrainedModel, tensors: Mapping[str, Tensor]) -> None:
         """Take over factors of any ranks."""
         layers = self._layers()

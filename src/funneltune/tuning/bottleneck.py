@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -71,12 +73,14 @@ class BottleneckTuning(WeightTuning):
         top: Adapt only so many of the highest layers; None: all.
         sharing: Whom adapters and norms serve: `shared`, `per_task` or `mixture`.
         adapters: Sets of a mixture; None: as many as tasks.
+        start: A file of adapters and norms that `funneltune pretrain` wrote, to start from; None: near the identity.
 
     Raises:
-        TuningError: if a value is out of range, or the backbone has no blocks that are known.
+        TuningError: if a value is out of range, the backbone has no blocks that are known, or the file does not fit.
     """
 
     size = "bottleneck"
+    pretrains = "start"
 
     def __init__(
         self,
@@ -88,6 +92,7 @@ class BottleneckTuning(WeightTuning):
         top: int | None,
         sharing: str,
         adapters: int | None,
+        start: str | None = None,
     ) -> None:
         super().__init__(learning_rate, top, sharing, adapters)
         if bottleneck < 1:
@@ -97,7 +102,7 @@ class BottleneckTuning(WeightTuning):
         if activation not in ACTIVATIONS:
             raise TuningError(f"tuning.activation={activation!r} must be one of {', '.join(ACTIVATIONS)}.")
         self.bottleneck, self.train_layer_norm, self.init_std = bottleneck, train_layer_norm, init_std
-        self.activation = activation
+        self.activation, self.start = activation, start
 
     def apply(self, backbone: PreTrainedModel) -> None:
         """Put the adapters in, train them (and norms), freeze the rest."""
@@ -114,6 +119,14 @@ class BottleneckTuning(WeightTuning):
                     if is_norm(module) and not isinstance(module, AdaptedNorm):
                         module.requires_grad_(True)
         self._backbone = backbone
+        if self.start is not None:
+            self.restore(backbone, read_start(self.start))
+
+    def merge(self) -> None:
+        """Raises TuningError: there is a nonlinearity between the matrices."""
+        raise TuningError(
+            f"tuning={self.name} has no place in the backbone's own matrices; start from it: tuning.start."
+        )
 
     def _ends(self, backbone: PreTrainedModel) -> tuple[str, ...]:
         """Modules of a layer that an adapter is joined to."""
@@ -127,7 +140,9 @@ class BottleneckTuning(WeightTuning):
         return {name: m for name, m in self.backbone.named_modules() if isinstance(m, BottleneckAdapter)}
 
     def redraw(self) -> bool:
-        """The adapters, not the norms."""
+        """The adapters, not the norms; stored ones are no draw."""
+        if self.start is not None:
+            return False
         for adapter in self._adapters().values():
             adapter.draw(self.init_std)
         return self.init_std > 0
@@ -145,3 +160,19 @@ class BottleneckTuning(WeightTuning):
         """Euclidean norm of the adapters' weights: how far they are from the identity."""
         squares = [p.float().square().sum() for p in self._adapter_weights()]
         return float(torch.stack(squares).sum().sqrt())
+
+
+def read_start(where: str) -> dict[str, Tensor]:
+    """The tensors of adapters that were trained before.
+
+    Raises:
+        TuningError: if there are none.
+    """
+    try:
+        return load_file(where)
+    except (OSError, SafetensorError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0][:120]
+        raise TuningError(
+            f"tuning.start={where} holds no adapters ({first}); name the adapters.safetensors that "
+            "`funneltune pretrain` wrote."
+        ) from None

@@ -27,8 +27,11 @@ class Houlsby(BottleneckTuning):
         top: int | None = None,
         sharing: str = "shared",
         adapters: int | None = None,
+        start: str | None = None,
     ) -> None:
-        super().__init__(bottleneck, train_layer_norm, init_std, activation, learning_rate, top, sharing, adapters)
+        super().__init__(
+            bottleneck, train_layer_norm, init_std, activation, learning_rate, top, sharing, adapters, start
+        )
 
     def _ends(self, backbone: PreTrainedModel) -> tuple[str, ...]:
         family = self.family(backbone)
@@ -54,8 +57,11 @@ class Pfeiffer(BottleneckTuning):
         top: int | None = None,
         sharing: str = "shared",
         adapters: int | None = None,
+        start: str | None = None,
     ) -> None:
-        super().__init__(bottleneck, train_layer_norm, init_std, activation, learning_rate, top, sharing, adapters)
+        super().__init__(
+            bottleneck, train_layer_norm, init_std, activation, learning_rate, top, sharing, adapters, start
+        )
 
     def _ends(self, backbone: PreTrainedModel) -> tuple[str, ...]:
         return (self.family(backbone).feed_forward_end,)
@@ -81,8 +87,11 @@ class PfeifferHub(BottleneckTuning):
         top: int | None = None,
         sharing: str = "shared",
         adapters: int | None = None,
+        start: str | None = None,
     ) -> None:
-        super().__init__(bottleneck, train_layer_norm, init_std, activation, learning_rate, top, sharing, adapters)
+        super().__init__(
+            bottleneck, train_layer_norm, init_std, activation, learning_rate, top, sharing, adapters, start
+        )
 
     def _ends(self, backbone: PreTrainedModel) -> tuple[str, ...]:
         norm = self.family(backbone).feed_forward_norm

@@ -110,6 +110,11 @@ class PeftTuning(WeightTuning):
     shape_fields = "tuning.parts and tuning.top"
     """The config's fields that decide which tensors there are, and their shapes."""
 
+    def merge(self) -> None:
+        """Add the update to the matrices that it stands beside, and take it away."""
+        assert self._model is not None
+        self._model.merge_and_unload()
+
     def export_peft(self, folder: Path, *, write: bool = True) -> None:
         """Write the adapter as PEFT does, so that `PeftModel.from_pretrained(backbone, folder)` loads it; of several
         sets each into a folder of its own, by task or by number.

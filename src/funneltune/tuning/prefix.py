@@ -53,6 +53,7 @@ class Prefix(WeightTuning):
     name = "prefix"
     label = "Prefix"
     size = "length"
+    pretrains = ""
 
     def __init__(
         self,

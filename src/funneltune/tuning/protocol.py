@@ -32,6 +32,10 @@ class TuningMethod(Protocol):
     only_multiplies: bool
     """Whether frozen matrices serve for products alone, so that they may be kept as autocast rounds them."""
 
+    pretrains: str
+    """What a stage of pretraining leaves of it: `merged` into the backbone's own weights, or tensors that a later
+    `start` takes up beside unchanged weights; empty: neither."""
+
     sharing: str
     """Whom the tuned weights serve: `shared` by all tasks, a set `per_task`, a `mixture` of sets for each."""
 
@@ -116,6 +120,10 @@ class TuningMethod(Protocol):
         """Bring an applied backbone to exported tensors."""
         ...
 
+    def merge(self) -> None:
+        """Leave a plain backbone that computes the same, after `finish`; where `pretrains` is `merged`."""
+        ...
+
 
 class WeightTuning:
     """What the methods share whose trained weights are ordinary parameters: no budget, no state of their own."""
@@ -125,6 +133,7 @@ class WeightTuning:
     size = ""
     shardable = True
     only_multiplies = True
+    pretrains = "merged"
     only_shared = ""
     """Why tasks cannot have weights of their own; empty where they can."""
 
@@ -266,6 +275,9 @@ class WeightTuning:
 
     def export_peft(self, folder: Path, *, write: bool = True) -> None:
         """None: these weights have no such form."""
+
+    def merge(self) -> None:
+        """Nothing to do: what moved are the backbone's own weights."""
 
     def restore(self, backbone: nn.Module, tensors: Mapping[str, Tensor]) -> None:
         """Copy exported parameters back.
