@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from architectures import TINY, build
-from funneltune.backbones import Encoder
+from funneltune.backbones import Backbone, Encoder
 from funneltune.errors import ConfigError
 from funneltune.schema import Texts
 
@@ -29,6 +30,15 @@ def alone(model, batch, pooling):
         states = model(input_ids=ids[None], **more).last_hidden_state[0]
         pooled.append({"mean": states.mean(0), "cls": states[0], "last": states[-1]}[pooling])
     return torch.stack(pooled)
+
+
+@pytest.mark.parametrize("model_type", TINY)
+def test_every_architecture_is_built_from_the_fields_of_a_config(model_type):
+    """Lists among them come from OmegaConf; DeBERTa-v2 has no fused attention to ask for."""
+    fields = OmegaConf.create({"model_type": model_type} | TINY[model_type])
+    model = Backbone("offline", pretrained=False, architecture=fields).model()
+    assert model.config.model_type == model_type
+    assert model.config._attn_implementation == ("eager" if model_type == "deberta-v2" else "sdpa")
 
 
 @pytest.mark.parametrize("packed", [True, False])

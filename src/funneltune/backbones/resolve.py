@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.util
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -97,7 +97,7 @@ class Backbone:
 
     def config(self) -> PretrainedConfig:
         """The model's config, `architecture` and `dropout` applied."""
-        fields = dict(self.architecture)
+        fields = {key: _plain(value) for key, value in self.architecture.items()}
         model_type = fields.pop("model_type", None)
         if model_type is not None:
             config = AutoConfig.for_model(model_type, **fields)
@@ -118,7 +118,9 @@ class Backbone:
     def model(self) -> PreTrainedModel:
         """The bare transformer in float32, without a pooler where it would have one (mean pooling never reads it)."""
         config = self.config()
-        arguments: dict[str, Any] = {"dtype": torch.float32, "attn_implementation": "sdpa"}
+        arguments: dict[str, Any] = {
+            "dtype": torch.float32
+        }  # attention: SDPA where the architecture has it, else eager
         if config.model_type in {"bert", "roberta", "xlm-roberta", "camembert", "ernie"}:
             arguments["add_pooling_layer"] = False
         with _quiet():
@@ -168,6 +170,13 @@ def _from_home(spec: Backbone, factory: Any, **arguments: Any) -> Any:
             f"backbone.name={spec.name!r} has no weights here ({reason}); name a local folder that holds "
             f"config.json, tokenizer and model.safetensors, allow the hub (HF_HUB_OFFLINE=0){install}."
         ) from None
+
+
+def _plain(value: Any) -> Any:
+    """A config's lists and mappings as Python's own, which model configs insist on."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, Sequence) and not isinstance(value, str) else value
 
 
 def _lies_here(name: str) -> bool:
