@@ -13,7 +13,11 @@ from funneltune.cli.schema import TOP_LEVEL
 from funneltune.experiments import Study
 
 ROOT = config_root()
-CHOICES = sorted((path.parent.name, path.stem) for path in ROOT.glob("*/*.yaml"))
+READ_AS_DATA = ("paper",)
+"""Folders that nothing composes."""
+CHOICES = sorted(
+    (path.parent.name, path.stem) for path in ROOT.glob("*/*.yaml") if path.parent.name not in READ_AS_DATA
+)
 GROUPS = sorted({group for group, _ in CHOICES})
 PACKAGE = Path(__file__).parents[2] / "src" / "funneltune"
 FOREIGN = {"lightning", "torch.optim"}
