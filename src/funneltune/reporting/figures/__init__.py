@@ -1,6 +1,7 @@
 """What a report draws: each figure from the records alone, with its numbers and its meaning in words."""
 
 from funneltune.reporting.figures.all import groups
+from funneltune.reporting.figures.along_axis import along_axis
 from funneltune.reporting.figures.drawing import Drawing, Group
 from funneltune.reporting.figures.over_time import gradient_curves, learning_curves
 from funneltune.reporting.figures.quality_cost import quality_against_cost
@@ -14,6 +15,7 @@ __all__ = [
     "FORMATS",
     "Drawing",
     "Group",
+    "along_axis",
     "differences",
     "gradient_curves",
     "groups",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from funneltune.reporting.figures.along_axis import along_axis
 from funneltune.reporting.figures.drawing import Group
 from funneltune.reporting.figures.over_time import gradient_curves, learning_curves
 from funneltune.reporting.figures.quality_cost import quality_against_cost
@@ -18,6 +19,7 @@ PARTS = (
         quality_against_cost,
         "Up and to the left is better; the step line joins what nothing beats in both.",
     ),
+    ("Along an axis", along_axis, "Where an axis of the study has numbers."),
     ("Run by run", seeds, ""),
     ("Learning curves", learning_curves, ""),
     ("Calibration", reliability, "Scaling is fitted on validation rows alone and saved with each run."),
