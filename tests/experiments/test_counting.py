@@ -47,7 +47,7 @@ WIDTH, INNER, LAYERS = 768, 3072, 12
 
 @pytest.mark.parametrize(("target", "initial", "printed"), [(8, 12, 1_270_000), (2, 3, 320_000)])
 def test_adaloras_printed_sizes_lie_between_those_of_its_leanest_and_its_heaviest_allocation(target, initial, printed):
-    """Which matrices keep their ranks is decided while training; with as many for each it is LoRA with a diagonal."""
+    """How the paper counts is not told; with as many ranks for each matrix it is LoRA with a diagonal."""
     ours = counted(
         "deberta_v3_base", "tuning=adalora", f"tuning.target_rank={target}", f"tuning.initial_rank={initial}"
     )
