@@ -25,6 +25,7 @@ REFERENCE = {
     "balancing": "balancing",
     "adversary": "balancing",
     "metrics": "protocol",
+    "pretraining": "pretraining",
     **dict.fromkeys(("optimizer", "scheduler", "trainer", "callbacks", "logger", "debug"), "training"),
     **dict.fromkeys(("experiment", "study", "hparams_search"), "named_runs"),
 }

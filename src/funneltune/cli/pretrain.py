@@ -96,7 +96,6 @@ VERB = Verb(
     examples=(
         "funneltune pretrain myntra tuning=full run_dir=runs/myntra_mlm",
         "funneltune pretrain simulated backbone=gpt2_scratch pretraining=clm tuning=full",
-        "funneltune train myntra backbone.name=runs/myntra_mlm/backbone",
     ),
     run=run,
     keys={"run_dir": "folder of the run (default runs/<name>/<date-time>); one that is not empty is refused"},
