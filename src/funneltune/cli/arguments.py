@@ -9,7 +9,7 @@ from pathlib import Path
 
 from funneltune.errors import ConfigError
 
-FLAGS = ("--help", "--cfg", "--config-dir", "--version")
+FLAGS = ("--help", "--cfg", "--config-dir", "--version", "--list")
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Arguments:
     help: bool = False
     show_config: bool = False
     config_dir: Path | None = None
+    listed: bool = False
 
     @classmethod
     def parse(cls, tokens: Iterable[str]) -> Arguments:
@@ -33,7 +34,7 @@ class Arguments:
         """
         words: list[str] = []
         overrides: list[str] = []
-        asked_help = show_config = False
+        asked_help = show_config = listed = False
         config_dir: Path | None = None
         waiting = list(tokens)
         while waiting:
@@ -43,6 +44,8 @@ class Arguments:
                 asked_help = True
             elif flag == "--cfg":
                 show_config = _value_of(flag, value, waiting, "job") == "job" or _refuse_cfg()
+            elif token == "--list":
+                listed = True
             elif flag == "--config-dir":
                 config_dir = _folder(_value_of(flag, value, waiting, "DIR"))
             elif token in {"-m", "--multirun"}:
@@ -53,7 +56,7 @@ class Arguments:
                 overrides.append(token)
             else:
                 words.append(token)
-        return cls(tuple(words), tuple(overrides), asked_help, show_config, config_dir)
+        return cls(tuple(words), tuple(overrides), asked_help, show_config, config_dir, listed)
 
     def only_word(self, meaning: str) -> str | None:
         """The one bare word, if there is one.

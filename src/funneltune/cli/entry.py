@@ -8,13 +8,14 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from funneltune.cli import data, evaluate, helptext, predict, pretrain, rank, report, search, study, train
+from funneltune.cli import data, evaluate, helptext, predict, pretrain, rank, report, reproduce, search, study, train
 from funneltune.cli.arguments import Arguments, nearest_clause
 from funneltune.cli.verb import Verb, is_first_process, say
 from funneltune.errors import ConfigError, FailedRunError, FunnelError, Interrupted
 
 VERBS: dict[str, Verb] = {
-    module.VERB.name: module.VERB for module in (train, pretrain, evaluate, predict, rank, study, search, report, data)
+    module.VERB.name: module.VERB
+    for module in (train, pretrain, evaluate, predict, rank, study, search, reproduce, report, data)
 }
 
 
@@ -87,6 +88,8 @@ def _dispatch(tokens: list[str]) -> int:
     if arguments.help:
         say(helptext.of_verb(verb, arguments.config_dir))
         return 0
+    if arguments.listed and verb is not reproduce.VERB:
+        raise ConfigError(f"--list says nothing here: {verb.name} lists no papers; see {verb.name} --help.")
     if arguments.show_config and not verb.composes:
         raise ConfigError(f"--cfg job says nothing here: {verb.name} composes no config.")
     if arguments.config_dir is not None and not verb.composes:

@@ -1,0 +1,19 @@
+"""The registry of papers: their tables and claims, held against the records of our studies."""
+
+from funneltune.reporting.papers.entry import SCALES, Paper
+from funneltune.reporting.papers.pages import Counted, listing, literature_page, paper_page, plain
+from funneltune.reporting.papers.verdicts import STATUSES, OnPaper, Shelf, judge_paper
+
+__all__ = [
+    "Counted",
+    "OnPaper",
+    "Paper",
+    "SCALES",
+    "STATUSES",
+    "Shelf",
+    "judge_paper",
+    "listing",
+    "literature_page",
+    "paper_page",
+    "plain",
+]

@@ -1,0 +1,210 @@
+"""What of a paper holds here: each claim at each place, from the records of our studies. Nothing is typed in.
+
+A place's sum has an interval over test requests and seeds (`metrics.contrast`). With p-values Holm-corrected over all
+places of a paper at one scale, a place is
+
+- `reproduced`: the sum lies above the threshold, beyond chance;
+- `contradicted`: it lies below the threshold, beyond chance;
+- `missed`: neither, though a sum as far from the threshold as the paper's would have been found in four cases of five;
+- `undecided`: neither, and the noise is larger than the claim: `detectable` is what would have been found;
+- `not run`: a cell has no finished run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from funneltune.errors import RunError
+from funneltune.metrics import Interval, clusters_in, contrast, holm, seed_difference
+from funneltune.records import RecordFolder, StoredRun, read_records
+from funneltune.reporting.comparisons import fold_of
+from funneltune.reporting.held import Held
+from funneltune.reporting.papers.entry import Claim, Paper, Place
+
+REPRODUCED, CONTRADICTED, MISSED, UNDECIDED, NOT_RUN = "reproduced", "contradicted", "missed", "undecided", "not run"
+STATUSES = (REPRODUCED, CONTRADICTED, MISSED, UNDECIDED, NOT_RUN)
+ALPHA = 0.05
+Runs = Mapping[tuple[int, int | None], StoredRun]
+
+
+@dataclass(frozen=True)
+class AtPlace:
+    """A claim at one place."""
+
+    place: Place
+    status: str
+    estimate: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p_value: float | None = None
+    p_holm: float | None = None
+    detectable: float | None = None
+    """The smallest distance from the threshold that this design would find with 80% power."""
+    seeds: int = 0
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class OnClaim:
+    """A claim at all places of a scale."""
+
+    claim: Claim
+    places: tuple[AtPlace, ...]
+
+    @property
+    def status(self) -> str:
+        """Reproduced where it holds at every place; contradicted where one place says the contrary."""
+        found = [place.status for place in self.places]
+        if not found or all(status == NOT_RUN for status in found):
+            return NOT_RUN
+        for decisive in (CONTRADICTED, MISSED):
+            if decisive in found:
+                return decisive
+        return REPRODUCED if all(status == REPRODUCED for status in found) else UNDECIDED
+
+
+@dataclass(frozen=True)
+class OnPaper:
+    """A paper at one scale."""
+
+    paper: Paper
+    scale: str
+    claims: tuple[OnClaim, ...]
+
+    @property
+    def status(self) -> str:
+        """Of the claims that were tried: the worst that is known."""
+        found = [one.status for one in self.claims if one.places]
+        if not found or all(status == NOT_RUN for status in found):
+            return NOT_RUN
+        for decisive in (CONTRADICTED, MISSED):
+            if decisive in found:
+                return decisive
+        return REPRODUCED if all(status == REPRODUCED for status in found) else UNDECIDED
+
+    @property
+    def counted(self) -> dict[str, int]:
+        """Status -> claims."""
+        found = [one.status for one in self.claims]
+        return {status: found.count(status) for status in STATUSES if status in found}
+
+
+class Shelf:
+    """The studies that were run, by their names, found in the first of some folders that holds runs of them."""
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self.folders = tuple(folders)
+        self._read: dict[str, RecordFolder | None] = {}
+        self.held = Held()
+
+    def study(self, name: str) -> RecordFolder | None:
+        """A study's records; None where no folder has any."""
+        if name not in self._read:
+            self._read[name] = next((found for f in self.folders if (found := _records(f / name)) is not None), None)
+        return self._read[name]
+
+    def runs(self, study: str, cell: str) -> Runs:
+        """The finished runs of a cell, by seed and fold."""
+        records = self.study(study)
+        found = records.cells.get(cell, ()) if records is not None else ()
+        return {(run.record.seed, fold_of(run)): run for run in found if run.record.status == "finished"}
+
+
+def _records(folder: Path) -> RecordFolder | None:
+    try:
+        return read_records(folder)
+    except RunError:
+        return None
+
+
+def judge_paper(paper: Paper, scale: str, shelf: Shelf) -> OnPaper:
+    """All claims of a paper at a scale.
+
+    Raises:
+        ConfigError: if the paper has no such scale.
+    """
+    paper.studies(scale)
+    measured = [[_measured(claim, place, shelf) for place in claim.at[scale]] for claim in paper.claims]
+    every = [one for places in measured for one in places]
+    adjusted = iter(holm([np.nan if one.p_value is None else one.p_value for one in every if one.status != NOT_RUN]))
+    claims = []
+    for claim, places in zip(paper.claims, measured, strict=True):
+        judged = [one if one.status == NOT_RUN else _judged(claim, one, float(next(adjusted))) for one in places]
+        claims.append(OnClaim(claim, tuple(judged)))
+    return OnPaper(paper, scale, tuple(claims))
+
+
+def _judged(claim: Claim, found: AtPlace, p_holm: float) -> AtPlace:
+    status = UNDECIDED
+    if found.estimate is not None and p_holm < ALPHA and not found.note:
+        status = REPRODUCED if found.estimate > claim.above else CONTRADICTED
+    elif claim.effect is not None and found.detectable is not None and not found.note:
+        status = MISSED if found.detectable <= abs(claim.effect - claim.above) else UNDECIDED
+    return replace(found, status=status, p_holm=None if np.isnan(p_holm) else p_holm)
+
+
+def _measured(claim: Claim, place: Place, shelf: Shelf) -> AtPlace:
+    """The sum at a place and its interval, not yet judged."""
+    sides = {cell: shelf.runs(place.study, cell) for cell in place.cells}
+    missing = [cell for cell, runs in sides.items() if not runs]
+    if missing:
+        return AtPlace(place, NOT_RUN, note=f"no finished run of {', '.join(missing)}")
+    common = set.intersection(*(set(runs) for runs in sides.values()))
+    keys = sorted(common, key=lambda key: (key[0], -1 if key[1] is None else key[1]))
+    runs = [[side[key] for key in keys] for side in sides.values()]
+    if not keys or any(run.record.value(place.metric) is None for side in runs for run in side):
+        return AtPlace(place, NOT_RUN, note=f"no common seed with {place.metric}")
+    interval, note = _interval(claim, place, runs, shelf.held)
+    return AtPlace(
+        place,
+        UNDECIDED,
+        estimate=_finite(interval.estimate),
+        low=_finite(interval.low),
+        high=_finite(interval.high),
+        p_value=_finite(interval.p_value),
+        detectable=_finite(interval.detectable),
+        seeds=len(keys),
+        note="one seed" if len(keys) == 1 else note,
+    )
+
+
+def _interval(claim: Claim, place: Place, runs: Sequence[Sequence[StoredRun]], held: Held) -> tuple[Interval, str]:
+    """The contrast's interval; over seeds alone, with that note, where records hold no statistics of the metric."""
+    weights = list(place.cells.values())
+    statistics = [[held.of(run, place.metric) for run in side] for side in runs]
+    held.forget(place.metric)
+    whole = [[one for one in side if one is not None] for side in statistics]
+    if all(len(a) == len(b) for a, b in zip(whole, statistics, strict=True)):
+        sides = [clusters_in(side, place.metric) for side in whole]
+        known = [_rows(run, held) for run in runs[0]]
+        found = contrast(
+            sides, weights, null=claim.above, off_one=place.off_one, known=known, test_over_train=_shares(runs[0])
+        )
+        return found, ""
+    values = np.array([[run.record.value(place.metric) or 0.0 for run in side] for side in runs])
+    values = np.abs(values - 1.0) if place.off_one else values
+    sums = (np.asarray(weights) @ values).tolist()
+    return seed_difference(sums, [claim.above] * len(sums)), "over seeds alone, whose test rows are the same"
+
+
+def _rows(run: StoredRun, held: Held) -> tuple[str, str]:
+    """What tells a run's test rows apart."""
+    units = held.units(run)
+    digest = hashlib.sha256(b"".join(np.ascontiguousarray(units[name]).tobytes() for name in sorted(units)))
+    return str(run.record.data.get("fingerprint")), digest.hexdigest()
+
+
+def _shares(runs: Sequence[StoredRun]) -> float:
+    """Test rows over training rows, the mean; 0 where records do not say."""
+    rows = [run.record.data.get("rows") or {} for run in runs]
+    shares = [r["test"] / r["train"] for r in rows if r.get("train") and r.get("test")]
+    return float(np.mean(shares)) if len(shares) == len(runs) else 0.0
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
