@@ -10,13 +10,14 @@ from funneltune.data.language import Pretraining, TextReader
 from funneltune.data.loaders import ResumableLoader
 from funneltune.data.row_sampling import RowSampling
 from funneltune.data.sampling import RequestPlan
-from funneltune.data.sources import Correlated, Judged, Simulated, Source, Table
+from funneltune.data.sources import AliCCP, Correlated, Judged, Simulated, Source, Table
 from funneltune.data.splits import Split
 from funneltune.data.store import LogStore
 from funneltune.data.text_module import TextDataModule
 from funneltune.data.write import prepare
 
 __all__ = [
+    "AliCCP",
     "Catalogue",
     "Collator",
     "Correlated",

@@ -37,7 +37,7 @@ class FeatureColumns:
     store: LogStore
     needs: FeatureNeeds
     known: NDArray[np.bool_]
-    _buckets: dict[str, tuple[Integers, Integers | None]] = field(default_factory=dict, repr=False)
+    _buckets: dict[str, tuple[Integers, NDArray[Any] | None]] = field(default_factory=dict, repr=False)
     _numbers: dict[str, NDArray[np.floating]] = field(default_factory=dict, repr=False)
     """Per row of the log, or per entity where the name is an entity's column."""
 
@@ -80,30 +80,33 @@ class FeatureColumns:
         columns: dict[str, Any] = {}
         for name in self.needs.ids:
             values, code = self._coded(name)
-            columns[name] = pd.Categorical(values[code[rows]], categories=list(values))
+            columns[name] = pd.Categorical(values[code[rows]], categories=np.unique(values))
         for name in self.needs.numbers:
             columns[name] = self._number_of_rows(name, rows)
         return pd.DataFrame(columns)
 
     # --- where a name leads ------------------------------------------------------------------------------------
 
-    def _coded(self, name: str) -> tuple[NDArray[Any], Integers]:
-        """The sorted distinct values of an id, as text, and each row's number among them."""
+    def _coded(self, name: str) -> tuple[NDArray[Any], NDArray[Any]]:
+        """The distinct values of an id, as text, and each row's number among them: of a categorical column, the log's
+        own words and numbers, which lie on disk.
+        """
         side, _, column = name.partition(".")
         store = self.store
         if side in ENTITIES:
             of_entity = self._entity(name, side, column or "key").astype(str)
-            values, code = np.unique(of_entity, return_inverse=True)
-            return values, code[store.column(side)]
+            values, number = np.unique(of_entity, return_inverse=True)
+            return values, number[store.column(side)]
         if not store.has(name):
             raise ConfigError(self._unknown("ids", name))
         codes = store.column(name)
         words = store.manifest["notes"].get("categories", {}).get(name)
-        spelt = np.asarray(words, dtype=object)[codes].astype(str) if words is not None else codes.astype(str)
-        values, code = np.unique(spelt, return_inverse=True)
-        return values, code
+        if words is not None:
+            return np.asarray(words, dtype=object).astype(str), codes
+        values, code = np.unique(codes, return_inverse=True)
+        return values.astype(str), code
 
-    def _hashed(self, name: str) -> tuple[Integers, Integers | None]:
+    def _hashed(self, name: str) -> tuple[Integers, NDArray[Any] | None]:
         """Buckets by number, and the number of each row where it is not an entity's own."""
         side, _, column = name.partition(".")
         if side in ENTITIES:
@@ -111,9 +114,10 @@ class FeatureColumns:
         values, code = self._coded(name)
         return self._hash(name, values), code
 
-    def _of_rows(self, hashed: tuple[Integers, Integers | None], name: str, rows: Integers) -> Integers:
+    def _of_rows(self, hashed: tuple[Integers, NDArray[Any] | None], name: str, rows: Integers) -> Integers:
         buckets, code = hashed
-        return buckets[self.store.column(name.partition(".")[0])[rows] if code is None else code[rows]]
+        found: Integers = buckets[self.store.column(name.partition(".")[0])[rows] if code is None else code[rows]]
+        return found
 
     def _hash(self, name: str, values: NDArray[Any]) -> Integers:
         salted = np.array([f"{name}\x1f{value}" for value in values], dtype=object)

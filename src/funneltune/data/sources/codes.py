@@ -32,3 +32,34 @@ class Codes:
     def keys(self) -> list[str]:
         """The values, by code."""
         return list(self.index)
+
+
+class IntegerCodes:
+    """Whole numbers likewise, in sorted arrays: eight bytes a value. A chunk's new values are in order of size."""
+
+    def __init__(self) -> None:
+        self._sorted, self._codes = np.zeros(0, np.int32), np.zeros(0, np.int32)
+
+    def __len__(self) -> int:
+        """Distinct values seen."""
+        return len(self._sorted)
+
+    def encode(self, values: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Codes of a chunk."""
+        distinct, local = np.unique(values, return_inverse=True)
+        place = np.searchsorted(self._sorted, distinct)
+        known = np.zeros(len(distinct), dtype=bool)
+        inside = place < len(self)
+        known[inside] = self._sorted[place[inside]] == distinct[inside]
+        if not known.all():
+            fresh = np.arange(len(self), len(self) + int((~known).sum()), dtype=np.int32)
+            self._codes = np.insert(self._codes, place[~known], fresh)
+            self._sorted = np.insert(self._sorted, place[~known], distinct[~known])
+        return self._codes[np.searchsorted(self._sorted, distinct)][local]
+
+    @property
+    def keys(self) -> NDArray[np.int32]:
+        """The values, by code."""
+        found = np.empty(len(self), np.int32)
+        found[self._codes] = self._sorted
+        return found

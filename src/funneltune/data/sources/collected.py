@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,9 +11,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from funneltune.data.sources.codes import Codes
+from funneltune.data.sources.spilled import Columns
 from funneltune.errors import DataError
 
 SEPARATOR, FILE_ROW = "\x1f", "row"
+AT_ONCE = 1 << 18
+"""Rows that are handed over together."""
 
 
 @dataclass
@@ -25,17 +28,13 @@ class Collected:
     vectors: dict[str, list[str]] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
     categories: dict[str, Codes] = field(default_factory=dict)
-    columns: dict[str, list[NDArray[Any]]] = field(default_factory=dict)
+    columns: Columns = field(default_factory=Columns)
     faults: list[str] = field(default_factory=list)
     rows: int = 0
     read: int = 0
     """Rows of the file so far, those outside `where` included."""
     offset: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     """Of the chunk's rows, their numbers in the file: messages name them."""
-
-    def add(self, name: str, values: NDArray[Any]) -> None:
-        """Append a chunk of a column."""
-        self.columns.setdefault(name, []).append(values)
 
     def count(self, note: str, key: str, rows: int) -> None:
         """Add to a count of the store's notes."""
@@ -46,10 +45,6 @@ class Collected:
         """`key` and the texts of queries or items, one entry each."""
         texts = pd.concat(self.texts[side], ignore_index=True)
         return {"key": self.codes[side].keys, **{name: texts[name].tolist() for name in texts.columns}}
-
-    def whole(self) -> dict[str, NDArray[Any]]:
-        """The columns over all chunks."""
-        return {name: np.concatenate(parts) for name, parts in self.columns.items()}
 
 
 def parsed(name: str, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -72,14 +67,22 @@ def parsed(name: str, texts: Sequence[str]) -> NDArray[np.float32]:
     return found
 
 
-def in_request_order(columns: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """The rows sorted by request, requests numbered anew from 0, and positions within them where none are given."""
-    order = np.argsort(columns["request"], kind="stable")
-    found = {name: values[order] for name, values in columns.items()}
-    found["request"] = np.cumsum(np.diff(found["request"], prepend=found["request"][0]) != 0)
-    if "position" not in found:
-        starts = np.flatnonzero(np.diff(found["request"], prepend=-1))
-        lengths = np.diff(np.append(starts, len(found["request"])))
-        found["position"] = np.arange(len(found["request"])) - np.repeat(starts, lengths)
-    found["position"] = found["position"].astype(np.int16)
-    return found
+def in_request_order(columns: Mapping[str, NDArray[Any]], kept: NDArray[np.bool_]) -> Iterator[dict[str, NDArray[Any]]]:
+    """The kept rows sorted by request, in chunks: requests numbered anew from 0, positions within them where none are
+    given.
+    """
+    rows = np.flatnonzero(kept)
+    rows = rows[np.argsort(columns["request"][rows], kind="stable")]
+    if not len(rows):
+        return
+    request = columns["request"][rows]
+    request = np.cumsum(np.diff(request, prepend=request[0]) != 0)
+    starts = np.flatnonzero(np.diff(request, prepend=-1))
+    for first in range(0, len(rows), AT_ONCE):
+        chunk = slice(first, first + AT_ONCE)
+        found = {name: np.asarray(values[rows[chunk]]) for name, values in columns.items()}
+        found["request"] = request[chunk]
+        if "position" not in found:
+            found["position"] = np.arange(first, first + len(rows[chunk])) - starts[request[chunk]]
+        found["position"] = found["position"].astype(np.int16)
+        yield found

@@ -88,7 +88,7 @@ class Judged:
                 raise DataError(f"data.tasks.{task}: the simulation has no such label; it has {', '.join(LABELS)}.")
         seen = self.table.collect(TaskFunnel.from_config({"judged": {}}))
         self.table.refuse_faults(seen)
-        rows = seen.whole()
+        rows = seen.columns.whole()
         world = JudgedWorld(query=rows["query"], item=rows["item"], grade=rows["grade"], **self.world)
         writer.entities("queries", seen.entity("query"))
         writer.entities("items", seen.entity("item"))

@@ -22,27 +22,37 @@ TRUE_FALSE = {"True": "1", "False": "0", "true": "1", "false": "0"}
 class Label:
     """A task's label: a column as it is, or what is made of it.
 
-    Binary: a 0/1 column; a number that must reach `at_least`; a value that must be one of `equals`. Ordinal and
-    multiclass: one of the task's levels. Regression: a number, or its `transform` log1p.
+    Binary: a 0/1 column; a number that must reach `at_least`; a value that must be one of `equals`; with `present`,
+    whether the column holds anything (the moment of a purchase, empty where there was none). Ordinal and multiclass:
+    one of the task's levels. Regression: a number, or its `transform` log1p.
     """
 
     column: str
     at_least: float | None = None
     equals: tuple[str, ...] | None = None
     transform: str | None = None
+    present: bool = field(default=False, repr=False)
+    """No part of what maps without it are known by."""
 
     @classmethod
     def parse(cls, task: str, node: Any) -> Label:
         """`purchase: bought`, `relevant: {column: relevance, at_least: 2.33}`, `paid: {column: state, equals: yes}`."""
         if isinstance(node, str):
             return cls(node)
-        known = {"column", "at_least", "equals", "transform"}
+        known = {"column", "at_least", "equals", "transform", "present"}
         if not isinstance(node, Mapping) or set(node) - known or "column" not in node:
             raise ConfigError(
-                f"data.source.labels.{task}={node!r} must be a column name, or {{column: ...}} with at_least, equals "
-                "or transform."
+                f"data.source.labels.{task}={node!r} must be a column name, or {{column: ...}} with at_least, equals, "
+                "present or transform."
             )
         equals = node.get("equals")
+        if node.get("present") not in (None, True):
+            raise ConfigError(f"data.source.labels.{task}.present={node['present']!r} must be true, or be left out.")
+        if node.get("present") and set(node) != {"column", "present"}:
+            raise ConfigError(
+                f"data.source.labels.{task}={node!r}: present asks whether the column holds anything, whatever it is; "
+                "leave the other rules out."
+            )
         if node.get("transform") not in (None, "log1p"):
             raise ConfigError(f"data.source.labels.{task}.transform={node['transform']!r} must be log1p or null.")
         return cls(
@@ -50,6 +60,7 @@ class Label:
             None if node.get("at_least") is None else float(node["at_least"]),
             None if equals is None else _texts(equals),
             node.get("transform"),
+            bool(node.get("present")),
         )
 
     def rule(self, task: Task) -> str:
@@ -62,6 +73,9 @@ class Label:
 
     def values(self, raw: pd.Series[Any], task: Task) -> tuple[NDArray[Any], NDArray[Any]]:
         """The label of each row as a number, and which rows break the rule."""
+        if self.present:
+            there = raw.notna() & (raw.str.strip() != "")
+            return there.to_numpy(np.float64, na_value=0.0), np.zeros(len(raw), dtype=bool)
         if self.equals is not None and not task.has_levels:
             return raw.isin(self.equals).to_numpy(np.float64), raw.isna().to_numpy(bool)
         if task.has_levels:
@@ -101,6 +115,8 @@ class Roles:
     after: Mapping[str, str] = field(default_factory=dict)
     """Column -> the outcome after which it is written."""
     one_row_requests: bool = False
+    grades: Mapping[str, float] = field(default_factory=dict, repr=False)
+    """Word of the grade's column -> number; empty: it holds numbers."""
     delays: Mapping[str, Lateness] = field(default_factory=dict, repr=False)
     """Task -> how long after the impression its event came. No part of what maps without it are known by."""
 
@@ -109,6 +125,8 @@ class Roles:
         if self.one_row_requests and self.request:
             raise ConfigError("data.source: request and one_row_requests exclude one another; remove one.")
         self._check_delays()
+        if self.grades and "grade" not in self.single:
+            raise ConfigError("data.source.grades says what words of data.source.grade are worth; name that column.")
         for task, label in self.labels.items():
             if label.column in self.inputs():
                 raise ConfigError(
@@ -152,6 +170,8 @@ class Roles:
             for task in tasks.names:
                 if task not in self.labels:
                     faults.append(f"task {task!r} has no label; add data.source.labels.{task}")
+                elif self.labels[task].present and not tasks[task].binary:
+                    faults.append(f"task {task!r} is no yes or no, which data.source.labels.{task}.present tells")
             for column, outcome in self.after.items():
                 if column in self.inputs() and outcome in tasks.names:
                     faults.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
@@ -12,16 +13,19 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from funneltune.data.sources import cells
 from funneltune.data.sources.codes import Codes
 from funneltune.data.sources.collected import FILE_ROW, SEPARATOR, Collected, in_request_order, parsed
-from funneltune.data.sources.lateness import Lateness, moments
+from funneltune.data.sources.joins import parse_joins
+from funneltune.data.sources.lateness import Lateness
 from funneltune.data.sources.reading import PART, TableFiles
 from funneltune.data.sources.roles import Label, Roles, parse_where
+from funneltune.data.sources.spilled import Columns
 from funneltune.data.sources.strictness import Strictness
 from funneltune.data.store import DELAY
 from funneltune.data.write import StoreWriter
 from funneltune.errors import ConfigError, DataError
-from funneltune.funnel import Task, TaskFunnel
+from funneltune.funnel import TaskFunnel
 
 SHOWN = 12
 """Faults that one message lists; the rest are counted."""
@@ -47,11 +51,16 @@ class Table:
             `delay_TASK`; empty where there was no event.
         categorical: Further columns kept as codes, for slices and features.
         numeric: Further columns kept as float32.
+        grades: What the words of the grade's column are worth: {Exact: 2, Partial: 1, Irrelevant: 0}; None: it holds
+            numbers.
         vectors: Name -> column of a fixed vector per item (an image's embedding): a list, or numbers between spaces.
         encoding, separator, columns, quotes: Of delimited text; `columns` names those of a file without a header.
         parts: File (its name up to the first dot) or split of a hub's data set -> the word of its rows in the column
             `part`, for data.split.by=column.
         rename: Column of the file, if it is there -> what this map calls it.
+        joins: Tables beside the log whose columns its rows share by a key, each {path, on: [..], columns: [..]} and
+            perhaps `rename`; a path that is not absolute begins where the log lies. They are held in memory, with these
+            columns; a key without a match is refused, or its columns are filled. See `Join`.
         where: Column -> value or values of the rows that belong to the log; the others are left out and counted.
         fill: Column -> what stands in for a missing value; counted.
         after: Column -> outcome after which it is written (a review's text: purchase). It is refused as an input where
@@ -76,6 +85,7 @@ class Table:
         time: str | None = None,
         price: str | None = None,
         grade: str | None = None,
+        grades: Mapping[str, float] | None = None,
         propensity: str | None = None,
         labels: Mapping[str, Any] | None = None,
         delays: Mapping[str, Any] | None = None,
@@ -88,6 +98,7 @@ class Table:
         quotes: bool = True,
         parts: Mapping[str, str] | None = None,
         rename: Mapping[str, str] | None = None,
+        joins: Sequence[Mapping[str, Any]] = (),
         where: Mapping[str, Any] | None = None,
         fill: Mapping[str, Any] | None = None,
         after: Mapping[str, str] | None = None,
@@ -118,21 +129,28 @@ class Table:
             fill={column: str(value) for column, value in (fill or {}).items()},
             after=dict(after or {}),
             one_row_requests=one_row_requests,
+            grades={str(word): float(grade) for word, grade in (grades or {}).items()},
             delays={task: Lateness.parse(task, node) for task, node in (delays or {}).items()},
         )
+        self.joins = parse_joins(joins, self.files, self.roles.where)
 
     def unlabelled(self, path: Path) -> Table:
         """The same column map over another file whose labels are not read (nor needed), every row of it."""
         other = copy(self)
         other.files, other.labels_required = replace(self.files, path=path, words={}), False
+        other.joins = tuple(replace(join, where={}) for join in self.joins)
         other.roles = replace(self.roles, categorical=tuple(c for c in self.roles.categorical if c != PART))
         return other
 
     def describe(self) -> dict[str, Any]:
         """Column map and the content's sha256: a file that changes is another log, one that moves is not."""
-        more = {"delays": repr(self.roles.delays)} if self.roles.delays else {}
+        more: dict[str, Any] = {"delays": repr(self.roles.delays)} if self.roles.delays else {}
         if self.files.words or self.files.rename or not self.files.quotes:
             more["reading"] = repr((self.files.words, self.files.rename, self.files.quotes))
+        more |= {"joins": [join.describe() for join in self.joins]} if self.joins else {}
+        more |= {"grades": repr(self.roles.grades)} if self.roles.grades else {}
+        if present := [task for task, label in self.roles.labels.items() if label.present]:
+            more["present"] = present
         return {
             "kind": "table",
             "file": self.files.path.name,
@@ -151,24 +169,24 @@ class Table:
         Raises:
             DataError: with all faults found, each naming column, row, value and rule.
         """
-        seen = self.collect(writer.tasks)
-        columns = seen.whole()
-        kept = self.strict.settle(columns, seen, writer.tasks) if self.labels_required else np.ones(seen.rows, bool)
-        self.refuse_faults(seen)
-        self._hand_over({name: values[kept] for name, values in columns.items()}, seen, writer)
+        with tempfile.TemporaryDirectory(dir=writer.folder) as aside:  # a log may be longer than memory
+            seen = self.collect(writer.tasks, Path(aside))
+            columns = seen.columns.whole()
+            kept = self.strict.settle(columns, seen, writer.tasks) if self.labels_required else np.ones(seen.rows, bool)
+            self.refuse_faults(seen)
+            self._hand_over(columns, kept, seen, writer)
 
-    def collect(self, tasks: TaskFunnel) -> Collected:
-        """One pass over the table. Faults of rows are gathered, for `refuse_faults`.
+    def collect(self, tasks: TaskFunnel, aside: Path | None = None) -> Collected:
+        """One pass over the table; its columns grow in the folder `aside`, or in memory. Faults of rows are gathered.
 
         Raises:
             DataError: if columns or rows are missing altogether.
         """
-        self.roles.check(self.files.header(), tasks, labels=self.labels_required)
-        faults = self.strict.check(tasks)
-        if faults:
+        wanted = self._columns(tasks)
+        if faults := self.strict.check(tasks):
             raise ConfigError("; ".join(faults))
-        seen = Collected()
-        for frame in self.files.chunks(self.roles.columns(labels=self.labels_required)):
+        seen = Collected(columns=Columns(aside))
+        for frame in self.files.chunks(wanted):
             if len(frame):
                 self._take(frame.reset_index(drop=True), seen, tasks)
         if not seen.rows:
@@ -177,6 +195,23 @@ class Table:
         if self.roles.after:
             seen.notes["written after the outcome"] = dict(self.roles.after)
         return seen
+
+    def _columns(self, tasks: TaskFunnel) -> list[str]:
+        """Columns to read of the log itself.
+
+        Raises:
+            DataError: if one is missing there and in the joins.
+        """
+        own, faults = self.files.header(), list[str]()
+        found = list(own)
+        for join in self.joins:
+            faults += join.check(found)
+            found += join.columns
+        if faults:
+            raise DataError("; ".join(faults))
+        self.roles.check(found, tasks, labels=self.labels_required)
+        keys = [column for join in self.joins for column in join.on]
+        return [c for c in dict.fromkeys((*self.roles.columns(labels=self.labels_required), *keys)) if c in own]
 
     def refuse_faults(self, seen: Collected) -> None:
         """All faults of a pass in one line."""
@@ -191,23 +226,29 @@ class Table:
         roles = self.roles
         rows_before, seen.offset = seen.read, self._select(frame, seen)
         seen.read += len(frame)
-        frame = self._filled(frame.iloc[seen.offset - rows_before - 1], seen)
+        frame = frame.iloc[seen.offset - rows_before - 1]
         if not len(frame):
             return
+        for join in self.joins:
+            frame, lost = join.joined(frame, seen.offset, roles.fill)
+            seen.count("rows without a match", join.files.path.name, lost)
+        frame = cells.filled(frame, roles, seen)
         for name, values in self._identifiers(frame, seen).items():
-            seen.add(name, values)
+            seen.columns.add(name, values)
         for role, column in roles.single.items():
-            seen.add(role, self._number(frame, column, role, seen))
+            seen.columns.add(role, cells.number(frame, roles, column, role, seen))
         for column in roles.numeric:
-            seen.add(column, self._number(frame, column, "numeric", seen).astype(np.float32))
+            seen.columns.add(column, cells.number(frame, roles, column, "numeric", seen).astype(np.float32))
         for column in roles.categorical:
             codes, _ = seen.categories.setdefault(column, Codes()).encode(frame[column].fillna(""))
-            seen.add(column, codes.astype(np.int32))
+            seen.columns.add(column, codes.astype(np.int32))
         for task in tasks.names:
             labelled = self.labels_required
-            seen.add(task, self._label(frame, tasks[task], seen) if labelled else np.zeros(len(frame), np.int8))
+            seen.columns.add(
+                task, cells.label(frame, roles, tasks[task], seen) if labelled else np.zeros(len(frame), np.int8)
+            )
             if labelled and task in roles.delays:
-                seen.add(f"{DELAY}{task}", self._delay(frame, task, seen))
+                seen.columns.add(f"{DELAY}{task}", cells.delay(frame, roles, task, seen))
         seen.rows += len(frame)
 
     def _identifiers(self, frame: pd.DataFrame, seen: Collected) -> dict[str, NDArray[np.int64]]:
@@ -215,7 +256,7 @@ class Table:
         roles = self.roles
         for role in ("query", "item", "user", "request"):
             if getattr(roles, role) is not None:
-                self._no_missing(frame, getattr(roles, role), role, seen)
+                cells.no_missing(frame, roles, getattr(roles, role), role, seen)
         query, _ = self._encode("query", self._query_key(frame), frame, roles.query_text, seen)
         item_key = frame[roles.item] if roles.item is not None else _nothing(frame)
         item, fresh = self._encode("item", item_key, frame, roles.item_text, seen)
@@ -242,14 +283,6 @@ class Table:
             belongs &= inside
         return seen.read + 1 + np.flatnonzero(belongs)
 
-    def _filled(self, frame: pd.DataFrame, seen: Collected) -> pd.DataFrame:
-        for column, value in self.roles.fill.items():
-            if column in frame:
-                missing = frame[column].isna() | (frame[column].str.strip() == "")
-                seen.count("filled", column, int(missing.sum()))
-                frame = frame.assign(**{column: frame[column].mask(missing, value)})
-        return frame
-
     def _query_key(self, frame: pd.DataFrame) -> pd.Series[Any]:
         """What tells queries apart: their identifier, or all of their texts."""
         if self.roles.query is not None:
@@ -266,72 +299,20 @@ class Table:
         self, side: str, keys: pd.Series[Any], frame: pd.DataFrame, fields: Mapping[str, str], seen: Collected
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         for name, column in fields.items():
-            self._no_missing(frame, column, f"{side}_text.{name}", seen)
+            cells.no_missing(frame, self.roles, column, f"{side}_text.{name}", seen)
         codes, fresh = seen.codes[side].encode(keys.fillna(""))
         texts = frame.iloc[fresh][list(fields.values())].fillna("")
         texts.columns = pd.Index(list(fields))
         seen.texts[side].append(texts)
         return codes, fresh
 
-    def _no_missing(self, frame: pd.DataFrame, column: str, role: str, seen: Collected) -> None:
-        if column in self.roles.fill:
-            return
-        empty = frame[column].isna() | (frame[column].str.strip() == "")
-        if empty.any():
-            row = int(seen.offset[np.flatnonzero(empty.to_numpy())[0]])
-            seen.faults.append(
-                f"column {column!r} ({role}) is empty in {int(empty.sum())} row(s), first row {row}; mend the file, or "
-                f"write fill: {{{column}: TEXT}} under source"
-            )
-
-    def _number(self, frame: pd.DataFrame, column: str, role: str, seen: Collected) -> NDArray[np.float64]:
-        numbers = moments(frame[column]) if role == "time" else pd.to_numeric(frame[column], errors="coerce")
-        values = pd.Series(numbers).to_numpy(dtype=np.float64, na_value=np.nan)
-        wrong = ~np.isfinite(values)
-        if wrong.any():
-            where = int(np.flatnonzero(wrong)[0])
-            found = frame[column].iloc[where]
-            seen.faults.append(
-                f"column {column!r} ({role}) holds {'nothing' if pd.isna(found) else repr(str(found))} in row "
-                f"{seen.offset[where]} ({int(wrong.sum())} such); it must be a finite number; mend the file"
-                + (f", or write fill: {{{column}: NUMBER}} under source" if pd.isna(found) else "")
-            )
-        return values
-
-    def _label(self, frame: pd.DataFrame, task: Task, seen: Collected) -> NDArray[Any]:
-        label = self.roles.labels[task.name]
-        values, wrong = label.values(frame[label.column], task)
-        if wrong.any():
-            where = int(np.flatnonzero(wrong)[0])
-            found = frame[label.column].iloc[where]
-            seen.faults.append(
-                f"label {task.name!r}, column {label.column!r}, holds "
-                f"{'nothing' if pd.isna(found) else repr(str(found))} in row {seen.offset[where]} "
-                f"({int(wrong.sum())} such); it must be {label.rule(task)}"
-            )
-        if task.kind == "regression":
-            return values
-        return np.where(wrong, 0, values).astype(np.int16 if task.has_levels else np.int8)
-
-    def _delay(self, frame: pd.DataFrame, task: str, seen: Collected) -> NDArray[np.float64]:
-        delay = self.roles.delays[task]
-        time = seen.columns["time"][-1] if delay.unit is None else None
-        days, wrong = delay.days(frame[delay.column], seen.columns[task][-1], time)
-        if wrong.any():
-            where = int(np.flatnonzero(wrong)[0])
-            found = frame[delay.column].iloc[where]
-            seen.faults.append(
-                f"column {delay.column!r} holds {'nothing' if pd.isna(found) else repr(str(found))} in row "
-                f"{seen.offset[where]} ({int(wrong.sum())} such), where {task!r} happened; it must be {delay.rule}"
-            )
-        return days
-
     # --- the whole ---------------------------------------------------------------------------------------------
 
-    def _hand_over(self, columns: dict[str, NDArray[Any]], seen: Collected, writer: StoreWriter) -> None:
+    def _hand_over(
+        self, columns: dict[str, NDArray[Any]], kept: NDArray[np.bool_], seen: Collected, writer: StoreWriter
+    ) -> None:
         if self.labels_required:
             del columns[FILE_ROW]
-        columns = in_request_order(columns)
         for side in ("query", "item"):
             writer.entities("queries" if side == "query" else "items", seen.entity(side))
         writer.entities("users", {"key": seen.codes["user"].keys or [""]})
@@ -340,7 +321,8 @@ class Table:
         writer.notes |= seen.notes
         writer.notes["categories"] = {name: codes.keys for name, codes in seen.categories.items()}
         writer.notes["numeric"] = list(self.roles.numeric)
-        writer.impressions(columns)
+        for chunk in in_request_order(columns, kept):
+            writer.impressions(chunk)
 
 
 def _nothing(frame: pd.DataFrame) -> pd.Series[Any]:
