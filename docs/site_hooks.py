@@ -25,7 +25,13 @@ from mkdocs.structure.pages import Page
 from funneltune.cli import entry, helptext
 
 ROOT = Path(__file__).parents[1]
-ADDED = ("experiments/*/README.md", "experiments/*/table.md", "experiments/literature/*.md", "experiments/*/*.png", "benchmarks/README.md")
+ADDED = (
+    "experiments/*/README.md",
+    "experiments/*/table.md",
+    "experiments/literature/*20??*.md",
+    "experiments/*/*.png",
+    "benchmarks/README.md",
+)
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 MARKER = re.compile(r"^<!-- (choices|help|include|picture): (.+?) -->$", flags=re.M)
 CODE = re.compile(r"(^```.*?^```$|`[^`\n]+`)", flags=re.S | re.M)
