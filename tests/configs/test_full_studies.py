@@ -3,6 +3,7 @@
 import functools
 import gzip
 
+import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf, open_dict
@@ -69,7 +70,29 @@ def folder(tmp_path_factory):
             text = "\n".join("\t".join(map(str, row)) for row in rows) + "\n"
             (root / "glue" / task / f"{part}.tsv").write_text(text)
     write_census(root / "census_income_full")
+    write_ali_ccp(root / "ali_ccp")
     return root
+
+
+def write_ali_ccp(folder):
+    """Both halves: impressions, shoppers' features apart; field, id and value between control letters."""
+    folder.mkdir()
+    draw = np.random.default_rng(0)
+
+    def features(values):
+        return len(values), "\x01".join(f"{field}\x02{value}\x031.0" for field, value in values.items())
+
+    for part, shoppers in (("train", range(60)), ("test", range(60, 80))):
+        common = [(f"c{n}", *features({"101": n, "121": draw.integers(3), "124": draw.integers(2)})) for n in shoppers]
+        rows = []
+        for n in shoppers:
+            for _ in range(6):
+                click = int(draw.random() < 0.5)
+                own = {"205": draw.integers(500), "206": draw.integers(4), "301": 1}
+                rows.append((len(rows), click, click * int(draw.random() < 0.5), f"c{n}", *features(own)))
+        for name, lines in (("common_features", common), ("sample_skeleton", rows)):
+            text = "".join(",".join(map(str, line)) + "\n" for line in lines)
+            (folder / f"{name}_{part}.csv").write_text(text)
 
 
 def write_census(folder):
@@ -148,6 +171,9 @@ TWO_STEPS = [
     ("full_glue_roberta_rte", "method=lora"),
     ("full_glue_bert_stsb", "method=bitfit"),
     ("full_glue_bert_mrpc", "method=houlsby_base"),
+    ("full_ali_ccp", "model=ESMM"),
+    ("full_ali_ccp", "model=ESCM2-DR"),
+    ("full_ali_ccp", "model=AITM"),
     ("full_census", "heads=MMoE"),
     ("full_census_education", "heads=PLE"),
 ]

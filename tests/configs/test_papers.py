@@ -15,8 +15,6 @@ PAPERS = {path.stem: yaml.safe_load(path.read_text()) for path in sorted(ROOT.gl
 SCALES = {"small", "full"}
 KEYS = {"title", "citation", "url", "read", "sources", "tables", "errata", "counts", "claims", "ours", "scales"}
 PROTOCOL = {"data", "version", "split", "metric", "rows", "selection", "seeds", "spread"}
-AWAITED = {"full_ali_ccp"}
-"""Studies whose data config is still to come; nothing else may be missing."""
 per_paper = pytest.mark.parametrize("paper", PAPERS)
 
 
@@ -114,20 +112,16 @@ def test_every_place_names_cells_of_a_study_that_its_scale_lists(paper):
             for place in claim["at"][scale]:
                 assert set(place) - {"transform"} == {"study", "metric", "cells"}, name
                 assert place.get("transform", "distance_from_one") == "distance_from_one", name
-                assert place["study"] in AWAITED or set(place["cells"]) <= cells_of(place["study"]), (name, place)
+                assert set(place["cells"]) <= cells_of(place["study"]), (name, place)
                 assert sum(place["cells"].values()) == 0, name
                 named.add(place["study"])
         for one in content["ours"][scale]:
             table = content["tables"][one["table"]]
             assert one["column"] in table["columns"]
             assert set(one["rows"]) <= set(table["rows"])
-            assert one["study"] in AWAITED or set(one["rows"].values()) <= cells_of(one["study"]), one
+            assert set(one["rows"].values()) <= cells_of(one["study"]), one
             named.add(one["study"])
         assert named == set(told["studies"]), scale
-
-
-def test_no_study_is_awaited_that_is_there():
-    assert not [study for study in AWAITED if (ROOT / "study" / f"{study}.yaml").is_file()]
 
 
 @per_paper
@@ -140,7 +134,7 @@ def test_every_claim_is_tried_somewhere(paper):
 def test_metrics_of_claims_are_those_of_tasks_that_the_study_has(paper):
     """`task/metric`; joint events (`ctcvr`) and the entire space have names of their own."""
     for claim in PAPERS[paper]["claims"].values():
-        for place in (one for places in claim["at"].values() for one in places if one["study"] not in AWAITED):
+        for place in (one for places in claim["at"].values() for one in places):
             cfg = compose_config([f"study={place['study']}"])
             assert place["metric"] in {cfg.study.metric, *cfg.study.metrics}, place
 
