@@ -1,5 +1,7 @@
 """A log whose parts are files: GLUE's train and dev, a published test split."""
 
+import gzip
+
 import numpy as np
 import pytest
 
@@ -112,3 +114,30 @@ def sorted_lengths(collator, numbers):
     texts = collator.catalogue().read(numbers)
     length = dict(zip(texts.numbers.tolist(), texts.lengths.tolist(), strict=True))
     return [length[number] for number in numbers.tolist()]
+
+
+def test_a_file_may_be_named_in_full_whatever_its_ending(tmp_path):
+    made = tmp_path / "halves"
+    made.mkdir()
+    for name in ("log.data", "log.test"):
+        (made / name).write_text("sofa,1\nlamp,0\n")
+    changes = {"parts": {"log.data": "train", "log.test": "test"}, "separator": ",", "columns": ["first", "label"]}
+    store = store_of(made, tmp_path, rename={}, **changes)
+    assert store.manifest["notes"]["categories"]["part"] == ["train", "test"]
+    assert store.n_requests == 4
+
+
+def test_a_file_beside_its_compressed_copy_is_refused(folder, tmp_path):
+    (folder / "train.tsv.gz").write_bytes(gzip.compress((folder / "train.tsv").read_bytes()))
+    with pytest.raises(DataError, match=r"holds train.tsv and train.tsv.gz, rows twice; remove one"):
+        store_of(folder, tmp_path)
+
+
+def test_a_request_lies_in_one_part(tmp_path):
+    made = tmp_path / "searches"
+    made.mkdir()
+    for name in ("train", "dev"):
+        (made / f"{name}.tsv").write_text("page\t#1\tscore\n0\tsofa\t1\n0\tlamp\t0\n")
+    store = store_of(made, tmp_path, one_row_requests=False, request="page")
+    assert store.request_offsets.tolist() == [0, 2, 4]
+    assert store.column("part").tolist() == [0, 0, 1, 1]

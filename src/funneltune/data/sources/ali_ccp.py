@@ -249,10 +249,11 @@ def sampled_digest(path: Path) -> str:
     """sha256 of a file's size and of up to 256 stretches of a mebibyte, evenly apart: of a small file, all of it."""
     size = path.stat().st_size
     digest = hashlib.sha256(str(size).encode())
-    step = max(MEBIBYTE, (size - MEBIBYTE) // (SAMPLED - 1)) if size else MEBIBYTE
+    stretches = min(SAMPLED, -(-size // MEBIBYTE))
+    last = max(0, size - MEBIBYTE)
     with path.open("rb") as file:
-        for start in range(0, size, step):
-            file.seek(start)
+        for number in range(stretches):
+            file.seek(last * number // max(1, stretches - 1))
             digest.update(file.read(MEBIBYTE))
     return digest.hexdigest()
 

@@ -16,7 +16,7 @@ from funneltune.data.sources.collected import SEPARATOR
 from funneltune.data.sources.reading import TableFiles
 from funneltune.errors import ConfigError, DataError
 
-KEYS = {"path", "on", "columns", "rename"}
+KEYS = {"path", "by", "columns", "rename"}
 
 
 @dataclass(frozen=True)
@@ -25,50 +25,50 @@ class Join:
 
     Args:
         files: The table.
-        on: Columns that tell its rows apart, and that the log has too.
+        by: Columns that tell its rows apart, and that the log has too.
         columns: Columns that join the log.
         place: Of the join in `data.source.joins`.
-        where: Column of `on` -> values: other rows are not held, for no row of the log asks for them.
+        where: Column of `by` -> values: other rows are not held, for no row of the log asks for them.
     """
 
     files: TableFiles
-    on: tuple[str, ...]
+    by: tuple[str, ...]
     columns: tuple[str, ...]
     place: int
     where: Mapping[str, tuple[str, ...]]
 
     @classmethod
     def parse(cls, node: Any, place: int, main: TableFiles, where: Mapping[str, tuple[str, ...]]) -> Join:
-        """`{path: products.parquet, on: [product_id], columns: [title], rename: {name: title}}`; a path that is not
+        """`{path: products.parquet, by: [product_id], columns: [title], rename: {name: title}}`; a path that is not
         absolute begins where the log lies, and the file is read like the log's.
         """
         here = f"data.source.joins[{place}]"
-        if not isinstance(node, Mapping) or not {"path", "on", "columns"} <= set(node) or set(node) - KEYS:
+        if not isinstance(node, Mapping) or not {"path", "by", "columns"} <= set(node) or set(node) - KEYS:
             raise ConfigError(
-                f"{here}={node!r} must be {{path: FILE, on: [..], columns: [..]}}, with rename or without."
+                f"{here}={node!r} must be {{path: FILE, by: [..], columns: [..]}}, with rename or without."
             )
-        on, columns = _names(node["on"]), _names(node["columns"])
-        if not on or not columns or set(on) & set(columns):
+        by, columns = _names(node["by"]), _names(node["columns"])
+        if not by or not columns or set(by) & set(columns):
             raise ConfigError(
-                f"{here}: on={list(on)} and columns={list(columns)} must name a column each, none in both."
+                f"{here}: by={list(by)} and columns={list(columns)} must name a column each, none in both."
             )
         folder = main.path if main.path.is_dir() else main.path.parent
         path, rename = folder / str(node["path"]), dict(node.get("rename") or {})
         files = replace(main, path=path, names=None, words={}, rename=rename)
-        return cls(files, on, columns, place, {column: where[column] for column in on if column in where})
+        return cls(files, by, columns, place, {column: where[column] for column in by if column in where})
 
     def describe(self) -> str:
         """What decides the joined values."""
-        return repr((self.files.digest(), self.on, self.columns, self.files.rename))
+        return repr((self.files.digest(), self.by, self.columns, self.files.rename))
 
     def check(self, found: Sequence[str]) -> list[str]:
         """Faults: columns that the log or the side table does not have, or both. `found`: the log's columns."""
         where, file = f"data.source.joins[{self.place}]", self.files.path.name
-        faults = [f"{where}: the log has no column {c!r}{_near(c, found)}" for c in self.on if c not in found]
+        faults = [f"{where}: the log has no column {c!r}{_near(c, found)}" for c in self.by if c not in found]
         header = self.files.header()
         faults += [
             f"{where}: {file} has no column {c!r}{_near(c, header)}"
-            for c in (*self.on, *self.columns)
+            for c in (*self.by, *self.columns)
             if c not in header
         ]
         faults += [
@@ -85,12 +85,12 @@ class Join:
             DataError: for a row without a match where `fill` does not cover each column; `rows` are their numbers.
         """
         index, columns = self._table
-        place = np.asarray(index.get_indexer(pd.Index(_key(frame, self.on))))
+        place = np.asarray(index.get_indexer(pd.Index(_key(frame, self.by))))
         lost = place < 0
         uncovered = [column for column in self.columns if column not in fill]
         if lost.any() and uncovered:
             first = int(np.flatnonzero(lost)[0])
-            value = ", ".join(f"{name}={frame[name].iloc[first]!r}" for name in self.on)
+            value = ", ".join(f"{name}={frame[name].iloc[first]!r}" for name in self.by)
             raise DataError(
                 f"row {rows[first]} of the log: {value} has no match in {self.files.path.name} ({int(lost.sum())} such "
                 f"in {len(frame)} rows); mend one of the files, or write fill: {{{uncovered[0]}: VALUE}} under source."
@@ -105,11 +105,11 @@ class Join:
     def _table(self) -> tuple[pd.Index[Any], pd.DataFrame]:
         """The keys, and the columns in their order."""
         keys, parts = [], []
-        for frame in self.files.chunks([*self.on, *self.columns]):
+        for frame in self.files.chunks([*self.by, *self.columns]):
             kept = np.ones(len(frame), dtype=bool)
             for column, values in self.where.items():
                 kept &= frame[column].isin(values).to_numpy(bool)
-            keys.append(_key(frame[kept], self.on))
+            keys.append(_key(frame[kept], self.by))
             parts.append(frame.loc[kept, list(self.columns)])
         if not sum(map(len, keys)):
             raise DataError(f"data.source.joins[{self.place}]: {self.files.path.name} has no rows to join.")
@@ -117,8 +117,8 @@ class Join:
         if not index.is_unique:
             twice = str(index[index.duplicated()][0]).replace(SEPARATOR, ", ")
             raise DataError(
-                f"data.source.joins[{self.place}]: {self.files.path.name} has {', '.join(self.on)} = {twice!r} in two "
-                "rows; a key tells the rows apart, name further columns in `on`, or drop copies."
+                f"data.source.joins[{self.place}]: {self.files.path.name} has {', '.join(self.by)} = {twice!r} in two "
+                "rows; a key tells the rows apart, name further columns in `by`, or drop copies."
             )
         return index, pd.concat(parts, ignore_index=True)
 
@@ -130,7 +130,7 @@ def parse_joins(nodes: Any, main: TableFiles, where: Mapping[str, tuple[str, ...
         ConfigError: if it is no list of joins, or `where` asks for a joined column.
     """
     if isinstance(nodes, (str, Mapping)):
-        raise ConfigError(f"data.source.joins={nodes!r} must be a list of {{path: FILE, on: [..], columns: [..]}}.")
+        raise ConfigError(f"data.source.joins={nodes!r} must be a list of {{path: FILE, by: [..], columns: [..]}}.")
     joins = tuple(Join.parse(node, place, main, where) for place, node in enumerate(nodes or ()))
     for join in joins:
         if late := sorted(set(join.columns) & set(where)):
@@ -140,9 +140,9 @@ def parse_joins(nodes: Any, main: TableFiles, where: Mapping[str, tuple[str, ...
     return joins
 
 
-def _key(frame: pd.DataFrame, on: Sequence[str]) -> NDArray[Any]:
-    key = frame[on[0]].fillna("")
-    for column in on[1:]:
+def _key(frame: pd.DataFrame, by: Sequence[str]) -> NDArray[Any]:
+    key = frame[by[0]].fillna("")
+    for column in by[1:]:
         key = key + SEPARATOR + frame[column].fillna("")
     return np.asarray(key.to_numpy(dtype=object))
 

@@ -41,8 +41,8 @@ class TableFiles:
         encoding: Of delimited text.
         separator: Of delimited text; None: a tab in .tsv, else a comma. Given, files of any ending are read as text.
         names: Column names of delimited text without a header.
-        words: File (its name up to the first dot) or split of a data set -> the word that its rows have in the column
-            `part`; files and splits that are not named are left out. Empty: all are read, and there is no such column.
+        words: File (its name, or that up to the first dot) or split of a data set -> the word that its rows have in the
+            column `part`; files and splits that are not named are left out. Empty: all are read, without that column.
         rename: Column of the file -> what it is called here; a column that is not there is passed over.
         quotes: False where a quotation mark is a letter like any other.
     """
@@ -65,15 +65,19 @@ class TableFiles:
         if any(letter in str(self.path) for letter in "*?["):
             found = sorted(self.path.parent.glob(self.path.name))
         elif self.path.is_dir():
-            found = sorted(p for p in self.path.iterdir() if p.name.endswith((*CSV, *PARQUET, *ARROW)))
+            ends = (*CSV, *PARQUET, *ARROW)
+            found = sorted(p for p in self.path.iterdir() if p.name.endswith(ends) or p.name in self.words)
         else:
             found = [self.path] if self.path.is_file() else []
         if found and self.words:
-            found = self._named(found, {part: _stem(part) for part in found})
+            found = self._named(found, {part: self._word_key(part) for part in found})
         if not found:
             raise DataError(
                 f"data.path={self.path} is not there; name the file, or see the config's head for where to get it."
             )
+        for part in found if self.words else ():
+            if (packed := part.with_name(f"{part.name}.gz")) in found:
+                raise DataError(f"data.path={self.path} holds {part.name} and {packed.name}, rows twice; remove one.")
         for part in found:
             if part.stat().st_size == 0:
                 raise DataError(f"data.path={part} is empty; a log needs a header and at least one row.")
@@ -90,6 +94,10 @@ class TableFiles:
                 f"{missing[0]!r}; add it, or change data.source.parts."
             )
         return [one for one in found if stems[one] in self.words]
+
+    def _word_key(self, part: Path) -> str:
+        """How `words` may name a file: `train.tsv.gz` as it is, or `train`."""
+        return part.name if part.name in self.words else part.name.partition(".")[0]
 
     @cached_property
     def dataset(self) -> Any:
@@ -175,7 +183,7 @@ class TableFiles:
             reader = self._guarded(part, lambda p: self._chunks(p, wanted))
             while (frame := self._guarded(part, lambda _, r=reader: next(r, None))) is not None:  # type: ignore[misc]
                 frame = frame.rename(columns=self.rename)
-                yield frame.assign(**{PART: self.words[_stem(part)]}).astype("string") if self.words else frame
+                yield frame.assign(**{PART: self.words[self._word_key(part)]}).astype("string") if self.words else frame
 
     # --- one file ----------------------------------------------------------------------------------------------
 
@@ -246,11 +254,6 @@ class TableFiles:
             raise DataError(f"data.path={part} has no header; a log needs one and at least one row.") from None
         except (pa.ArrowInvalid, UnicodeDecodeError, LookupError, pd.errors.ParserError, OSError, EOFError) as error:
             raise DataError(_unreadable(part, self.encoding, error)) from None
-
-
-def _stem(part: Path) -> str:
-    """`train` of train.tsv.gz."""
-    return part.name.partition(".")[0]
 
 
 def _opened(source: Any) -> Any:

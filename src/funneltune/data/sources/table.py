@@ -55,10 +55,10 @@ class Table:
             numbers.
         vectors: Name -> column of a fixed vector per item (an image's embedding): a list, or numbers between spaces.
         encoding, separator, columns, quotes: Of delimited text; `columns` names those of a file without a header.
-        parts: File (its name up to the first dot) or split of a hub's data set -> the word of its rows in the column
-            `part`, for data.split.by=column.
+        parts: File (its name, or that up to the first dot) or split of a hub's data set -> the word of its rows in the
+            column `part`, for data.split.by=column. A request lies in one part.
         rename: Column of the file, if it is there -> what this map calls it.
-        joins: Tables beside the log whose columns its rows share by a key, each {path, on: [..], columns: [..]} and
+        joins: Tables beside the log whose columns its rows share by a key, each {path, by: [..], columns: [..]} and
             perhaps `rename`; a path that is not absolute begins where the log lies. They are held in memory, with these
             columns; a key without a match is refused, or its columns are filled. See `Join`.
         where: Column -> value or values of the rows that belong to the log; the others are left out and counted.
@@ -210,7 +210,7 @@ class Table:
         if faults:
             raise DataError("; ".join(faults))
         self.roles.check(found, tasks, labels=self.labels_required)
-        keys = [column for join in self.joins for column in join.on]
+        keys = [column for join in self.joins for column in join.by]
         return [c for c in dict.fromkeys((*self.roles.columns(labels=self.labels_required), *keys)) if c in own]
 
     def refuse_faults(self, seen: Collected) -> None:
@@ -268,7 +268,9 @@ class Table:
         if roles.one_row_requests or not (roles.request or roles.query or roles.query_text):
             request = seen.rows + np.arange(len(frame))
         elif roles.request is not None:
-            request, _ = seen.codes["request"].encode(frame[roles.request].fillna(""))
+            key = frame[roles.request].fillna("")
+            key = key + SEPARATOR + frame[PART] if PART in roles.categorical else key
+            request, _ = seen.codes["request"].encode(key)
         else:
             pairs = pd.Series([f"{u} {q}" for u, q in zip(user.tolist(), query.tolist(), strict=True)], dtype=object)
             request, _ = seen.codes["request"].encode(pairs)
