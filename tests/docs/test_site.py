@@ -26,6 +26,7 @@ REFERENCE = {
     "adversary": "balancing",
     "metrics": "protocol",
     "pretraining": "pretraining",
+    "paper": "papers",
     **dict.fromkeys(("optimizer", "scheduler", "trainer", "callbacks", "logger", "debug"), "training"),
     **dict.fromkeys(("experiment", "study", "hparams_search"), "named_runs"),
 }

@@ -11,6 +11,8 @@ from funneltune.cli.locate import PRIMARY, config_root
 from funneltune.cli.verb import Verb
 
 WIDTH = 110
+PLAIN = ("paper",)
+"""Folders of configs that nothing composes: data of a verb's own."""
 
 
 def general(verbs: Iterable[Verb]) -> str:
@@ -59,7 +61,8 @@ def groups(config_dir: Path | None = None) -> list[tuple[str, list[str]]]:
     found: dict[str, set[str]] = {}
     for root in [config_root(), *([config_dir] if config_dir else [])]:
         for path in root.glob("*/*.yaml"):
-            found.setdefault(path.parent.name, set()).add(path.stem)
+            if path.parent.name not in PLAIN:
+                found.setdefault(path.parent.name, set()).add(path.stem)
     first = ["experiment", "study", "hparams_search"]
     order = [group for group in first if group in found] + sorted(set(found) - set(first))
     return [(group, sorted(found[group])) for group in order]
