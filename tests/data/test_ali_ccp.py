@@ -70,6 +70,21 @@ def test_blocks_do_not_show_in_the_log(folder, funnel, tmp_path, monkeypatch):
     assert words(parts, "301") == words(store_of(folder, funnel, tmp_path), "301")
 
 
+def test_a_request_does_not_go_on_from_half_to_half(funnel, tmp_path):
+    folder = write_ali_ccp(tmp_path / "two", train=4, test=4)  # the only index of each
+    store = store_of(folder, funnel, tmp_path)
+    assert store.request_offsets.tolist() == [0, 4, 8]
+    assert store.column("position").tolist() == [0, 1, 2, 3] * 2
+
+
+def test_a_broken_row_behind_the_first_block_has_its_number_too(folder, funnel, tmp_path, monkeypatch):
+    monkeypatch.setattr(field_lists.read_lines, "__defaults__", (200,))
+    with (folder / "sample_train" / "sample_skeleton_train.csv").open("a") as file:
+        file.write("1,0\n")
+    with pytest.raises(DataError, match="row 25: '1,0'"):
+        store_of(folder, funnel, tmp_path)
+
+
 def test_a_field_of_several_ids_keeps_its_last_one(folder, funnel, tmp_path):
     store = store_of(folder, funnel, tmp_path, fields=["109_14", "210"])
     assert (set(words(store, "109_14")), set(words(store, "210"))) == ({"9"}, {"2"})

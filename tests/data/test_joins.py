@@ -83,6 +83,7 @@ def test_a_side_table_may_call_a_column_otherwise(tmp_path):
 def test_rows_outside_the_log_are_not_looked_up(tmp_path):
     path = log(tmp_path, products=PRODUCTS[PRODUCTS.shop == "us"])
     assert titles(store_of(path, tmp_path, where={"shop": "us"})) == ["Lamp", "Shade", "Lamp"]
+    assert titles(store_of(log(tmp_path), tmp_path, where={"shop": "jp"})) == ["Couch"]
 
 
 def test_what_is_covered_by_fill_may_be_without_a_match_and_is_counted(tmp_path):
@@ -153,7 +154,9 @@ def test_column_maps_that_cannot_work_are_refused(tmp_path, changes, message):
 
 
 def test_a_label_may_be_that_the_column_holds_anything(tmp_path):
-    path = log(tmp_path, LOG.assign(good=["2024-01-01", None, "0", " "]))
+    log(tmp_path)
+    path = tmp_path / "log.parquet"
+    LOG.assign(good=["2024-01-01", None, "0", " "]).to_parquet(path)
     here = {"labels": {"good": {"column": "good", "present": True}}}
     store = store_of(path, tmp_path, **here)
     assert store.column("good").tolist() == [1, 0, 1, 0]
