@@ -48,6 +48,13 @@ def test_without_records_every_paper_is_listed_as_not_run(tmp_path, capsys):
     assert all(" not run" in line for line in lines)
 
 
+def test_the_config_is_shown_and_nothing_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["reproduce", "esmm2018", "seed=0", "--cfg", "job"]) == 0
+    assert said(capsys).out.startswith("# selection_bias\n")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.fixture
 def own(tmp_path):
     """A registry and a study of the user's own."""

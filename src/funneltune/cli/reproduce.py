@@ -47,6 +47,8 @@ def run(arguments: Arguments) -> int:
     paper = Paper.from_file(papers[str(word)])
     scale = asked["scale"]
     studies = paper.studies(scale)
+    if arguments.show_config:
+        return _show_configs(studies, others, arguments.config_dir)
     status = _carry_out(studies, others, arguments.config_dir) if asked["run"] == "true" else 0
     _tell(paper, scale, Shelf(folders), output)
     return status
@@ -56,6 +58,17 @@ def _papers(config_dir: Path | None) -> dict[str, Path]:
     """Name -> file, the user's own among them."""
     roots = [config_root(), *([config_dir] if config_dir else [])]
     return {path.stem: path for root in roots for path in sorted((root / GROUP).glob("*.yaml"))}
+
+
+def _show_configs(studies: Sequence[str], overrides: Sequence[str], config_dir: Path | None) -> int:
+    """What each study would run; nothing is run."""
+    from omegaconf import OmegaConf
+
+    from funneltune.cli.study import Asked
+
+    for study in studies:
+        say(f"# {study}\n{OmegaConf.to_yaml(Asked.compose(study, overrides, config_dir).cfg)}")
+    return 0
 
 
 def _carry_out(studies: Sequence[str], overrides: Sequence[str], config_dir: Path | None) -> int:
