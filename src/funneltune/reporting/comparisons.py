@@ -222,7 +222,7 @@ def _pair(one: _Side, other: _Side, metric: str, names: Pair, held: Held) -> Com
             *names,
             confirm=drawn is not None,
             logs=[str(run.record.data.get("fingerprint")) for run in runs],
-            test_over_train=_test_over_train(runs),
+            test_over_train=test_over_train_of(runs),
             drawn=drawn,
         )
     except DataError:
@@ -235,7 +235,7 @@ def _alone(comparison: Comparison) -> str:
     return (ONE_FOLD if comparison.folds else ONE_SEED) if comparison.seeds == 1 else ""
 
 
-def _test_over_train(runs: Sequence[StoredRun]) -> float:
+def test_over_train_of(runs: Sequence[StoredRun]) -> float:
     """Test rows over training rows, the mean over runs; 0 where records do not say."""
     rows = [run.record.data.get("rows") or {} for run in runs]
     shares = [r["test"] / r["train"] for r in rows if r.get("train") and r.get("test")]
@@ -256,7 +256,7 @@ def _over_seeds(
     same = all(units[0].keys() == other.keys() and all(units[0][k] is other[k] for k in other) for other in units)
     logs = {run.record.data.get("fingerprint") for run in runs}
     resplit = not same or len(logs) > 1
-    interval = seed_difference(first, second, test_over_train=_test_over_train(runs) if resplit else 0.0)
+    interval = seed_difference(first, second, test_over_train=test_over_train_of(runs) if resplit else 0.0)
     return replace(
         plain,
         low=finite(interval.low),

@@ -21,8 +21,9 @@ import numpy as np
 
 from funneltune.errors import RunError
 from funneltune.metrics import Interval, clusters_in, contrast, holm, seed_difference
+from funneltune.metrics.comparison import finite
 from funneltune.records import RecordFolder, StoredRun, read_records
-from funneltune.reporting.comparisons import fold_of
+from funneltune.reporting.comparisons import fold_of, test_over_train_of
 from funneltune.reporting.held import Held
 from funneltune.reporting.papers.entry import Claim, Paper, Place
 
@@ -49,6 +50,16 @@ class AtPlace:
     note: str = ""
 
 
+def _together(statuses: Sequence[str]) -> str:
+    """The worst that is known; reproduced where all are, undecided where some are not run."""
+    if all(status == NOT_RUN for status in statuses):
+        return NOT_RUN
+    for decisive in (CONTRADICTED, MISSED):
+        if decisive in statuses:
+            return decisive
+    return REPRODUCED if all(status == REPRODUCED for status in statuses) else UNDECIDED
+
+
 @dataclass(frozen=True)
 class OnClaim:
     """A claim at all places of a scale."""
@@ -59,13 +70,7 @@ class OnClaim:
     @property
     def status(self) -> str:
         """Reproduced where it holds at every place; contradicted where one place says the contrary."""
-        found = [place.status for place in self.places]
-        if not found or all(status == NOT_RUN for status in found):
-            return NOT_RUN
-        for decisive in (CONTRADICTED, MISSED):
-            if decisive in found:
-                return decisive
-        return REPRODUCED if all(status == REPRODUCED for status in found) else UNDECIDED
+        return _together([place.status for place in self.places])
 
 
 @dataclass(frozen=True)
@@ -79,13 +84,7 @@ class OnPaper:
     @property
     def status(self) -> str:
         """Of the claims that were tried: the worst that is known."""
-        found = [one.status for one in self.claims if one.places]
-        if not found or all(status == NOT_RUN for status in found):
-            return NOT_RUN
-        for decisive in (CONTRADICTED, MISSED):
-            if decisive in found:
-                return decisive
-        return REPRODUCED if all(status == REPRODUCED for status in found) else UNDECIDED
+        return _together([one.status for one in self.claims if one.places])
 
     @property
     def counted(self) -> dict[str, int]:
@@ -163,11 +162,11 @@ def _measured(claim: Claim, place: Place, shelf: Shelf) -> AtPlace:
     return AtPlace(
         place,
         UNDECIDED,
-        estimate=_finite(interval.estimate),
-        low=_finite(interval.low),
-        high=_finite(interval.high),
-        p_value=_finite(interval.p_value),
-        detectable=_finite(interval.detectable),
+        estimate=finite(interval.estimate),
+        low=finite(interval.low),
+        high=finite(interval.high),
+        p_value=finite(interval.p_value),
+        detectable=finite(interval.detectable),
         seeds=len(keys),
         note="one seed" if len(keys) == 1 else note,
     )
@@ -183,7 +182,12 @@ def _interval(claim: Claim, place: Place, runs: Sequence[Sequence[StoredRun]], h
         sides = [clusters_in(side, place.metric) for side in whole]
         known = [_rows(run, held) for run in runs[0]]
         found = contrast(
-            sides, weights, null=claim.above, off_one=place.off_one, known=known, test_over_train=_shares(runs[0])
+            sides,
+            weights,
+            null=claim.above,
+            off_one=place.off_one,
+            known=known,
+            test_over_train=test_over_train_of(runs[0]),
         )
         return found, ""
     values = np.array([[run.record.value(place.metric) or 0.0 for run in side] for side in runs])
@@ -197,14 +201,3 @@ def _rows(run: StoredRun, held: Held) -> tuple[str, str]:
     units = held.units(run)
     digest = hashlib.sha256(b"".join(np.ascontiguousarray(units[name]).tobytes() for name in sorted(units)))
     return str(run.record.data.get("fingerprint")), digest.hexdigest()
-
-
-def _shares(runs: Sequence[StoredRun]) -> float:
-    """Test rows over training rows, the mean; 0 where records do not say."""
-    rows = [run.record.data.get("rows") or {} for run in runs]
-    shares = [r["test"] / r["train"] for r in rows if r.get("train") and r.get("test")]
-    return float(np.mean(shares)) if len(shares) == len(runs) else 0.0
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
