@@ -99,7 +99,7 @@ def write_census(folder):
     """UCI's two files: no header, 42 columns, a blank before every word."""
     folder.mkdir()
     source = compose_config([f"data={PUBLISHED_HALF}"]).data.source
-    for part, rows in (("train", 60), ("test", 20)):
+    for part, rows in (("data", 60), ("test", 20)):
         lines = []
         for n in range(rows):
             row = dict.fromkeys(source.columns, f" w{n % 3}") | dict.fromkeys(source.numeric, f" {n % 7}")
@@ -107,7 +107,7 @@ def write_census(folder):
             row["education"] = " Bachelors degree(BA AB BS)" if n % 3 else " Children"
             row["income"] = " 50000+." if n % 5 == 0 else " - 50000."
             lines.append(",".join(row[name] for name in source.columns))
-        with gzip.open(folder / f"{part}.csv.gz", "wt") as file:
+        with gzip.open(folder / f"census-income.{part}.gz", "wt") as file:
             file.write("\n".join(lines) + "\n")
 
 
