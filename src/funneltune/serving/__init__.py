@@ -1,0 +1,3 @@
+"""Decisions over HTTP, and the page."""
+
+__all__: list[str] = []
