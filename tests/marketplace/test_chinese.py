@@ -10,7 +10,7 @@ from chinese import write_backbone
 from funneltune.backbones import Backbone
 from funneltune.cli import main
 from funneltune.data import LogDataModule, Simulated, Split, bm25
-from funneltune.data.baselines import cjk_pairs
+from funneltune.data.lexical import cjk_pairs
 from funneltune.errors import ConfigError
 from funneltune.marketplace import World
 from funneltune.marketplace.vocabulary import load_vocabulary

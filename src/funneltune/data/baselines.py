@@ -2,59 +2,31 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 
-import bm25s
 import numpy as np
 from numpy.typing import NDArray
 
 from funneltune.data.features import FeatureColumns
+from funneltune.data.lexical import LexicalIndex
 from funneltune.data.store import LogStore
 from funneltune.data.training_rows import Told
 from funneltune.errors import ConfigError
 from funneltune.funnel import TaskFunnel
 from funneltune.metrics.spaces import joint
 
-CJK = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff]+")
-
 
 def bm25(store: LogStore, rows: NDArray[np.int64], texts: Mapping[str, str]) -> NDArray[np.float64]:
-    """BM25 (k1 = 1.5, b = 0.75, Lucene's IDF) of each row's query against its item; statistics of all item texts.
-
-    Words are lower-cased, neither stemmed nor stopped; Chinese, Japanese and Korean are read as overlapping pairs of
-    characters, as Lucene's CJK analysis reads them.
-    """
-    items = [cjk_pairs(text) for text in store.text("items", texts["item"])]
-    queries = [cjk_pairs(text) for text in store.text("queries", texts["query"])]
-    index = bm25s.BM25(k1=1.5, b=0.75)
-    index.index(bm25s.tokenize(items, stopwords=None, show_progress=False), show_progress=False)
+    """BM25 (k1 = 1.5, b = 0.75, Lucene's IDF) of each row's query against its item; statistics of all item texts."""
+    queries = store.text("queries", texts["query"])
+    index = LexicalIndex(store.text("items", texts["item"]))
     query, item = store.column("query")[rows], store.column("item")[rows]
     scores = np.zeros(len(rows))
     order = np.argsort(query, kind="stable")
     distinct, starts = np.unique(query[order], return_index=True)
     for number, group in zip(distinct, np.split(order, starts[1:]), strict=True):
-        words = bm25s.tokenize([queries[number]], stopwords=None, return_ids=False, show_progress=False)[0]
-        known = [word for word in words if word in index.vocab_dict]
-        if known:
-            scores[group] = index.get_scores(known)[item[group]]
+        scores[group] = index.scores(queries[number])[item[group]]
     return scores
-
-
-def cjk_pairs(text: str) -> str:
-    """Runs of Chinese, Japanese or Korean characters as overlapping pairs between blanks; all else is left alone.
-
-    >>> cjk_pairs("法式双人沙发 2-seater")
-    ' 法式 式双 双人 人沙 沙发  2-seater'
-    """
-
-    def pairs(run: re.Match[str]) -> str:
-        found = run.group()
-        if len(found) == 1:
-            return f" {found}_ "  # the word pattern takes no single character
-        return " " + " ".join(found[i : i + 2] for i in range(len(found) - 1)) + " "
-
-    return CJK.sub(pairs, text)
 
 
 def boosted_trees(
@@ -132,6 +104,12 @@ def popularity(
     for part in store.row_parts(train):
         shown += np.bincount(item[part], minlength=n)
         happened += np.bincount(item[part], weights=label[part] if told is None else told(part)[0][task], minlength=n)
-    mean = happened.sum() / shown.sum()
-    rate: NDArray[np.float64] = (happened + strength * mean) / (shown + strength)
-    return np.asarray(rate[item[rows]])
+    return np.asarray(smoothed_rates(shown, happened, strength)[item[rows]])
+
+
+def smoothed_rates(
+    shown: NDArray[np.float64], happened: NDArray[np.float64], strength: float = 20.0
+) -> NDArray[np.float64]:
+    """(items,): happened / shown, drawn towards the mean over all items by `strength` impressions."""
+    mean = happened.sum() / max(shown.sum(), 1.0)
+    return np.asarray((happened + strength * mean) / (shown + strength), dtype=np.float64)
