@@ -36,6 +36,18 @@ def _seeded():
     torch.set_num_threads(1)
 
 
+@pytest.fixture
+def in_a_folder(tmp_path, monkeypatch):
+    """The working directory is a new, empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def kept_logs(tmp_path_factory):
+    """A word of the command line: logs, once read, are kept for all tests."""
+    return f"data.cache_dir={tmp_path_factory.mktemp('logs')}"
+
+
 @pytest.fixture(scope="session")
 def tiny_backbone():
     """Random two-layer BERT without dropout, MiniLM's tokenizer."""

@@ -13,21 +13,14 @@ from funneltune.errors import ConfigError, DataError, FailedRunError, FunnelErro
 
 SMALL = ("debug=tiny", "data.source.impressions=1000", "trainer.limit_train_batches=4", "baselines=[]")
 ROWS = pd.DataFrame({"query": ["red shoes", "lamp", "red shoes"], "title": ["red shoe", "table lamp", "blue shoe"]})
-
-
-@pytest.fixture(autouse=True)
-def _in_a_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("in_a_folder")
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return f"data.cache_dir={tmp_path_factory.mktemp('cache')}"
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory, cache):
-    return funneltune.train("quickstart", "tuning=frozen", *SMALL, cache, run_dir=tmp_path_factory.mktemp("a b") / "r")
+def run(tmp_path_factory, kept_logs):
+    return funneltune.train(
+        "quickstart", "tuning=frozen", *SMALL, kept_logs, run_dir=tmp_path_factory.mktemp("a b") / "r"
+    )
 
 
 def alone(code):
@@ -121,14 +114,14 @@ def test_a_config_is_composed_as_the_command_would(tmp_path):
         funneltune.compose("quickstart", "lora")
 
 
-def test_a_log_is_described(cache):
-    found = funneltune.describe("data=simulated", "data.source.impressions=1000", cache)
+def test_a_log_is_described(kept_logs):
+    found = funneltune.describe("data=simulated", "data.source.impressions=1000", kept_logs)
     assert found["impressions"] == 1000
     assert found["splits"]["train"]["rows"] > found["splits"]["test"]["rows"]
 
 
-def test_a_study_runs_compares_and_goes_on(cache, tmp_path):
-    words = ("quickstart", *SMALL, cache, "tuning=frozen,bitfit", "seed=0,1")
+def test_a_study_runs_compares_and_goes_on(kept_logs, tmp_path):
+    words = ("quickstart", *SMALL, kept_logs, "tuning=frozen,bitfit", "seed=0,1")
     done = funneltune.study(*words, study_dir="s")
     assert repr(done) == "Records('s': 4 run(s) of 2 cell(s))"
     runs = done.runs()
@@ -152,7 +145,7 @@ def test_a_study_runs_compares_and_goes_on(cache, tmp_path):
         done.comparisons("tuning=full")
 
 
-def test_runs_that_failed_are_told_and_the_others_given(cache, monkeypatch):
+def test_runs_that_failed_are_told_and_the_others_given(kept_logs, monkeypatch):
     from funneltune import runs
 
     trained = runs.train
@@ -163,7 +156,7 @@ def test_runs_that_failed_are_told_and_the_others_given(cache, monkeypatch):
         return trained(cfg, run_dir)
 
     monkeypatch.setattr("funneltune.runs.train", train)
-    words = ("quickstart", *SMALL, cache, "tuning=frozen", "seed=0,1", "study.retries=0")
+    words = ("quickstart", *SMALL, kept_logs, "tuning=frozen", "seed=0,1", "study.retries=0")
     with pytest.warns(RuntimeWarning, match=r"1 run\(s\) failed: tuning=frozen seed=1.*: the disk is full"):
         done = funneltune.study(*words, study_dir="s")
     assert list(done.runs().seed) == [0]
@@ -216,9 +209,9 @@ def test_a_mistake_is_one_line_as_the_command_has_it(run, call, error, told):
     assert "\n" not in str(found.value)
 
 
-def test_a_run_without_test_or_history_says_so(cache):
+def test_a_run_without_test_or_history_says_so(kept_logs):
     bare = funneltune.train(
-        "quickstart", "tuning=frozen", *SMALL, cache, "test=false", "~callbacks.history", run_dir="r"
+        "quickstart", "tuning=frozen", *SMALL, kept_logs, "test=false", "~callbacks.history", run_dir="r"
     )
     with pytest.raises(RunError, match=r"has no predictions.parquet: it was not tested"):
         bare.predictions()

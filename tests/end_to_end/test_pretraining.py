@@ -22,23 +22,13 @@ TINY = ("backbone=tiny", "trainer.enable_progress_bar=false", "tuning=full", "tu
 DECODER = ("backbone=gpt2_scratch", *(f"backbone.architecture.{k}" for k in ("n_layer=1", "n_embd=32", "n_head=2")))
 SHORT = "pretraining.epochs=2"
 LONG = "pretraining.epochs=4"
-pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
-
-
-@pytest.fixture(autouse=True)
-def _in_a_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+pytestmark = [pytest.mark.usefixtures("in_a_folder"), pytest.mark.filterwarnings("ignore::FutureWarning")]
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return f"data.cache_dir={tmp_path_factory.mktemp('cache')}"
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory, cache):
+def run(tmp_path_factory, kept_logs):
     folder = tmp_path_factory.mktemp("run") / "stage"
-    return funneltune.pretrain("simulated", *LOG, *TINY, cache, LONG, run_dir=folder)
+    return funneltune.pretrain("simulated", *LOG, *TINY, kept_logs, LONG, run_dir=folder)
 
 
 def read(folder, texts=("red shoes", "a lamp of brass")):
@@ -84,32 +74,34 @@ def test_the_folder_is_a_standard_one_and_its_backbone_is_the_trained_one(run):
     assert (start.embeddings.word_embeddings.weight - backbone.embeddings.word_embeddings.weight).abs().max() > 0.01
 
 
-def test_a_runs_own_dropout_is_not_the_next_ones(tmp_path, cache):
-    words = (*LOG, *TINY, cache, "pretraining.steps=1", "backbone.dropout=0.0")
+def test_a_runs_own_dropout_is_not_the_next_ones(tmp_path, kept_logs):
+    words = (*LOG, *TINY, kept_logs, "pretraining.steps=1", "backbone.dropout=0.0")
     made = funneltune.pretrain("simulated", *words, run_dir=tmp_path / "r")
     told = json.loads((made.folder / "backbone" / "config.json").read_text())
     assert told["hidden_dropout_prob"] == 0.1
 
 
-def test_the_same_command_gives_the_same_weights(run, tmp_path, cache):
-    again = funneltune.pretrain("simulated", *LOG, *TINY, cache, LONG, run_dir=tmp_path / "again")
+def test_the_same_command_gives_the_same_weights(run, tmp_path, kept_logs):
+    again = funneltune.pretrain("simulated", *LOG, *TINY, kept_logs, LONG, run_dir=tmp_path / "again")
     first, second = (load_file(one.folder / "backbone" / "model.safetensors") for one in (run, again))
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_a_run_and_a_further_stage_start_from_it(run, tmp_path, cache):
+def test_a_run_and_a_further_stage_start_from_it(run, tmp_path, kept_logs):
     start = f"backbone.name={run.folder / 'backbone'}"
-    words = ("quickstart", *LOG, cache, start, "tuning=lora", "trainer.limit_train_batches=2", "baselines=[]")
+    words = ("quickstart", *LOG, kept_logs, start, "tuning=lora", "trainer.limit_train_batches=2", "baselines=[]")
     trained = funneltune.train(*words, run_dir=tmp_path / "run")
     assert trained.record.status == "finished"
-    later = funneltune.pretrain("simulated", *LOG, cache, start, "tuning=lora", "pretraining.steps=1", run_dir="later")
+    later = funneltune.pretrain(
+        "simulated", *LOG, kept_logs, start, "tuning=lora", "pretraining.steps=1", run_dir="later"
+    )
     found = {r.folder: r.metrics("validation").value for r in (run, later)}
     # The head is in the folder: the second stage begins where the first one ended.
     assert found[later.folder]["lm/loss_before"] == pytest.approx(found[run.folder]["lm/loss"], rel=1e-4)
 
 
-def test_a_decoder_from_scratch_learns_and_the_command_says_what_to_do_next(capsys, cache):
-    words = ["pretrain", "simulated", *LOG, *TINY, cache, *DECODER, "pretraining=clm", SHORT, "run_dir=d"]
+def test_a_decoder_from_scratch_learns_and_the_command_says_what_to_do_next(capsys, kept_logs):
+    words = ["pretrain", "simulated", *LOG, *TINY, kept_logs, *DECODER, "pretraining=clm", SHORT, "run_dir=d"]
     assert main(words) == 0
     told = capsys.readouterr().out
     assert "texts read; perplexity of" in told
@@ -119,8 +111,8 @@ def test_a_decoder_from_scratch_learns_and_the_command_says_what_to_do_next(caps
     assert AutoModel.from_pretrained("d/backbone").config.model_type == "gpt2"
 
 
-def test_adapters_are_written_beside_an_unchanged_backbone_and_training_starts_from_them(tmp_path, cache, capsys):
-    words = ["simulated", *LOG, "backbone=tiny", "trainer.enable_progress_bar=false", cache, SHORT, "tuning=houlsby"]
+def test_adapters_are_written_beside_an_unchanged_backbone_and_training_starts_from_them(tmp_path, kept_logs, capsys):
+    words = ["simulated", *LOG, *TINY[:2], kept_logs, SHORT, "tuning=houlsby"]
     small = "tuning.bottleneck=4"
     assert main(["pretrain", *words, small, "tuning.learning_rate=1e-2", "run_dir=a"]) == 0
     assert "tuning.start=a/adapters.safetensors" in capsys.readouterr().out
@@ -133,7 +125,7 @@ def test_adapters_are_written_beside_an_unchanged_backbone_and_training_starts_f
         assert p.requires_grad == (name in stored)
         assert not p.requires_grad or torch.equal(p, stored[name])
     assert max(t.abs().max() for name, t in stored.items() if ".up." in name) > 0.01  # far from the identity
-    words = ("quickstart", *LOG, cache, "backbone.name=a/backbone", "tuning=houlsby", small, "baselines=[]")
+    words = ("quickstart", *LOG, kept_logs, "backbone.name=a/backbone", "tuning=houlsby", small, "baselines=[]")
     run = funneltune.train(
         *words, "tuning.start=a/adapters.safetensors", "trainer.limit_train_batches=2", run_dir=tmp_path / "run"
     )
@@ -171,8 +163,8 @@ def tiny():
         (["pretraining.masks=2"], "pretraining.masks is no key (nearest: pretraining.mask_share)"),
     ],
 )
-def test_what_cannot_be_pretrained_is_told_in_one_line(words, told, capsys, cache):
-    assert main(["pretrain", "simulated", *LOG, "backbone=tiny", cache, *words]) == 2
+def test_what_cannot_be_pretrained_is_told_in_one_line(words, told, capsys, kept_logs):
+    assert main(["pretrain", "simulated", *LOG, "backbone=tiny", kept_logs, *words]) == 2
     error = capsys.readouterr().err
     assert told in error
     assert error.count("\n") == 1
@@ -196,13 +188,13 @@ def test_the_composed_config_can_be_seen(capsys):
     assert "objective: mlm" in shown
 
 
-def test_a_folder_that_holds_something_is_never_overwritten(run, cache):
+def test_a_folder_that_holds_something_is_never_overwritten(run, kept_logs):
     with pytest.raises(RunError, match="exists and is not empty; name another folder, or remove it"):
-        funneltune.pretrain("simulated", *LOG, *TINY, cache, run_dir=run.folder)
+        funneltune.pretrain("simulated", *LOG, *TINY, kept_logs, run_dir=run.folder)
 
 
 @pytest.mark.parametrize("stop", [Interrupted(15), RuntimeError("a fault")])
-def test_a_run_that_ends_early_says_so_in_its_record(stop, cache, monkeypatch):
+def test_a_run_that_ends_early_says_so_in_its_record(stop, kept_logs, monkeypatch):
     from funneltune.modules import LanguageModule
 
     def stopped(self, batch, batch_idx):
@@ -210,13 +202,25 @@ def test_a_run_that_ends_early_says_so_in_its_record(stop, cache, monkeypatch):
 
     monkeypatch.setattr(LanguageModule, "training_step", stopped)
     with pytest.raises(type(stop)):
-        funneltune.pretrain("simulated", *LOG, *TINY, cache, run_dir="r")
+        funneltune.pretrain("simulated", *LOG, *TINY, kept_logs, run_dir="r")
     record = RunRecord.read(Path("r/record.json"))
     if isinstance(stop, Interrupted):
         assert record.status == "interrupted"
         assert record.error == "stopped by SIGTERM; pretraining is not taken up: begin anew in another run_dir"
     else:
         assert (record.status, record.error) == ("failed", "RuntimeError: a fault")
+
+
+def test_a_stop_before_training_leaves_nothing_and_says_so(kept_logs, monkeypatch):
+    def stopped(seed, **how):
+        raise Interrupted(15)
+
+    monkeypatch.setattr("lightning.seed_everything", stopped)
+    with pytest.raises(Interrupted) as found:
+        funneltune.pretrain("simulated", *LOG, *TINY, kept_logs, run_dir="r")
+    told = "stopped by SIGTERM before training began; nothing was written, give the same command again"
+    assert found.value.told == told
+    assert not Path("r").exists()
 
 
 def test_a_config_without_a_plan_is_refused(tmp_path):

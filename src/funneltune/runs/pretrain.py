@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from signal import Signals
 from typing import Any
 
 import lightning as L
@@ -20,19 +17,18 @@ from safetensors.torch import save_file
 
 from funneltune.backbones import Backbone
 from funneltune.backbones.language import language_model, longest_text, write_backbone
-from funneltune.callbacks import Efficiency, History, StopRequest, log_record, tracking
+from funneltune.callbacks import Efficiency, History, StopRequest
 from funneltune.data import LogDataModule, Pretraining, TextDataModule, TextReader, built_folder
 from funneltune.data.language import hold_out, pretraining_texts
 from funneltune.errors import ConfigError, Interrupted, RunError
-from funneltune.files import require_space, whole_file, write_text
+from funneltune.files import require_space, whole_file
 from funneltune.modules import LanguageModule
-from funneltune.records import RECORD_NAME, RunRecord
+from funneltune.records import RunRecord
 from funneltune.runs.assemble import assemble_data, make_trainer
 from funneltune.runs.check import check_config
-from funneltune.runs.folder import CONFIG_NAME, held
-from funneltune.runs.identity import as_plain, config_hash, git_commit, versions
-from funneltune.runs.logs import logger, train_log
-from funneltune.runs.measuring import now
+from funneltune.runs.folder import held
+from funneltune.runs.logs import logger
+from funneltune.runs.recording import new_record, stopped, written_down
 from funneltune.runs.targets import build
 from funneltune.tuning import TuningMethod
 
@@ -68,14 +64,26 @@ def pretrain(cfg: DictConfig, run_dir: Path) -> RunRecord:
     if run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
         raise RunError(f"run_dir={run_dir} exists and is not empty; name another folder, or remove it.")
     stop = StopRequest()
-    with stop.listening():
-        L.seed_everything(cfg.seed, workers=True, verbose=False)
-        stage = staged(cfg)
-        with held(run_dir, fresh=True):
-            record = _new_record(stage, run_dir)
-            with _written_down(stage, run_dir, record) as loggers:
-                _fit(stage, run_dir, record, loggers, stop)
+    try:
+        with stop.listening():
+            return _pretrain(cfg, run_dir, stop)
+    except Interrupted as error:
+        error.told = _told(error, run_dir)
+        raise
+
+
+def _pretrain(cfg: DictConfig, run_dir: Path, stop: StopRequest) -> RunRecord:
+    L.seed_everything(cfg.seed, workers=True, verbose=False)
+    stage = staged(cfg)
+    with held(run_dir, fresh=True):
+        record = _new_record(stage, run_dir)
+        with written_down(cfg, run_dir, record, lambda error: _told(error, run_dir)) as trackers:
+            _fit(stage, run_dir, record, trackers, stop)
     return record
+
+
+def _told(error: Interrupted, run_dir: Path) -> str:
+    return stopped(error, run_dir, lambda: "; pretraining is not taken up: begin anew in another run_dir")
 
 
 def require_possible(cfg: DictConfig) -> None:
@@ -156,60 +164,14 @@ def _check_fit(model: Any, log: LogDataModule) -> None:
 
 
 def _new_record(stage: Stage, run_dir: Path) -> RunRecord:
-    cfg, texts = stage.cfg, stage.texts
     parameters = list(stage.module.model.parameters())
     total, trained = sum(p.numel() for p in parameters), sum(p.numel() for p in parameters if p.requires_grad)
-    return RunRecord(
-        name=str(cfg.name),
-        status="running",
-        run_dir=str(run_dir),
-        command=" ".join(["funneltune", *sys.argv[1:]]),
-        config=as_plain(cfg),
-        config_hash=config_hash(cfg),
-        git_commit=git_commit(),
-        versions=versions(),
-        data={
-            "fingerprint": stage.log.store.fingerprint,
-            "texts": {"train": len(texts.train), "validation": len(texts.held_out)},
-            "tokens": {
-                part: sum(map(len, found)) for part, found in (("train", texts.train), ("validation", texts.held_out))
-            },
-        },
-        seed=int(cfg.seed),
-        funnel=stage.log.funnel.to_config(),
-        parameters={"total": total, "trainable_start": trained, "share": trained / total},
-        started=now(),
-    )
-
-
-@contextmanager
-def _written_down(stage: Stage, run_dir: Path, record: RunRecord) -> Iterator[list[Logger]]:
-    """Config and record on disk, trackers open; how it ended is written down whatever happens."""
-    write_text(run_dir / CONFIG_NAME, OmegaConf.to_yaml(stage.cfg, resolve=True))
-    record.write(run_dir / RECORD_NAME)
-    try:
-        with train_log(run_dir):
-            trackers: list[Logger] = [
-                build(node, _partial_=True)(save_dir=str(run_dir), config=record.config)
-                for node in (stage.cfg.logger or {}).values()
-            ]
-            with tracking(trackers):
-                yield trackers
-                record.status, record.finished = "finished", now()
-                log_record(trackers, record)
-    except (Interrupted, KeyboardInterrupt) as error:
-        record.status, record.finished = "interrupted", now()
-        told = f"stopped by {Signals(error.signum).name}" if isinstance(error, Interrupted) else "KeyboardInterrupt"
-        record.error = f"{told}; pretraining is not taken up: begin anew in another run_dir"
-        if isinstance(error, Interrupted):
-            error.told = record.error
-        raise
-    except BaseException as error:
-        record.status, record.finished = "failed", now()
-        record.error = f"{type(error).__name__}: {error}"
-        raise
-    finally:
-        record.write(run_dir / RECORD_NAME)
+    parts = {"train": stage.texts.train, "validation": stage.texts.held_out}
+    read = {
+        "texts": {part: len(texts) for part, texts in parts.items()},
+        "tokens": {part: sum(map(len, texts)) for part, texts in parts.items()},
+    }
+    return new_record(stage.cfg, run_dir, (total, trained), read, stage.log)
 
 
 class _Signals(L.Callback):

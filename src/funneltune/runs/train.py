@@ -6,15 +6,15 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from signal import Signals
 
 import lightning as L
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import Logger
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from funneltune.callbacks import (
     CHECKPOINTS,
@@ -23,22 +23,19 @@ from funneltune.callbacks import (
     RandomState,
     StopRequest,
     checkpoints_in,
-    log_record,
     newest_checkpoint,
     read_checkpoint,
-    tracking,
 )
 from funneltune.errors import Interrupted, RunError
-from funneltune.files import write_text
 from funneltune.modules import FunnelModule
-from funneltune.records import RECORD_NAME, RunRecord
+from funneltune.records import RunRecord
 from funneltune.runs.assemble import Assembly, assemble, make_trainer, parameter_counts
 from funneltune.runs.check import check_config
-from funneltune.runs.folder import CONFIG_NAME, Earlier, earlier_run, held
-from funneltune.runs.identity import as_plain, config_hash, git_commit, versions
+from funneltune.runs.folder import Earlier, earlier_run, held
 from funneltune.runs.logs import logger, train_log
 from funneltune.runs.measuring import now, write_down
 from funneltune.runs.precision import chosen_precision
+from funneltune.runs.recording import new_record, stopped, written_down
 from funneltune.runs.targets import build
 from funneltune.runs.weights import save_weights
 
@@ -147,77 +144,46 @@ def _run(
     extra: Sequence[L.Callback],
 ) -> None:
     """Train and measure in a folder that is held, and write down how it ended."""
-    write_text(run_dir / CONFIG_NAME, OmegaConf.to_yaml(_to_keep(assembly.cfg), resolve=True))
-    record.write(run_dir / RECORD_NAME)
     checkpoint = earlier.checkpoint if earlier is not None else None
-    resumed = {"resumed": len(record.resumed)} if record.resumed else {}
-    before = {name: os.environ.get(name) for name in (RUN_DIR, RESUME_FROM)}
     # Lightning starts further ranks by replaying the command: they find the folder and the checkpoint here.
-    os.environ[RUN_DIR], os.environ[RESUME_FROM] = str(run_dir), str(checkpoint or "")
+    ranks = {RUN_DIR: str(run_dir), RESUME_FROM: str(checkpoint or "")}
+    with (
+        _environment(ranks),
+        written_down(assembly.cfg, run_dir, record, lambda error: _told(error, run_dir)) as trackers,
+    ):
+        _fit_and_measure(assembly, run_dir, record, trackers, stop, checkpoint, extra)
+
+
+@contextmanager
+def _environment(words: Mapping[str, str]) -> Iterator[None]:
+    """Variables for the processes that are started meanwhile."""
+    before = {name: os.environ.get(name) for name in words}
+    os.environ.update(words)
     try:
-        with train_log(run_dir):
-            trackers: list[Logger] = [
-                build(node, _partial_=True)(save_dir=str(run_dir), config=record.config, **resumed)
-                for node in (assembly.cfg.logger or {}).values()
-            ]
-            with tracking(trackers):
-                _fit_and_measure(assembly, run_dir, record, trackers, stop, checkpoint, extra)
-                record.status, record.finished = "finished", now()
-                log_record(trackers, record)
-    except (Interrupted, KeyboardInterrupt) as error:
-        record.status, record.finished = "interrupted", now()
-        record.error = _told(error, run_dir) if isinstance(error, Interrupted) else "KeyboardInterrupt"
-        raise
-    except BaseException as error:
-        record.status, record.finished = "failed", now()
-        record.error = f"{type(error).__name__}: {error}"
-        raise
+        yield
     finally:
-        record.write(run_dir / RECORD_NAME)
         for name, value in before.items():
             os.environ.pop(name, None) if value is None else os.environ.update({name: value})
 
 
-def _to_keep(cfg: DictConfig) -> DictConfig:
-    """The config as the run folder keeps it: taking up is the command's wish, not the run's."""
-    kept = cfg.copy()
-    kept.resume, kept.resume_changes = None, []
-    return kept
-
-
 def _told(error: Interrupted, run_dir: Path) -> str:
     """What was kept, and the command that goes on."""
-    stopped = f"stopped by {Signals(error.signum).name}"
-    if not (run_dir / RECORD_NAME).is_file():
-        return f"{stopped} before training began; nothing was written, give the same command again"
-    saved = checkpoints_in(run_dir / CHECKPOINTS)
-    state = f"saved at step {saved[0].stem.rpartition('-')[2]}" if saved else "before its first checkpoint"
-    return f"{stopped}, {state}; go on with: funneltune train {shlex.quote(f'resume={run_dir}')}"
+
+    def way_on() -> str:
+        saved = checkpoints_in(run_dir / CHECKPOINTS)
+        state = f"saved at step {saved[0].stem.rpartition('-')[2]}" if saved else "before its first checkpoint"
+        return f", {state}; go on with: funneltune train {shlex.quote(f'resume={run_dir}')}"
+
+    return stopped(error, run_dir, way_on)
 
 
 def _new_record(cfg: DictConfig, run_dir: Path, assembly: Assembly) -> RunRecord:
-    store, data = assembly.data.store, assembly.data
-    total, trainable = parameter_counts(assembly.module)
-    return RunRecord(
-        name=str(cfg.name),
-        status="running",
-        run_dir=str(run_dir),
-        command=" ".join(["funneltune", *sys.argv[1:]]),
-        config=as_plain(_to_keep(cfg)),
-        config_hash=config_hash(cfg),
-        git_commit=git_commit(),
-        versions=versions(),
-        data={
-            "fingerprint": store.fingerprint,
-            "rows": {split: data.n_rows(split) for split in ("train", "validation", "test")},
-            "requests": {split: len(data.requests(split)) for split in ("train", "validation", "test")},
-        },
-        seed=int(cfg.seed),
-        funnel=data.funnel.to_config(),
-        parameters={"total": total, "trainable_start": trainable, "share": trainable / total},
-        leaks=list(data.leaks_found),
-        started=now(),
-    )
+    data = assembly.data
+    read = {
+        "rows": {split: data.n_rows(split) for split in ("train", "validation", "test")},
+        "requests": {split: len(data.requests(split)) for split in ("train", "validation", "test")},
+    }
+    return new_record(cfg, run_dir, parameter_counts(assembly.module), read, data)
 
 
 def _fit_and_measure(
