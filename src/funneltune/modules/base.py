@@ -20,6 +20,7 @@ from funneltune.funnel import TaskFunnel
 from funneltune.heads import Head
 from funneltune.modules.adversary import Adversary, StepLosses
 from funneltune.modules.balancer import Balancer
+from funneltune.modules.clipping import clip, gradients
 from funneltune.modules.evaluating import EvaluatingModule
 from funneltune.modules.experts import expert_use
 from funneltune.modules.finite import FiniteGuard
@@ -223,14 +224,12 @@ class FunnelModule(EvaluatingModule):
         gradient_clip_algorithm: str | None = None,
     ) -> None:
         """Stop at a loss or gradient that is not finite, or leave its step out, before it reaches weights, moments or
-        importance averages; then clip the norm.
+        importance averages; then clip.
 
-        Under a GradScaler such a gradient is an overflow: the scaler skips the step and lowers its scale. Lightning
-        refuses to clip for a fused optimizer under bfloat16 too, where there is nothing to unscale; it is done here.
+        Under a GradScaler such a gradient is an overflow: the scaler skips the step and lowers its scale.
         """
         self.balancer.before_clipping(self)
-        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        parameters, norm = gradients(optimizer)
         whole = norm.full_tensor() if isinstance(norm, DTensor) else norm
         if self._scaler() is not None:
             self.finite.forget()
@@ -242,10 +241,7 @@ class FunnelModule(EvaluatingModule):
             for parameter in parameters if self._scaler() is None else ():
                 parameter.grad = None  # the optimizer passes over it: no moment moves, nothing decays
             return
-        if gradient_clip_algorithm not in {None, "norm"}:
-            super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
-        elif gradient_clip_val:
-            torch.nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, norm)
+        clip(parameters, norm, gradient_clip_val, gradient_clip_algorithm)
         self.log("train/gradient_norm", whole)
         self.log_dict({**self.tuning_scalars(), **self.balancer.scalars})
 

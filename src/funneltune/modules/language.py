@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
 from funneltune.errors import FailedRunError
+from funneltune.modules.clipping import clip, gradients
 from funneltune.modules.replacing import take_over
 from funneltune.modules.schedule import split_by_decay
 from funneltune.schema import NOT_ASKED, LanguageBatch
@@ -100,20 +101,18 @@ class LanguageModule(L.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Stop at a gradient that is not finite; then clip the norm, which Lightning refuses for fused optimizers.
+        """Stop at a gradient that is not finite; then clip.
 
         Raises:
             FailedRunError: where the model diverged.
         """
-        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        parameters, norm = gradients(optimizer)
         if not torch.isfinite(norm):
             raise FailedRunError(
                 f"pretraining: a gradient is not finite at step {self.global_step}; lower pretraining.learning_rate or "
                 "optimizer.lr, or set trainer.precision=32-true."
             )
-        if gradient_clip_val:
-            torch.nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, norm)
+        clip(parameters, norm, gradient_clip_val, gradient_clip_algorithm)
         self.log("train/gradient_norm", norm)
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
