@@ -90,6 +90,33 @@ class Mixture:
 
     def rank(self, world: World, request: Requests) -> NDArray[np.int64]:
         """(n, page) item numbers."""
+        drawn, allowed = self._draws(world, request)
+        return _first_distinct(drawn, allowed, world.page, world, request)
+
+    def chances(self, world: World, request: Requests) -> NDArray[np.float64]:
+        """(n, items) with what chance the next draw is an item, among those on sale: what every place is drawn by.
+
+        A page is the first distinct items of such draws, so that a place of it, given the places above, has item i with
+        chance q_i / (1 - sum of q above): a Plackett-Luce model, exactly. Places that `places_drawn` does not count
+        are not drawn.
+        """
+        popularity, fits = self._cumulated(world)
+        items, target = len(world.catalogue), world.searches.target[request.query].astype(np.int64)
+        popular = np.diff(popularity, prepend=0.0) / popularity[-1]
+        of_target, place = np.unique(target, return_inverse=True)
+        fit = np.diff(fits.reshape(-1, items)[of_target], axis=1, prepend=of_target[:, None].astype(np.float64))
+        rest = (1.0 - self.fitting - self.popular) / items
+        q = (self.fitting * fit + self.popular * popular + rest)[place]
+        q = np.where(world.catalogue.launched <= request.day[:, None], q, 0.0)
+        return np.asarray(q / q.sum(axis=1, keepdims=True))
+
+    def places_drawn(self, world: World, request: Requests) -> NDArray[np.int64]:
+        """(n,) places from the top that were drawn; the draws ran out below, and popular items fill up."""
+        drawn, allowed = self._draws(world, request)
+        return np.minimum(_fresh(drawn, allowed).sum(axis=1), world.page)
+
+    def _draws(self, world: World, request: Requests) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """The candidates in the order of their draws, and which of them are on sale."""
         popularity, fits = self._cumulated(world)
         items, page = len(world.catalogue), world.page
         tries = np.arange(DRAWN_PER_PLACE * page)
@@ -103,18 +130,23 @@ class Mixture:
             fitting,
             np.where(kind < self.fitting + self.popular, _draw(popularity, chance), (chance * items).astype(np.int64)),
         )
-        return _first_distinct(drawn, world.catalogue.launched[drawn] <= request.day[:, None], page, world, request)
+        return drawn, np.asarray(world.catalogue.launched[drawn] <= request.day[:, None])
+
+
+def _fresh(drawn: NDArray[np.int64], allowed: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which draws are allowed and the first of their item."""
+    by_item = np.argsort(drawn, axis=1, kind="stable")
+    ordered = np.take_along_axis(drawn, by_item, axis=1)
+    repeated = np.zeros_like(allowed)
+    np.put_along_axis(repeated, by_item[:, 1:], ordered[:, 1:] == ordered[:, :-1], axis=1)
+    return np.asarray(allowed & ~repeated)
 
 
 def _first_distinct(
     drawn: NDArray[np.int64], allowed: NDArray[np.bool_], page: int, world: World, request: Requests
 ) -> NDArray[np.int64]:
     """The first `page` distinct allowed items of each row, filled up from the popular ones where too few were drawn."""
-    by_item = np.argsort(drawn, axis=1, kind="stable")
-    ordered = np.take_along_axis(drawn, by_item, axis=1)
-    repeated = np.zeros_like(allowed)
-    np.put_along_axis(repeated, by_item[:, 1:], ordered[:, 1:] == ordered[:, :-1], axis=1)
-    fresh = allowed & ~repeated
+    fresh = _fresh(drawn, allowed)
     places = np.argsort(~fresh, axis=1, kind="stable")[:, :page]
     ranking = np.take_along_axis(drawn, places, axis=1)
     for row in np.flatnonzero(fresh.sum(axis=1) < page):
