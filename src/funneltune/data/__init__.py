@@ -1,12 +1,14 @@
 """Logs to batches: sources, the store, splits, sampling, collation."""
 
-from funneltune.data.baselines import bm25, boosted_trees, popularity
+from funneltune.data.asked import Asked, AskedRows
+from funneltune.data.baselines import bm25, boosted_trees, popularity, smoothed_rates
 from funneltune.data.collate import Catalogue, Collator, Specials
 from funneltune.data.datamodule import LogDataModule
 from funneltune.data.describe import describe, validate
 from funneltune.data.features import FeatureColumns
 from funneltune.data.folders import built_folder
 from funneltune.data.language import Pretraining, TextReader
+from funneltune.data.lexical import LexicalIndex
 from funneltune.data.loaders import ResumableLoader
 from funneltune.data.row_sampling import RowSampling
 from funneltune.data.sampling import RequestPlan
@@ -18,11 +20,14 @@ from funneltune.data.write import prepare
 
 __all__ = [
     "AliCCP",
+    "Asked",
+    "AskedRows",
     "Catalogue",
     "Collator",
     "Correlated",
     "FeatureColumns",
     "Judged",
+    "LexicalIndex",
     "LogDataModule",
     "LogStore",
     "Pretraining",
@@ -42,5 +47,6 @@ __all__ = [
     "describe",
     "popularity",
     "prepare",
+    "smoothed_rates",
     "validate",
 ]

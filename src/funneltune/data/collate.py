@@ -106,12 +106,7 @@ class Collator:
         """Any rows of the log as a batch."""
         query, item = self.store.column("query")[rows], self.store.column("item")[rows]
         past = self.features.history(rows) if self.features and self.features.needs.history else None
-        pointers: Mapping[str, Integers] = {}
-        texts = NO_TEXTS
-        if self.interaction == "twin":
-            texts, pointers = self._twin(query, item, past)
-        elif self.interaction == "cross":
-            texts, pointers = self._cross(query, item)
+        texts, pointers = self.texts(query, item, past)
         labels = {name: self.store.column(name)[rows] for name in self.store.funnel.names}
         return Batch(
             texts=texts,
@@ -127,6 +122,12 @@ class Collator:
             step_observed=draw.step_observed if draw else {},
             **self._features(rows, item, past, pointers.get("history")),
         )
+
+    def texts(self, query: Integers, item: Integers, past: Integers | None) -> tuple[Texts, Mapping[str, Integers]]:
+        """The unique texts of rows by their queries, items and past items, and where each stands among them."""
+        if self.interaction == "none":
+            return NO_TEXTS, {}
+        return self._twin(query, item, past) if self.interaction == "twin" else self._cross(query, item)
 
     def _features(
         self, rows: Integers, item: Integers, past: Integers | None, texts_of_past: Integers | None

@@ -162,13 +162,15 @@ class LogDataModule(L.LightningDataModule):
             max_tokens=self.max_tokens,
             unique=self.unique,
             max_unknown=self.max_unknown,
-            features=FeatureColumns(self._store, needs, self._may_be_remembered(self._store)) if needs else None,
+            features=FeatureColumns(self._store, needs, self.remembered) if needs else None,
         )
         self._lengths = self._store.request_lengths
         self._observed = {name: self._store.of_requests(f"{OBSERVED}{name}") for name in self.funnel.names}
 
-    def _may_be_remembered(self, store: LogStore) -> NDArray[np.bool_]:
+    @property
+    def remembered(self) -> NDArray[np.bool_]:
         """Rows that may appear in histories: all where time cuts the log, else those of the training split alone."""
+        store = self.store
         known = np.ones(store.n_rows, dtype=bool)
         if self._requests and self.split.by != "time":
             known[:] = False

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from funneltune.data.store import DELAY, LogStore, ragged_arange
+from funneltune.data.past import Past
+from funneltune.data.store import LogStore
 from funneltune.errors import ConfigError
 from funneltune.schema import FeatureNeeds
 
@@ -85,6 +86,26 @@ class FeatureColumns:
             columns[name] = self._number_of_rows(name, rows)
         return pd.DataFrame(columns)
 
+    def of_entities(self, name: str, numbers: Integers, as_number: bool) -> NDArray[Any]:
+        """An entity's feature (`user`, `item.brand`) by the entities' numbers: values of a number, or buckets of an id.
+
+        What no entity has (-1) is the entities' median, or the bucket of the empty text.
+        """
+        if as_number:
+            values = self._numbers[name]
+            return np.where(numbers < 0, np.median(values), values[np.maximum(numbers, 0)])
+        absent = self.hashed(name, np.array([""]))
+        return np.where(numbers < 0, absent, self._buckets[name][0][np.maximum(numbers, 0)])
+
+    def usual(self, name: str, as_number: bool) -> float | int:
+        """What a row's column mostly is: the median of its numbers, or the bucket of its most frequent value."""
+        if as_number:
+            return float(np.median(self._numbers[name]))
+        buckets, code = self._buckets[name]
+        assert code is not None
+        values, counts = np.unique(code, return_counts=True)
+        return int(buckets[values[counts.argmax()]])
+
     # --- where a name leads ------------------------------------------------------------------------------------
 
     def _coded(self, name: str) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -110,16 +131,17 @@ class FeatureColumns:
         """Buckets by number, and the number of each row where it is not an entity's own."""
         side, _, column = name.partition(".")
         if side in ENTITIES:
-            return self._hash(name, self._entity(name, side, column or "key").astype(str)), None
+            return self.hashed(name, self._entity(name, side, column or "key").astype(str)), None
         values, code = self._coded(name)
-        return self._hash(name, values), code
+        return self.hashed(name, values), code
 
     def _of_rows(self, hashed: tuple[Integers, NDArray[Any] | None], name: str, rows: Integers) -> Integers:
         buckets, code = hashed
         found: Integers = buckets[self.store.column(name.partition(".")[0])[rows] if code is None else code[rows]]
         return found
 
-    def _hash(self, name: str, values: NDArray[Any]) -> Integers:
+    def hashed(self, name: str, values: NDArray[Any]) -> Integers:
+        """Buckets of an id's values, as text, whether the log has them or not."""
         salted = np.array([f"{name}\x1f{value}" for value in values], dtype=object)
         return (pd.util.hash_array(salted, categorize=False) % np.uint64(self.needs.buckets)).astype(np.int64)
 
@@ -159,41 +181,17 @@ class FeatureColumns:
         return [self.store.vectors(name) for name in self.needs.vectors]
 
     @cached_property
+    def past(self) -> Past:
+        """What shoppers did, as far as rows may be remembered."""
+        return Past.of(self.store, self.known)
+
+    @cached_property
     def _histories(self) -> Integers:
         """(requests, events): items with the first binary task's label, of the same user, strictly before a request."""
-        store, most = self.store, self.needs.history
-        if not store.funnel.binary:
-            raise ConfigError("features.history collects what a binary task was true of; data.tasks has none.")
-        if not store.has("time"):
-            raise ConfigError(
-                "features.history needs the time of each request; map data.source.time, or set history=0."
-            )
-        first = store.funnel.binary[0].name
-        rows = np.flatnonzero((store.column(first) == 1) & self.known)
-        user, time = store.column("user"), store.column("time")
-        come = time[rows]
-        if (window := store.funnel[first].window) is not None:  # the past is what had come by then
-            delay = store.column(f"{DELAY}{first}")[rows] if store.has(f"{DELAY}{first}") else window
-            come = come + 86_400.0 * delay
-        order = np.lexsort((come, user[rows]))
-        rows, come = rows[order], come[order]
+        store, past = self.store, self.past
         starts = store.request_offsets[:-1]
-        of_user, at = user[starts].astype(np.int64), time[starts]
-        begin = np.searchsorted(user[rows], of_user)
-        # Events and requests sorted together by (user, time); at equal times requests come first, so that nothing of
-        # the same moment counts as the past. The events before a request are then a running count.
-        kind = np.r_[np.ones(len(rows), np.int8), np.zeros(len(at), np.int8)]
-        rank = np.lexsort((kind, np.r_[come, at], np.r_[user[rows], of_user]))
-        before = np.cumsum(kind[rank] == 1)
-        end = np.empty(len(at), dtype=np.int64)
-        requests = rank[kind[rank] == 0] - len(rows)
-        end[requests] = before[kind[rank] == 0]
-        count = np.minimum(end - begin, most)
-        found = np.full((len(at), most), -1, dtype=np.int64)
-        place = ragged_arange(np.zeros(len(count), np.int64), count)
-        latest = np.repeat(end, count) - 1 - place
-        found[np.repeat(np.arange(len(at)), count), place] = store.column("item")[rows[latest]]
-        return found
+        user = store.column("user")[starts].astype(np.int64)
+        return past.before(user, store.column("time")[starts], self.needs.history)
 
 
 def training_numbers(columns: FeatureColumns | None, rows: Integers) -> Mapping[str, NDArray[np.float32]]:

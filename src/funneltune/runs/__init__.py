@@ -3,7 +3,7 @@
 from funneltune.runs.assemble import Assembly, assemble
 from funneltune.runs.check import check_config
 from funneltune.runs.identity import config_hash
-from funneltune.runs.load import evaluate, load, predict
+from funneltune.runs.load import evaluate, load, predict, scalings_of
 from funneltune.runs.precision import chosen_precision
 from funneltune.runs.pretrain import pretrain
 from funneltune.runs.remeasure import remeasure
@@ -20,5 +20,6 @@ __all__ = [
     "predict",
     "pretrain",
     "remeasure",
+    "scalings_of",
     "train",
 ]

@@ -90,7 +90,7 @@ def predict(run: Path, input: Path, output: Path, calibration: str | None = None
     if output.exists():
         raise RunError(f"output={output} exists; name another file or remove it.")
     cfg = finished_config(run)
-    scaling = _scalings(run, calibration or str((cfg.get("calibration") or {}).get("use", RAW)))
+    scaling = scalings_of(run, calibration)
     assembly = assemble(cfg)
     data = assembly.data.for_file(input)
     load_weights(assembly.module, run / "weights")
@@ -108,17 +108,20 @@ def predict(run: Path, input: Path, output: Path, calibration: str | None = None
     return len(frame)
 
 
-def _scalings(run: Path, method: str) -> dict[str, Scaling]:
+def scalings_of(run: Path, method: str | None = None) -> dict[str, Scaling]:
     """Rate -> the scaling that a run's record holds; rates that have none are told and stay as they are.
+
+    `method`: temperature, platt, isotonic or none; None: what the run's config says (`calibration.use`).
 
     Raises:
         RunError: if the method is unknown, or the record holds none of it.
     """
+    record = RunRecord.read(run / RECORD_NAME)
+    method = method or str((record.config.get("calibration") or {}).get("use", RAW))
     if method == RAW:
         return {}
     if method not in METHODS:
         raise RunError(f"calibration={method} must be {RAW} or one of {', '.join(METHODS)}.")
-    record = RunRecord.read(run / RECORD_NAME)
     found = scalings(record.calibration, method)
     skipped = [f"{rate}: {told['skipped']}" for rate, told in record.calibration.items() if "skipped" in told]
     if not found:
