@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ import funneltune
 from funneltune.errors import ConfigError, DataError, FailedRunError, FunnelError, Interrupted, RunError
 
 SMALL = ("debug=tiny", "data.source.impressions=1000", "trainer.limit_train_batches=4", "baselines=[]")
+EVIDENCE = Path(__file__).parents[2] / "experiments"
 ROWS = pd.DataFrame({"query": ["red shoes", "lamp", "red shoes"], "title": ["red shoe", "table lamp", "blue shoe"]})
 pytestmark = pytest.mark.usefixtures("in_a_folder")
 
@@ -145,6 +147,37 @@ def test_a_study_runs_compares_and_goes_on(kept_logs, tmp_path):
         done.comparisons("tuning=full")
 
 
+def test_a_papers_claims_are_a_table_from_the_records_that_are_there(tmp_path):
+    found = funneltune.reproduce("mmoe2018", "run=false", f"records={EVIDENCE}", "output=pages")
+    assert set(found.paper) == {"mmoe2018"}
+    assert set(found.scale) == {"small"}
+    assert found.groupby("claim").status.nunique().eq(1).all()
+    tried = found[found.verdict != "not run"]
+    assert (tried.low < tried.estimate).all()
+    assert (tried.estimate < tried.high).all()
+    assert "| claim |" in (tmp_path / "pages" / "mmoe2018.md").read_text()
+    (tmp_path / "empty").mkdir()
+    every = funneltune.reproduce("--list", "records=empty")
+    assert set(every.verdict) == {"not run"}
+    assert set(every.paper) > {"mmoe2018", "adalora2023"}
+
+
+def test_a_papers_studies_are_run_and_a_run_that_fails_is_told(monkeypatch, tmp_path):
+    ran = []
+
+    def carry_out(asked, report):
+        ran.append(asked.cfg.name)
+        failed = {"status": "failed", "folder": "cells/a/seed=0", "attempts": 3, "error": "the disk is full"}
+        return {"trials": [], "runs": [failed]}
+
+    monkeypatch.setattr("funneltune.cli.study.carry_out", carry_out)
+    with pytest.warns(RuntimeWarning, match=r"1 run\(s\) failed: a seed=0 \(3 attempts\): the disk is full") as told:
+        found = funneltune.reproduce("esmm2018", "seed=0")
+    assert told[0].filename == __file__
+    assert ran == ["selection_bias"]
+    assert set(found.verdict) == {"not run"}
+
+
 def test_runs_that_failed_are_told_and_the_others_given(kept_logs, monkeypatch):
     from funneltune import runs
 
@@ -193,6 +226,8 @@ def test_an_interrupt_is_one_with_the_way_on_and_a_termination_ends_the_program(
         ),
         (lambda run: funneltune.predict(run, ROWS, calibration="plat"), RunError, "plat"),
         (lambda run: funneltune.report(run.folder, figures=["gif"]), ConfigError, "figures=gif is no format"),
+        (lambda run: funneltune.reproduce("esmm"), ConfigError, "esmm is no paper here, nearest: esmm2018"),
+        (lambda run: funneltune.reproduce("esmm2018", "records=no"), RunError, "records=no is no folder"),
         (lambda run: funneltune.evaluate(run, "train"), RunError, "must be validation or test"),
         (lambda run: funneltune.rank(run, "shoes", by="clicks"), ConfigError, "by='clicks' must be one of"),
         (lambda run: funneltune.validate("data=hillstrom", "data.path=no.csv"), DataError, "is not there"),

@@ -1,11 +1,15 @@
 """`funneltune reproduce`: what is refused, what is listed, and a study run and taken up."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import yaml
 
+from funneltune.cli.arguments import Arguments
 from funneltune.cli.entry import main
+from funneltune.cli.reproduce import Wanted
 
 QUICK = ["logger=none", "trainer.enable_progress_bar=false", "debug=tiny"]
 
@@ -22,7 +26,11 @@ def said(capsys):
         (["adalora2023", "run=maybe"], "run=maybe must be true"),
         (["adalora2023", "run=false", "scale=huge"], "scale=huge must be one of small, full"),
         (["--list", "seed=0"], "--list lists every paper: give it records= and output= alone"),
+        (["--list", "scale=full"], "--list lists every paper: give it records= and output= alone"),
         (["adalora2023", "tunig=full"], "tunig"),
+        (["adalora2023", "sclae=full"], "sclae is no key, nearest: scale; this verb's own are scale, run"),
+        (["adalora2023", "study_dir=s"], "study_dir is a single study's; a paper's studies go below studies/"),
+        (["adalora2023", "records=nowhere"], "records=nowhere is no folder; name those that hold studies"),
     ],
 )
 def test_a_mistake_is_one_line(words, message, capsys):
@@ -39,6 +47,29 @@ def test_an_output_that_is_a_file_is_refused(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert main(["reproduce", "--list", f"output={tmp_path / 'file'}"]) == 2
     assert "is a file; name a folder" in said(capsys).err
+
+
+@pytest.mark.parametrize("mark", ["study.json", "record.json", "records/one.json"])
+def test_a_folder_that_is_itself_a_study_is_told_from_one_that_holds_some(mark, tmp_path, capsys):
+    (tmp_path / "selection_bias" / mark).parent.mkdir(parents=True)
+    (tmp_path / "selection_bias" / mark).write_text("{}")
+    assert main(["reproduce", "esmm2018", f"records={tmp_path / 'selection_bias'}"]) == 2
+    assert f"is one study or run; name the folder that holds it by its name: records={tmp_path}" in said(capsys).err
+
+
+def test_a_record_that_cannot_be_read_is_told_and_not_taken_for_none(tmp_path, capsys):
+    (tmp_path / "selection_bias").mkdir()
+    (tmp_path / "selection_bias" / "record.json").write_text("{")
+    assert main(["reproduce", "esmm2018", "run=false", f"records={tmp_path}"]) == 2
+    error = said(capsys).err
+    assert "selection_bias/record.json cannot be read as JSON" in error
+    assert error.count("\n") == 1
+
+
+def test_what_is_run_is_looked_at_wherever_else_records_lie(tmp_path):
+    words = Arguments(words=("esmm2018",), overrides=(f"records={tmp_path}",))
+    assert Wanted.of(words).folders == (Path("studies"), tmp_path)
+    assert Wanted.of(replace(words, overrides=(*words.overrides, "run=false"))).folders == (tmp_path,)
 
 
 def test_without_records_every_paper_is_listed_as_not_run(tmp_path, capsys):

@@ -120,9 +120,44 @@ def study(*words: str, study_dir: Path | str | None = None, config_dir: Path | s
     asked.check()
     with _called("study", arguments):
         state = carry_out(asked, write_report)
-    if failed := list(failures(state)):
-        warnings.warn(f"{len(failed)} run(s) failed: {'; '.join(failed)}", RuntimeWarning, stacklevel=3)
+    _warn_of(list(failures(state)))
     return read_records(asked.folder)
+
+
+@told
+def reproduce(*words: str, config_dir: Path | str | None = None) -> pd.DataFrame:
+    """Run what is missing of a paper's studies and hold its claims against the records, as `funneltune reproduce` does.
+
+    Args:
+        words: the paper, or `"--list"` for all of them, and the verb's keys: `"esmm2018", "scale=small", "run=false"`,
+            `"records=experiments"`, `"output=pages"`; other overrides go to every study.
+        config_dir: a folder of your own config groups.
+
+    Returns:
+        A row for each place where a claim is tried: `paper`, `scale`, `claim`, `says`, the paper's `effect`, the
+        threshold `above` which it must lie, `status` of the claim, `study`, `metric`, `cells` and their weights,
+        `verdict` at this place, `estimate` with its interval (`low`, `high`), `p_value`, `p_holm`, `detectable`,
+        `seeds`, `note`. Differences are in the units of our metrics.
+
+    Raises:
+        ConfigError: for a paper, scale or key that is not there, or what the studies' configs have wrong.
+        RunError: if a folder of records is not there, or holds what cannot be read.
+
+    Warns:
+        RuntimeWarning: with a line for each run that failed.
+    """
+    from funneltune.cli.reproduce import Wanted, carry_out, write_pages
+    from funneltune.reporting.papers import Shelf, rows
+
+    arguments = _arguments(words, config_dir)
+    wanted = Wanted.of(arguments)
+    with _called("reproduce", arguments):
+        _warn_of(carry_out(wanted))
+    shelf = Shelf(wanted.folders)
+    found = wanted.judged(shelf)
+    if wanted.output is not None:
+        write_pages(wanted, found, shelf)
+    return pd.DataFrame(rows(found))
 
 
 @told
@@ -252,6 +287,12 @@ def _called(verb: str, arguments: Arguments) -> Iterator[None]:
     folder = ["--config-dir", str(arguments.config_dir)] if arguments.config_dir is not None else []
     with as_command([verb, *arguments.words, *arguments.overrides, *folder]):
         yield
+
+
+def _warn_of(failed: Sequence[str]) -> None:
+    """Runs that failed, a line each, at the line that called the verb."""
+    if failed:
+        warnings.warn(f"{len(failed)} run(s) failed: {'; '.join(failed)}", RuntimeWarning, stacklevel=4)
 
 
 def _folder(run: Run | Path | str) -> Path:

@@ -4,54 +4,132 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from funneltune.cli.arguments import Arguments, nearest_clause
+from funneltune.cli.arguments import Arguments, key_of, nearest, nearest_clause
 from funneltune.cli.locate import config_root
 from funneltune.cli.verb import Verb, say
 from funneltune.errors import ConfigError, RunError
+from funneltune.records import RECORD_NAME, STUDY_NAME
 
 if TYPE_CHECKING:
     from funneltune.reporting.papers import Counted, OnPaper, Paper, Shelf
 
-GROUP = "paper"
-OWN = ("scale", "run", "records", "output")
-DEFAULTS = {"scale": "small", "run": "true", "records": "studies,experiments", "output": ""}
+GROUP, STUDIES = "paper", "studies"
+DEFAULTS = {"scale": "small", "run": "true", "records": f"{STUDIES},experiments", "output": ""}
+OWN = tuple(DEFAULTS)
+ONE_RUNS = {"study_dir": "a single study's", "run_dir": "a single run's", "study": "what the paper says"}
 
 
 def run(arguments: Arguments) -> int:
     """Run a paper's studies, unless told not to, and print what holds; or list all papers. 1 if a cell failed."""
-    own = [override for override in arguments.overrides if override.partition("=")[0] in OWN]
-    others = [override for override in arguments.overrides if override not in own]
-    asked = Arguments(overrides=tuple(own)).keys({}, DEFAULTS)
-    word = arguments.only_word("paper")
-    papers = _papers(arguments.config_dir)
-    if word is None and not arguments.listed:
-        raise ConfigError(f"no paper is named: funneltune reproduce ID; papers: {', '.join(papers)} (or --list).")
-    if word is not None and word not in papers:
-        raise ConfigError(f"{word} is no paper here{nearest_clause(word, papers)}; papers: {', '.join(papers)}.")
-    if asked["run"] not in ("true", "false"):
-        raise ConfigError(f"run={asked['run']} must be true (run what is missing) or false (report what is there).")
-    output = Path(asked["output"]) if asked["output"] else None
-    if output is not None and output.exists() and not output.is_dir():
-        raise RunError(f"output={output} is a file; name a folder.")
-    from funneltune.reporting.papers import Paper, Shelf
-
-    folders = [Path(part.strip()) for part in asked["records"].split(",") if part.strip()]
-    if arguments.listed:
-        if others or word is not None:
-            raise ConfigError("--list lists every paper: give it records= and output= alone.")
-        _list([Paper.from_file(path) for path in papers.values()], Shelf(folders), output)
+    wanted = Wanted.of(arguments)
+    if wanted.listed:
+        _list(wanted)
         return 0
-    paper = Paper.from_file(papers[str(word)])
-    scale = asked["scale"]
-    studies = paper.studies(scale)
     if arguments.show_config:
-        return _show_configs(studies, others, arguments.config_dir)
-    status = _carry_out(studies, others, arguments.config_dir) if asked["run"] == "true" else 0
-    _tell(paper, scale, Shelf(folders), output)
-    return status
+        return _show_configs(wanted)
+    failed = carry_out(wanted)
+    for line in failed:
+        say(f"failed:  {line}")
+    _tell(wanted)
+    return 1 if failed else 0
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a command asks for: one paper at a scale, or all of them."""
+
+    papers: tuple[Paper, ...]
+    listed: bool
+    scale: str
+    runs: bool
+    """Whether what is missing is run."""
+    folders: tuple[Path, ...]
+    output: Path | None
+    overrides: tuple[str, ...]
+    """For every study."""
+    config_dir: Path | None
+
+    @classmethod
+    def of(cls, arguments: Arguments) -> Wanted:
+        """From the words after the verb.
+
+        Raises:
+            ConfigError: for a paper, scale or key that is not there.
+            RunError: for a folder that cannot be what it is named for.
+        """
+        own = [override for override in arguments.overrides if override.partition("=")[0] in OWN]
+        others = tuple(override for override in arguments.overrides if override not in own)
+        asked = Arguments(overrides=tuple(own)).keys({}, DEFAULTS)
+        word = arguments.only_word("paper")
+        files = _papers(arguments.config_dir)
+        if arguments.listed and (others or word is not None or {"scale", "run"} & {key_of(one) for one in own}):
+            raise ConfigError("--list lists every paper: give it records= and output= alone.")
+        if word is None and not arguments.listed:
+            raise ConfigError(f"no paper is named: funneltune reproduce ID; papers: {', '.join(files)} (or --list).")
+        if word is not None and word not in files:
+            raise ConfigError(f"{word} is no paper here{nearest_clause(word, files)}; papers: {', '.join(files)}.")
+        if asked["run"] not in ("true", "false"):
+            raise ConfigError(f"run={asked['run']} must be true (run what is missing) or false (report what is there).")
+        for key in (key_of(one) for one in others):
+            if key in ONE_RUNS:
+                raise ConfigError(f"{key} is {ONE_RUNS[key]}; a paper's studies go below studies/, each by its name.")
+            if near := nearest(key, OWN):
+                raise ConfigError(f"{key} is no key, nearest: {near}; this verb's own are {', '.join(OWN)}.")
+        output = Path(asked["output"]) if asked["output"] else None
+        if output is not None and output.exists() and not output.is_dir():
+            raise RunError(f"output={output} is a file; name a folder.")
+        from funneltune.reporting.papers import Paper
+
+        papers = tuple(Paper.from_file(files[name]) for name in (files if arguments.listed else [str(word)]))
+        if not arguments.listed:
+            papers[0].studies(asked["scale"])
+        runs = asked["run"] == "true" and not arguments.listed
+        folders = _folders(asked["records"], typed=any(key_of(one) == "records" for one in own))
+        return cls(
+            papers=papers,
+            listed=arguments.listed,
+            scale=asked["scale"],
+            runs=runs,
+            # What is run is looked at, wherever else records are taken from.
+            folders=(Path(STUDIES), *folders) if runs and Path(STUDIES) not in folders else folders,
+            output=output,
+            overrides=others,
+            config_dir=arguments.config_dir,
+        )
+
+    @property
+    def studies(self) -> tuple[str, ...]:
+        """Of the paper at the scale."""
+        return self.papers[0].studies(self.scale)
+
+    def judged(self, shelf: Shelf) -> list[OnPaper]:
+        """The papers' claims, held against the records."""
+        from funneltune.reporting.papers import SCALES, judge_paper
+
+        scales = SCALES if self.listed else (self.scale,)
+        return [judge_paper(paper, scale, shelf) for paper in self.papers for scale in scales if scale in paper.scales]
+
+
+def _folders(words: str, *, typed: bool) -> tuple[Path, ...]:
+    """The folders of `records=`; the default ones need not be there.
+
+    Raises:
+        RunError: if one that was typed is no folder that holds others, by their studies' names.
+    """
+    folders = tuple(Path(part.strip()) for part in words.split(",") if part.strip())
+    for folder in folders if typed else ():
+        if not folder.is_dir():
+            raise RunError(f"records={folder} is no folder; name those that hold studies, such as {STUDIES}.")
+        if any((folder / name).exists() for name in (STUDY_NAME, RECORD_NAME, "records")):
+            raise RunError(
+                f"records={folder} is one study or run; name the folder that holds it by its name: "
+                f"records={folder.absolute().parent}."
+            )
+    return folders
 
 
 def _papers(config_dir: Path | None) -> dict[str, Path]:
@@ -60,73 +138,83 @@ def _papers(config_dir: Path | None) -> dict[str, Path]:
     return {path.stem: path for root in roots for path in sorted((root / GROUP).glob("*.yaml"))}
 
 
-def _show_configs(studies: Sequence[str], overrides: Sequence[str], config_dir: Path | None) -> int:
+def _show_configs(wanted: Wanted) -> int:
     """What each study would run; nothing is run."""
     from omegaconf import OmegaConf
 
     from funneltune.cli.study import Asked
 
-    for study in studies:
-        say(f"# {study}\n{OmegaConf.to_yaml(Asked.compose(study, overrides, config_dir).cfg)}")
+    for study in wanted.studies:
+        say(f"# {study}\n{OmegaConf.to_yaml(Asked.compose(study, wanted.overrides, wanted.config_dir).cfg)}")
     return 0
 
 
-def _carry_out(studies: Sequence[str], overrides: Sequence[str], config_dir: Path | None) -> int:
-    """Each study as `funneltune study` would run it; finished cells are kept."""
-    from funneltune.cli.study import Asked, carry_out, failures
+def carry_out(wanted: Wanted) -> list[str]:
+    """Each study as `funneltune study` would run it, where that is wanted; finished cells are kept. A line for each run
+    that failed.
+    """
+    if not wanted.runs:
+        return []
+    from funneltune.cli.study import Asked, failures
+    from funneltune.cli.study import carry_out as run_study
     from funneltune.reporting import report
 
-    asked = [Asked.compose(study, overrides, config_dir) for study in studies]
+    asked = [Asked.compose(study, wanted.overrides, wanted.config_dir) for study in wanted.studies]
     for one in asked:
         one.check()
-    status = 0
-    for one in asked:
-        state = carry_out(one, report)
-        for line in failures(state):
-            say(f"failed:  {line}")
-            status = 1
-    return status
+    return [line for one in asked for line in failures(run_study(one, report))]
 
 
-def _tell(paper: Paper, scale: str, shelf: Shelf, output: Path | None) -> None:
-    from funneltune.files import write_text
-    from funneltune.reporting.papers import judge_paper, paper_page
+def _tell(wanted: Wanted) -> None:
+    from funneltune.reporting.papers import Shelf, paper_page
 
-    page = paper_page(judge_paper(paper, scale, shelf), shelf, _counts(paper))
-    _show(page)
-    if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
-        write_text(output / f"{paper.name}.md", page)
-        say(f"page: {output / f'{paper.name}.md'}")
+    shelf = Shelf(wanted.folders)
+    found = wanted.judged(shelf)
+    _show(paper_page(found[0], shelf, _counts(wanted.papers[0])))
+    if wanted.output is not None:
+        say(f"page: {write_pages(wanted, found, shelf)}")
 
 
-def _list(papers: Sequence[Paper], shelf: Shelf, output: Path | None) -> None:
-    """A line for each paper and scale; with `output`, the page over all of them and one for each."""
+def _list(wanted: Wanted) -> None:
+    """A line for each paper and scale; with `output`, the pages."""
     from rich.console import Console
     from rich.table import Table
 
-    from funneltune.files import write_text
-    from funneltune.records import write_json
-    from funneltune.reporting.papers import SCALES, judge_paper, listing, literature_page, paper_page, plain
+    from funneltune.reporting.papers import Shelf, listing
 
-    found: list[OnPaper] = [
-        judge_paper(paper, scale, shelf) for paper in papers for scale in SCALES if scale in paper.scales
-    ]
+    shelf = Shelf(wanted.folders)
+    found = wanted.judged(shelf)
     table = Table("paper", "scale", "status", "claims", box=None, pad_edge=False)
     for row in listing(found):
         table.add_row(*row)
     Console(width=None if sys.stdout.isatty() else 120).print(table)
-    if output is None:
-        return
-    output.mkdir(parents=True, exist_ok=True)
-    counts = {paper.name: _counts(paper) for paper in papers}
-    for paper in papers:
+    if wanted.output is not None:
+        say(f"page: {write_pages(wanted, found, shelf)}")
+
+
+def write_pages(wanted: Wanted, found: Sequence[OnPaper], shelf: Shelf) -> Path:
+    """A page for each paper into the wanted folder, and where all are listed the one over them; the last one's path."""
+    from funneltune.records import write_json
+    from funneltune.reporting.papers import literature_page, paper_page, plain
+
+    assert wanted.output is not None
+    counts = {paper.name: _counts(paper) for paper in wanted.papers}
+    for paper in wanted.papers:
         own = [one for one in found if one.paper is paper]
         pages = [paper_page(one, shelf, counts[paper.name] if one is own[-1] else ()) for one in own]
-        write_text(output / f"{paper.name}.md", "\n".join(pages))
-    write_text(output / "README.md", literature_page(found, counts))
-    write_json(output / "verdicts.json", plain(found))
-    say(f"page: {output / 'README.md'}")
+        written = _write(wanted.output, paper.name, "\n".join(pages))
+    if wanted.listed:
+        written = _write(wanted.output, "README", literature_page(found, counts))
+        write_json(wanted.output / "verdicts.json", plain(found))
+    return written
+
+
+def _write(folder: Path, name: str, page: str) -> Path:
+    from funneltune.files import write_text
+
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / f"{name}.md", page)
+    return folder / f"{name}.md"
 
 
 def _counts(paper: Paper) -> list[Counted]:

@@ -1,7 +1,7 @@
 """The registry of papers: their tables and claims, held against the records of our studies."""
 
 from funneltune.reporting.papers.entry import SCALES, Paper
-from funneltune.reporting.papers.pages import Counted, listing, literature_page, paper_page, plain
+from funneltune.reporting.papers.pages import Counted, listing, literature_page, paper_page, plain, rows
 from funneltune.reporting.papers.verdicts import STATUSES, OnPaper, Shelf, judge_paper
 
 __all__ = [
@@ -16,4 +16,5 @@ __all__ = [
     "literature_page",
     "paper_page",
     "plain",
+    "rows",
 ]

@@ -159,6 +159,20 @@ def plain(found: Sequence[OnPaper]) -> list[dict[str, Any]]:
     ]
 
 
+def rows(found: Sequence[OnPaper]) -> list[dict[str, Any]]:
+    """The verdicts as a table's rows: `status` is the claim's, `verdict` that of one place where it is tried. A claim
+    that no study tries has one row.
+    """
+    lines = []
+    for one in plain(found):
+        for on in one["claims"]:
+            claim = {"claim": on["claim"], **{key: on[key] for key in ("says", "effect", "above", "status")}}
+            for place in on["places"] or [{"status": on["status"]}]:
+                at = {"verdict" if key == "status" else key: value for key, value in place.items()}
+                lines.append({"paper": one["paper"], "scale": one["scale"], **claim, **at})
+    return lines
+
+
 def _plain_place(at: AtPlace) -> dict[str, Any]:
     numbers = ("status", "estimate", "low", "high", "p_value", "p_holm", "detectable", "seeds", "note")
     return {

@@ -19,10 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
-from funneltune.errors import RunError
 from funneltune.metrics import Interval, clusters_in, contrast, holm, seed_difference
 from funneltune.metrics.comparison import finite
-from funneltune.records import RecordFolder, StoredRun, read_records
+from funneltune.records import RecordFolder, StoredRun, read_records, record_paths
 from funneltune.reporting.comparisons import fold_of, test_over_train_of
 from funneltune.reporting.held import Held
 from funneltune.reporting.papers.entry import Claim, Paper, Place
@@ -102,7 +101,11 @@ class Shelf:
         self.held = Held()
 
     def study(self, name: str) -> RecordFolder | None:
-        """A study's records; None where no folder has any."""
+        """A study's records; None where no folder has any.
+
+        Raises:
+            RunError: where one has records that cannot be read.
+        """
         if name not in self._read:
             self._read[name] = next((found for f in self.folders if (found := _records(f / name)) is not None), None)
         return self._read[name]
@@ -115,10 +118,7 @@ class Shelf:
 
 
 def _records(folder: Path) -> RecordFolder | None:
-    try:
-        return read_records(folder)
-    except RunError:
-        return None
+    return read_records(folder) if folder.is_dir() and record_paths(folder) else None
 
 
 def judge_paper(paper: Paper, scale: str, shelf: Shelf) -> OnPaper:
