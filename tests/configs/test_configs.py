@@ -13,7 +13,7 @@ from funneltune.cli.schema import TOP_LEVEL
 from funneltune.experiments import Study
 
 ROOT = config_root()
-READ_AS_DATA = ("paper",)
+READ_AS_DATA = ("paper", "ranking")
 """Folders that nothing composes."""
 CHOICES = sorted(
     (path.parent.name, path.stem) for path in ROOT.glob("*/*.yaml") if path.parent.name not in READ_AS_DATA

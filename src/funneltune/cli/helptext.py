@@ -11,7 +11,7 @@ from funneltune.cli.locate import PRIMARY, config_root
 from funneltune.cli.verb import Verb
 
 WIDTH = 110
-PLAIN = ("paper",)
+PLAIN = ("paper", "ranking")
 """Folders of configs that nothing composes: data of a verb's own."""
 
 

@@ -1,0 +1,133 @@
+"""What competes for places: the items of a run's log, and new ones by their text and fields. NumPy only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from funneltune.errors import ConfigError
+
+
+class Catalogue(Protocol):
+    """The items of a log, as `decisions.Items` has them."""
+
+    @property
+    def keys(self) -> list[str]:
+        """Their identifiers."""
+        ...
+
+    @property
+    def titles(self) -> list[str]:
+        """Their texts."""
+        ...
+
+    @property
+    def columns(self) -> list[str]:
+        """What is told of them, by name."""
+        ...
+
+    @property
+    def price(self) -> NDArray[np.float64] | None:
+        """Their prices."""
+        ...
+
+    def column(self, name: str) -> NDArray[Any]:
+        """One of the columns."""
+        ...
+
+
+@dataclass(frozen=True)
+class Assortment:
+    """Items by number: those of the log, then the new ones.
+
+    Args:
+        catalogue: Of the log.
+        new: Fields of each new item; `item` is its identifier.
+
+    Raises:
+        ConfigError: if a new item has no identifier, or one that is taken.
+    """
+
+    catalogue: Catalogue
+    new: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
+
+    def __post_init__(self) -> None:
+        """Refuse new items that cannot be told from others."""
+        taken = set(self.catalogue.keys) if self.new else set()
+        for one in self.new:
+            key = str(one.get("item", ""))
+            if not key or key in taken:
+                raise ConfigError(
+                    f"new: item={key!r} must be an identifier that no other item has; rename it, or leave it out."
+                )
+            taken.add(key)
+
+    def __len__(self) -> int:
+        """How many."""
+        return len(self.keys)
+
+    @cached_property
+    def known(self) -> int:
+        """How many of them the log has: the new ones are numbered from here on."""
+        return len(self.catalogue.keys)
+
+    @cached_property
+    def keys(self) -> list[str]:
+        """Identifiers."""
+        return [*self.catalogue.keys, *(str(one["item"]) for one in self.new)]
+
+    @cached_property
+    def titles(self) -> list[str]:
+        """Texts; of a new item its title."""
+        return [*self.catalogue.titles, *(str(one.get("title", one["item"])) for one in self.new)]
+
+    @cached_property
+    def price(self) -> NDArray[np.float64] | None:
+        """Prices, NaN where none is known; None where none is known at all."""
+        mine = [float(one.get("price", np.nan)) for one in self.new]
+        if self.catalogue.price is None and not np.isfinite(mine).any():
+            return None
+        known = np.full(self.known, np.nan) if self.catalogue.price is None else self.catalogue.price
+        return np.concatenate([known, mine])
+
+    def number(self, key: str, what: str) -> int:
+        """An item's number; `what` names the setting that asks.
+
+        Raises:
+            ConfigError: if there is no such item.
+        """
+        found = self._numbers.get(key)
+        if found is None:
+            raise ConfigError(f"{what}: {key!r} is none of the {len(self):,} items{_near(key, self.keys[:100_000])}")
+        return found
+
+    def codes(self, name: str, what: str) -> tuple[list[str], NDArray[np.int64]]:
+        """A column as numbers: its values in their order, and (items,) the place of each item's; empty where unknown.
+
+        Raises:
+            ConfigError: if the items have no such column.
+        """
+        if name not in self.catalogue.columns:
+            near = get_close_matches(name, self.catalogue.columns, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"they have {', '.join(self.catalogue.columns)}."
+            raise ConfigError(f"{what}: the items have no column {name!r}; {hint}")
+        mine = [one.get(name, "") for one in self.new]
+        texts = np.array(["" if value is None else str(value) for value in [*self.catalogue.column(name), *mine]])
+        values, codes = np.unique(texts, return_inverse=True)
+        return values.tolist(), codes.astype(np.int64)
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {key: number for number, key in enumerate(self.keys)}
+
+
+def _near(word: str, options: Sequence[str]) -> str:
+    """The rest of a sentence: a value that was probably meant."""
+    found = get_close_matches(word, options, 1)
+    return f"; did you mean {found[0]!r}?" if found else "."
