@@ -102,7 +102,15 @@ INPUTS = {
 }
 
 
-@pytest.mark.parametrize("name", INPUTS)
+FAST = ("both", "trees", "hillstrom")
+"""Of the tests that train once for each of many names; the others are slow."""
+
+
+def some_slow(names):
+    return [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in names]
+
+
+@pytest.mark.parametrize("name", some_slow(INPUTS))
 def test_a_run_of_every_input_and_kind_is_trained_tested_and_used_again(shop, tmp_path, name, capsys):
     run = tmp_path / "run"
     assert train(shop, run, *INPUTS[name], "head=shared_bottom", "objective=masked_bce", "trainer.max_epochs=3") == 0
@@ -149,7 +157,7 @@ def test_predictions_of_new_rows_equal_the_runs_own(shop, tmp_path):
 def test_features_none_is_the_run_without_features(shop, tmp_path):
     values = []
     for name, more in (("plain", []), ("none", ["features=none"])):
-        assert train(shop, tmp_path / name, *TINY, *more) == 0
+        assert train(shop, tmp_path / name, *TINY, *more, "trainer.limit_train_batches=3", "baselines=[]") == 0
         values.append(pd.read_parquet(tmp_path / name / "predictions.parquet").p_click.to_numpy())
     assert np.array_equal(*values)
 
@@ -205,7 +213,7 @@ REAL = {
 }
 
 
-@pytest.mark.parametrize("name", REAL)
+@pytest.mark.parametrize("name", some_slow(REAL))
 def test_every_shipped_data_set_trains_on_its_real_file(name, tmp_path, monkeypatch):
     monkeypatch.setenv("FUNNELTUNE_DATA", str(DATA))
     if not DATA.is_dir():
@@ -220,6 +228,7 @@ def test_every_shipped_data_set_trains_on_its_real_file(name, tmp_path, monkeypa
         assert record.value(key) is not None, key
 
 
+@pytest.mark.slow
 def test_data_validate_and_describe_speak_of_a_real_file(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("FUNNELTUNE_DATA", str(DATA))
     if not DATA.is_dir():

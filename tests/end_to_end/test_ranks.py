@@ -88,6 +88,7 @@ def cut_off_and_go_on(folder, signum, *words):
     assert weights[0] == weights[1]
 
 
+@pytest.mark.slow
 def test_two_ranks_stop_together_and_go_on_bit_for_bit(tmp_path):
     cut_off_and_go_on(tmp_path, signal.SIGTERM, "trainer=ddp", "tuning=adalora")
 

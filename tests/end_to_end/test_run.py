@@ -203,7 +203,7 @@ def test_a_folder_without_a_run_is_refused(tmp_path):
     assert main(["evaluate", f"run={tmp_path}"]) == 2
 
 
-@pytest.mark.parametrize("tuning", ["full", "frozen", "houlsby"])
+@pytest.mark.parametrize("tuning", ["full", *(pytest.param(t, marks=pytest.mark.slow) for t in ("frozen", "houlsby"))])
 def test_every_method_trains_and_comes_back(log, tmp_path, tuning):
     from funneltune.runs import evaluate
 
