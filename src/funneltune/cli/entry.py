@@ -8,14 +8,27 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from funneltune.cli import data, evaluate, helptext, predict, pretrain, rank, report, reproduce, search, study, train
+from funneltune.cli import (
+    data,
+    evaluate,
+    helptext,
+    predict,
+    pretrain,
+    rank,
+    report,
+    reproduce,
+    search,
+    serve,
+    study,
+    train,
+)
 from funneltune.cli.arguments import Arguments, nearest_clause
 from funneltune.cli.verb import Verb, is_first_process, say
 from funneltune.errors import ConfigError, FailedRunError, FunnelError, Interrupted
 
 VERBS: dict[str, Verb] = {
     module.VERB.name: module.VERB
-    for module in (train, pretrain, evaluate, predict, rank, study, search, reproduce, report, data)
+    for module in (train, pretrain, evaluate, predict, rank, serve, study, search, reproduce, report, data)
 }
 
 
