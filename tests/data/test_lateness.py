@@ -90,5 +90,5 @@ def test_a_described_log_tells_windows_and_how_late_events_come(make_data):
 
 
 def test_the_marketplace_without_delays_is_described_as_before():
-    assert not {"purchase_delay", "purchase_window"} & set(Simulated().describe())
+    assert not {"purchase_delay", "purchase_window", "taste_weight"} & set(Simulated().describe())
     assert {"purchase_delay", "purchase_window"} <= set(Simulated(purchase_delay=1.0).describe())

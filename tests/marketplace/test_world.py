@@ -137,6 +137,14 @@ def test_a_delay_follows_its_law_and_what_is_dear_takes_longer(price):
     assert np.expm1(-found / mean) / np.expm1(-10 / mean) == pytest.approx(0.25, rel=1e-5)
 
 
+def test_the_heavier_tastes_weigh_the_more_a_shift_of_tastes_moves_clicks():
+    def moved(weight):
+        shifted, kept = (log(taste_weight=weight, taste_shift=shift) for shift in (1.0, 0.0))
+        return np.abs(shifted["oracle_p_click"] - kept["oracle_p_click"])[len(kept["click"]) // 2 :].mean()
+
+    assert 2 * moved(1.0) < moved(4.0)
+
+
 @pytest.mark.parametrize(
     ("knobs", "field"),
     [
@@ -147,6 +155,7 @@ def test_a_delay_follows_its_law_and_what_is_dear_takes_longer(price):
         ({"items": 0}, "items=0"),
         ({"purchase_delay": -1.0}, "purchase_delay=-1.0"),
         ({"purchase_window": 0.0}, "purchase_window=0.0"),
+        ({"taste_weight": -1.0}, "taste_weight=-1.0"),
     ],
 )
 def test_a_knob_out_of_range_is_named(knobs, field):

@@ -73,6 +73,8 @@ class World:
             cut at `purchase_window`; dearer ones take longer. 0: purchases come at once. Shelves and budgets go by the
             impression.
         purchase_window: Days within which every purchase comes.
+        taste_weight: How much tastes matter, in clicks and in carts. At 1 a full shift costs the best ranking of before
+            about 2% of its purchases, at 4 about a quarter.
 
     Raises:
         ConfigError: if a knob is out of range or a domain unknown.
@@ -98,11 +100,12 @@ class World:
         language: str = "en",
         purchase_delay: float = 0.0,
         purchase_window: float = 14.0,
+        taste_weight: float = 1.0,
     ) -> None:
         _check(locals())
         self.seed, self.page, self.days = seed, page, days
         self.click_model, self.position_decay = click_model, position_decay
-        self.selection_bias, self.taste_shift = selection_bias, taste_shift
+        self.selection_bias, self.taste_shift, self.taste_weight = selection_bias, taste_shift, taste_weight
         self.purchase_delay, self.purchase_window = purchase_delay, purchase_window
         rng = np.random.default_rng(seed)
         self.vocabulary = load_vocabulary(tuple(domains), language)
@@ -244,7 +247,7 @@ class World:
             day=request.day,
             ranking=ranking,
             prices=prices,
-            taste=taste.astype(np.float32),
+            taste=(np.float32(self.taste_weight) * taste).astype(np.float32),
             mood=normal(self.seed, Stream.MOOD, request.user, request.day.astype(np.int64)),
             private=normal(self.seed, Stream.NEED, request.number[:, None], ranking),
             spent=state.spent,
@@ -292,6 +295,7 @@ def _check(knobs: dict[str, Any]) -> None:
         ("selection_bias", 0.0, 5.0),
         ("purchase_delay", 0.0, 365.0),
         ("purchase_window", 0.01, 365.0),
+        ("taste_weight", 0.0, 10.0),
     ):
         if not low <= knobs[name] <= high:
             raise ConfigError(f"data.source.{name}={knobs[name]} must lie in [{low}, {high}].")

@@ -46,6 +46,7 @@ class Simulated:
         language: str = "en",
         purchase_delay: float = 0.0,
         purchase_window: float = 14.0,
+        taste_weight: float = 1.0,
     ) -> None:
         self.impressions = impressions
         self.knobs: dict[str, Any] = {
@@ -68,6 +69,8 @@ class Simulated:
         }
         if purchase_delay:  # logs without delays keep their fingerprint
             self.knobs |= {"purchase_delay": purchase_delay, "purchase_window": purchase_window}
+        if taste_weight != 1.0:  # likewise
+            self.knobs["taste_weight"] = taste_weight
         self.fitting, self.popular = fitting, popular
 
     def describe(self) -> dict[str, Any]:
