@@ -134,18 +134,15 @@ class Guard:
             raise Refused(401, told, **{"www-authenticate": "Bearer"})
 
     def _known(self, host: str) -> bool:
-        if host.startswith("["):
-            name, closed, port = host[1:].partition("]")
-            numeric, port = bool(closed), port.removeprefix(":")
-        else:
-            name, _, port = host.partition(":")
-            numeric = False
-        if port and not (port.isascii() and port.isdecimal()):
+        bracketed = host.startswith("[")
+        name, separator, port = host[1:].partition("]") if bracketed else host.partition(":")
+        port = port.removeprefix(":") if bracketed else port
+        if (bracketed and not separator) or (port and not (port.isascii() and port.isdecimal())):
             return False
         try:
             ipaddress.ip_address(name)
         except ValueError:
-            return not numeric and name.lower().rstrip(".") in self.hosts
+            return not bracketed and name.lower().rstrip(".") in self.hosts
         return True
 
     async def _body(self, scope: MutableMapping[str, Any], receive: Receive) -> bytes:

@@ -23,7 +23,7 @@ class Limits:
     """What is refused (4xx) or put off (503) so that the server answers everyone else.
 
     Raises:
-        ConfigError: for a limit below 1.
+        ConfigError: for a limit of 0 or less.
     """
 
     body_bytes: int = 1 << 19
@@ -47,5 +47,5 @@ class Limits:
         """Refuse a limit under which nothing could be answered."""
         for field in fields(self):
             value = getattr(self, field.name)
-            if not (isinstance(value, float) and value > 0) and value < 1:
-                raise ConfigError(f"{field.name}={value} must be >= 1; the default is {field.default}.")
+            if value <= 0:
+                raise ConfigError(f"{field.name}={value} must be > 0; the default is {field.default}.")

@@ -15,7 +15,7 @@ from funneltune.errors import RunError
 from funneltune.serving.batching import Job, ScorerLike
 from funneltune.serving.guard import Refused
 from funneltune.serving.strict import shown
-from funneltune.serving.wire import ExplainRequest, Filters, Pair, RankRequest, ScoreRequest, Side
+from funneltune.serving.wire import ExplainRequest, Filters, Pair, RankRequest, ScoreRequest, Side, in_words
 
 Integers = NDArray[np.int64]
 Rates = Mapping[str, NDArray[np.float64]]
@@ -230,7 +230,7 @@ class ServedRun:
     def _coded(self, name: str) -> tuple[NDArray[np.int64], dict[str, int]]:
         if name not in self._columns:
             known: dict[str, int] = {}
-            codes = [known.setdefault(_word(value), len(known)) for value in self.catalogue.column(name)]
+            codes = [known.setdefault(in_words(value), len(known)) for value in self.catalogue.column(name)]
             self._columns[name] = np.array(codes, dtype=np.int64), known
         return self._columns[name]
 
@@ -248,7 +248,7 @@ class ServedRun:
                 "price": None if self.price is None else _number(self.price[number]),
                 "p": {rate: _number(values[row]) for rate, values in p.items()},
                 "value": _number(value[row]),
-                "about": {name: words for name, values in self._told.items() if (words := _word(values[number]))},
+                "about": {name: words for name, values in self._told.items() if (words := in_words(values[number]))},
             }
             for place, row in enumerate(best.tolist(), start=1)
         ]
@@ -277,9 +277,3 @@ def require_one_log(a: ServedRun, b: ServedRun) -> None:
 
 def _number(value: Any) -> float | None:  # JSON has no NaN
     return float(value) if math.isfinite(value) else None
-
-
-def _word(value: Any) -> str:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)[:80]

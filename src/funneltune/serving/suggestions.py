@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from funneltune.serving.wire import plain
+from funneltune.serving.wire import in_words, plain
 
 TOLD = 4
 """Fields of a shopper or query that are shown."""
@@ -45,7 +45,7 @@ class Choices:
         return [self._told(place) for place in (begin + inside)[:most]]
 
     def _told(self, place: int) -> dict[str, Any]:
-        about = {name: plain(str(values[place]))[:80] for name, values in self.columns.items()}
+        about = {name: in_words(values[place]) for name, values in self.columns.items()}
         return {"key": self.texts[place], "requests": self.counts[place], "about": about}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from typing import Annotated, Any, Literal
 
@@ -24,6 +25,13 @@ def plain(text: str) -> str:
         if unicodedata.category(letter) == "Cc":
             raise ValueError(f"must hold no control character, and holds U+{ord(letter):04X}")
     return told
+
+
+def in_words(value: Any) -> str:
+    """A value of the log, short, as people read it; empty where there is none."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else " ".join(str(value).split())[:80]
 
 
 Plain = Annotated[str, Field(max_length=LETTERS), AfterValidator(plain)]

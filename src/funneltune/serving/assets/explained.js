@@ -3,6 +3,7 @@ import { count, make, percent } from "./dom.js";
 
 const TOP = 8;
 const signed = (value, digits = 2) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(digits)}`;
+const plain = (value) => value.toFixed(2).replace("-", "−");
 const toward = (push) => (push > 0 ? "raises" : push < 0 ? "lowers" : "");
 
 /** A text with its words tinted by what they add: the stronger, the deeper; a sign under each that counts. */
@@ -73,7 +74,7 @@ export function explained(told, labels) {
   const { path } = told;
   return [make("p", { class: "sentence" }, told.sentence), ...texts,
     make("h4", {}, "What pushes it, and how far"), pushes(told, most),
-    make("p", { class: "quiet" }, `On the ${path.scale} scale, from ${path.baseline.toFixed(2)} (${path.absent.join(", ") || "nothing there"}) to ${path.value.toFixed(2)}: `
+    make("p", { class: "quiet" }, `On the ${path.scale} scale, from ${plain(path.baseline)} (${path.absent.join(", ") || "nothing there"}) to ${plain(path.value)}: `
       + `the pushes add up to it within ${Math.abs(path.gap).toExponential(1)} (${path.steps} steps${path.complete ? "" : "; more would be needed"}).`),
     ...(told.changes.length ? changes(told.changes) : []), ...evidence(told.evidence, labels)];
 }

@@ -13,10 +13,11 @@ dialog.addEventListener("close", () => stop?.abort());
 function numbers(one, shown) {
   const sides = shown.runs.map((run, n) => ({ run, found: shown.answers[n].ranked.find((other) => other.item === one.item) }));
   const { labels, rates } = shown.runs[0];
-  const head = ["", ...sides.map(({ run }) => (sides.length > 1 ? `${run.run.toUpperCase()} · ${run.name}` : run.name))];
+  const head = sides.map(({ run }) => make("th", { scope: "col" }, sides.length > 1
+    ? make("span", { class: `letter ${run.run}` }, run.run.toUpperCase()) : null, make("small", {}, run.name.replaceAll(",", ", "))));
   const row = (name, values) => make("tr", {}, make("th", { scope: "row" }, name), ...values.map((value) => make("td", {}, value)));
   return make("table", {}, make("caption", { class: "aloud" }, "Place and probabilities"),
-    make("thead", {}, make("tr", {}, ...head.map((text, n) => (n ? make("th", { scope: "col" }, text) : make("td", {}))))),
+    make("thead", {}, make("tr", {}, make("td", {}), ...head)),
     make("tbody", {}, row("place", sides.map(({ found }) => (found ? String(found.place) : "not in the list"))),
       ...rates.map((rate) => row(labels[rate], sides.map(({ found }) => (found ? percent(found.p[rate]) : ""))))));
 }
