@@ -45,6 +45,29 @@ def whole_file(path: Path) -> Iterator[Path]:
             raise
 
 
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """Yield a folder beside `target` to fill; it becomes `target` when the block ends, and is removed when it fails.
+
+    Raises:
+        RunError: if `target` is there already, or cannot be written.
+    """
+    if target.exists() or target.is_symlink():
+        raise RunError(f"{target} exists; name another folder or remove it.")
+    with told_write_faults(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
+        try:
+            yield part
+            for path in (*part.rglob("*"), part):
+                path.chmod(0o755 if path.is_dir() else 0o644)  # as in `whole_file`
+                to_disk(path)
+            part.rename(target)
+            to_disk(target.parent)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+
 def write_text(path: Path, text: str) -> Path:
     """Write a text file whole or not at all."""
     with whole_file(path) as part:

@@ -55,7 +55,7 @@ class NoInteraction(nn.Module):
 
     def forward(self, batch: Batch, text_vectors: Float[Tensor, "texts 0"]) -> Float[Tensor, "rows 0"]:
         """One empty vector per row."""
-        return text_vectors.new_zeros(len(batch), 0)
+        return text_vectors.new_zeros(batch.row.shape[0], 0)  # no len(): a tracer follows shapes alone
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,7 @@ def behind_a_prefix(attend: Callable[..., Any]) -> Callable[..., Any]:
         pair = getattr(module, "prefix", None)
         if pair is None:
             return attend(module, query, key, value, attention_mask, **others)
-        rows, length = len(key), pair.key.shape[1]
+        rows, length = key.shape[0], pair.key.shape[1]  # no len(): a tracer follows shapes alone
         key = torch.cat([pair.key.to(key.dtype).expand(rows, -1, -1, -1), key], dim=2)
         value = torch.cat([pair.value.to(value.dtype).expand(rows, -1, -1, -1), value], dim=2)
         if attention_mask is None and getattr(module, "is_causal", False):
