@@ -16,6 +16,7 @@ from funneltune.files import (
     sha256_of,
     told_write_faults,
     whole_file,
+    whole_folder,
     write_text,
 )
 
@@ -145,3 +146,18 @@ def test_a_lock_refuses_the_second_and_goes_with_its_holder(tmp_path):
 def test_the_sum_is_that_of_sha256sum(tmp_path):
     (tmp_path / "x").write_bytes(b"abc")
     assert sha256_of(tmp_path / "x") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_a_folder_is_whole_or_not_there(tmp_path):
+    target = tmp_path / "made"
+    with pytest.raises(UnicodeEncodeError), whole_folder(target) as part:
+        (part / "a").write_text("\udc00", encoding="utf-8")
+    assert not list(tmp_path.iterdir())
+    with whole_folder(target) as part:
+        (part / "in").mkdir()
+        (part / "in" / "a").write_text("a")
+        assert not target.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+    assert (target / "in" / "a").read_text() == "a"
+    with pytest.raises(RunError, match=r"made exists; name another folder or remove it"), whole_folder(target):
+        pass

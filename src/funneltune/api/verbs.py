@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from funneltune.cli.arguments import Arguments
     from funneltune.data.describe import Checked
+    from funneltune.decisions.export import ExportRecord
 
 
 @told
@@ -170,6 +171,34 @@ def evaluate(run: Run | Path | str, split: str = "test") -> pd.DataFrame:
     from funneltune import runs
 
     return metrics_table(runs.evaluate(_folder(run), split))
+
+
+@told
+def export(
+    run: Run | Path | str,
+    output: Path | str | None = None,
+    to: str = "all",
+    *,
+    check: bool = True,
+    repeats: int | None = None,
+) -> ExportRecord:
+    """Write a finished run as a merged backbone, safetensors, ONNX graphs and int8 ones, as `funneltune export` does.
+
+    Args:
+        run: the run or its folder.
+        output: the folder to make; None: `export` in the run's. One that exists is refused.
+        to: merged, safetensors, onnx, int8, or all that the run has.
+        check: hold each form to the run on its test rows.
+        repeats: timed calls of each engine; 0: none.
+
+    Raises:
+        ConfigError: if `to` is unknown or not for this run, or a package is missing.
+        RunError: if it is no finished run, the output exists, or (FailedRunError) a form says something else than it.
+    """
+    from funneltune.decisions import export as room
+
+    folder = None if output is None else Path(output)
+    return room.export(_folder(run), folder, to, check=check, repeats=room.REPEATS if repeats is None else repeats)
 
 
 @told

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from funneltune.cli import (
     data,
     evaluate,
+    export,
     helptext,
     predict,
     pretrain,
@@ -28,7 +29,7 @@ from funneltune.errors import ConfigError, FailedRunError, FunnelError, Interrup
 
 VERBS: dict[str, Verb] = {
     module.VERB.name: module.VERB
-    for module in (train, pretrain, evaluate, predict, rank, serve, study, search, reproduce, report, data)
+    for module in (train, pretrain, evaluate, predict, rank, export, serve, study, search, reproduce, report, data)
 }
 
 

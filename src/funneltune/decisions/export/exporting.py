@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -225,6 +226,8 @@ def export(
         graphs = {f"onnx {p}": part / FOLDERS[k] for k, p in (("onnx", "float32"), ("int8", "int8")) if k in kinds}
         if at_hand.rows is not None and repeats and graphs:
             at_hand.tables["latency"] = {"columns": COLUMNS, "rows": latencies(at_hand.rows, graphs, repeats)}
+            busy, cores = os.getloadavg()[0], os.cpu_count()
+            at_hand.notes.append(f"timed with a load average of {busy:.1f} on {cores} cores")
         record = _record(at_hand, kinds, to, check)
         record.write(part)
         write_manifest(

@@ -112,7 +112,7 @@ def outputs_of(assembly: Assembly) -> dict[str, str]:
 
 def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
     """What is in a folder, with the sha256 of each file."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / MANIFEST)
     sums = {path.relative_to(folder).as_posix(): sha256_of(path) for path in files}
     (folder / MANIFEST).write_text(json.dumps({**content, "files": sums}, indent=1, ensure_ascii=False) + "\n")
 
