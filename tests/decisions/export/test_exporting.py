@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 from contextlib import redirect_stdout
@@ -333,6 +334,14 @@ def test_a_form_that_a_run_has_not_is_refused_or_left_out(train, tmp_path, words
 def test_every_method_and_architecture_is_exported_as_it_is(train, words):
     told = export(train(*words), repeats=0)
     assert max(value for name, value in differences(told).items() if name != "int8") < 1e-5
+
+
+def test_a_compiled_run_is_loaded_as_it_can_be_traced(plain, tmp_path):
+    shutil.copytree(plain, tmp_path / "run")
+    config = tmp_path / "run" / "config.yaml"
+    config.write_text(config.read_text().replace("  compile: false", "  compile: true"))
+    layers = loaded(tmp_path / "run").module.encoder.backbone.encoder.layer
+    assert all(layer._compiled_call_impl is None for layer in layers)
 
 
 def test_a_run_in_bfloat16_is_exported_in_float32(train, tmp_path):

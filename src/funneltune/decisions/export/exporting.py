@@ -131,7 +131,7 @@ class Exporting:
         if tolerance is not None and not difference <= tolerance:
             raise FailedRunError(
                 f"export: {name} differs from the run by {difference:.3g} on {n} test rows ({told}), more than "
-                f"{tolerance:g}; nothing was written."
+                f"{tolerance:g}; nothing was written: choose other forms by to=."
             )
 
     def write(self, kind: str, folder: Path) -> None:
@@ -247,6 +247,8 @@ def loaded(run: Path) -> Assembly:
     """The run in float32, whatever it was trained in, ready to be scored with."""
     cfg = finished_config(run)
     cfg.trainer.precision = "32-true"
+    if cfg.backbone.get("compile"):
+        cfg.backbone.compile = False  # what is compiled cannot be traced
     assembly = assemble(cfg)
     load_weights(assembly.module, run / "weights")
     assembly.module.eval()  # gradients stay as they are: by them a method knows what it trained
