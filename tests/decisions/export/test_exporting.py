@@ -15,6 +15,7 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer
 
+import funneltune
 from funneltune.cli import main
 from funneltune.decisions.export import Exported, export, exporting, latency, read_whole
 from funneltune.decisions.export.checking import TestRows, largest_difference
@@ -231,6 +232,15 @@ def test_unchecked_exports_measure_nothing(plain):
     content = json.loads((plain / "export" / "decision.json").read_text())
     assert content["numbers"] == content["tables"] == {}
     assert list(content["settings"]["forms"]) == ["onnx"]
+
+
+def test_python_exports_as_the_command_does(plain, tmp_path):
+    told = funneltune.export(plain, tmp_path / "out", "safetensors", repeats=0)
+    assert told.verb == "export"
+    assert told.settings == {"to": "safetensors", "forms": ["safetensors"], "check": True, "repeats": 0}
+    content = json.loads((tmp_path / "out" / "decision.json").read_text())
+    assert content["numbers"] == told.numbers
+    assert list(differences(told)) == ["run", "safetensors"]
 
 
 def test_int8_alone_leaves_no_float_graphs(plain, tmp_path):
