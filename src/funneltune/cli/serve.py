@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from funneltune.cli.arguments import Arguments
@@ -43,8 +44,7 @@ def run(arguments: Arguments) -> int:
             f"host={keys['host']} lets other machines in, and no token is set; give token_file=PATH or {TOKEN}, or "
             "leave host at 127.0.0.1."
         )
-    with serving.bound_socket(keys["host"], port) as held:
-        serving.watch_log()
+    with serving.bound_socket(keys["host"], port) as held, serving.watched_log():
         limits = serving.Limits()
         runs, choices = serving.open_runs(
             Path(keys["run"]), Path(keys["run_b"]) if keys["run_b"] else None, keys["calibration"] or None, threads
@@ -52,8 +52,13 @@ def run(arguments: Arguments) -> int:
         names = [name for name in keys["hosts"].split(",") if name]
         app = serving.make_app(runs, choices, limits, token, [*names, keys["host"]])
         address = f"http://{_in_address(keys['host'])}:{held.getsockname()[1]}"
-        say(f"serving {' and '.join(one.name for one in runs)} at {address} (Ctrl+C stops)")
-        serving.serve(app, held, limits)
+        line = f"serving {' and '.join(one.name for one in runs)} at {address} (Ctrl+C stops)"
+
+        def ready() -> None:
+            say(line)
+            sys.stdout.flush()  # whoever waits for it reads a pipe
+
+        serving.serve(app, held, limits, ready)
     say("stopped")
     return 0
 

@@ -1,7 +1,7 @@
 """Decisions over HTTP, and the page."""
 
 from funneltune.serving.app import make_app
-from funneltune.serving.guard import watch_log
+from funneltune.serving.guard import watched_log
 from funneltune.serving.limits import Limits
 from funneltune.serving.opening import open_run, open_runs
 from funneltune.serving.served import ServedRun, require_one_log
@@ -19,5 +19,5 @@ __all__ = [
     "open_runs",
     "require_one_log",
     "serve",
-    "watch_log",
+    "watched_log",
 ]

@@ -9,7 +9,8 @@ import json
 import logging
 import time
 import traceback
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from funneltune.serving.gauges import Gauges
@@ -176,13 +177,21 @@ class Guard:
             raise Refused(408, told, connection="close") from None
 
 
-def watch_log() -> None:
-    """Write a line per request to stderr: method, route, status, time; never what was asked."""
+@contextmanager
+def watched_log() -> Iterator[None]:
+    """While it lasts, a line per request on stderr: method, route, status, time; never what was asked."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    earlier = logger.level, logger.propagate
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(earlier[0])
+        logger.propagate = earlier[1]
 
 
 def log_fault(error: BaseException) -> None:

@@ -54,8 +54,7 @@ def open_runs(
 
 def open_run(run: Path, side: Side, calibration: str | None = None) -> ServedRun:
     """One run, its item vectors computed and its first answer given, so that no client waits for either."""
-    record = RunRecord.read(run / RECORD_NAME)
-    scorer = Scorer.of_run(run, calibration)
+    scorer, record = Scorer.of_run(run, calibration), RunRecord.read(run / RECORD_NAME)
     cfg, data = scorer.assembly.cfg, scorer.assembly.data
     reads_text, needs = data.interaction != "none", data.features
     served = ServedRun(
@@ -67,7 +66,7 @@ def open_run(run: Path, side: Side, calibration: str | None = None) -> ServedRun
         labels=_labels(scorer.funnel),
         reads_query=reads_text,
         reads_user=bool(needs.history) or any(name.split(".")[0] == "user" for name in (*needs.ids, *needs.numbers)),
-        sees_all=scorer.keeps_items or len(scorer.catalogue) <= SMALL,
+        sees_all=len(scorer.catalogue) <= SMALL,
         about={
             "tuning": str(scorer.module.tuning.name),
             "backbone": str(cfg.backbone.get("name", "none")),

@@ -24,7 +24,7 @@ ALL = "all"
 DEPTH = 1000
 """Candidates that a way of finding them brings."""
 SMALL = 2000
-"""Items up to which every one competes by default, even where each costs a forward of the backbone."""
+"""Items up to which every one competes where a request does not say otherwise; of more, candidates are found first."""
 TOLD = ("brand", "category", "seller", "product_type", "rating")
 """Columns of items that a list shows, where the log has them; else its first few of few letters."""
 

@@ -9,7 +9,7 @@ import logging
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -57,8 +57,11 @@ def bound_socket(host: str, port: int) -> socket.socket:
     return held
 
 
-def serve(app: Any, held: socket.socket, limits: Limits) -> None:
-    """Answer requests until SIGTERM or SIGINT, then finish those in flight; a second SIGINT does not wait for them."""
+def serve(app: Any, held: socket.socket, limits: Limits, on_ready: Callable[[], None]) -> None:
+    """Answer requests until SIGTERM or SIGINT, then finish those in flight; a second SIGINT does not wait for them.
+
+    `on_ready` is called once the socket listens.
+    """
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # its lines hold paths with query strings
     config = uvicorn.Config(
@@ -75,11 +78,21 @@ def serve(app: Any, held: socket.socket, limits: Limits) -> None:
         timeout_graceful_shutdown=max(1, round(limits.stop_seconds)),
         h11_max_incomplete_event_size=HEADER_BYTES,
     )
-    _Server(config).run(sockets=[held])
+    _Server(config, on_ready).run(sockets=[held])
 
 
 class _Server(uvicorn.Server):
     """Uvicorn's, except that a signal which was obeyed is not raised again: to stop when told to is no failure."""
+
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self.on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and say so."""
+        await super().startup(sockets)
+        if self.started:
+            self.on_ready()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
