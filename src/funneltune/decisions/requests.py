@@ -55,9 +55,11 @@ def read_requests(path: Path, scorer: Scorer) -> list[Request]:
     return [_request(path, name, rows, scorer) for name, rows in frame.groupby(key.to_numpy(), sort=False)]
 
 
-def logged_requests(scorer: Scorer, split: str = "test", most: int | None = None) -> Iterator[Request]:
+def logged_requests(
+    scorer: Scorer, split: str = "test", most: int | None = None, only: NDArray[np.int64] | None = None
+) -> Iterator[Request]:
     """The requests of a split of the run's log (`validation`, `test`, `train`), with the items that were shown and the
-    features of their rows; `most`: only the first so many.
+    features of their rows; `most`: only the first so many; `only`: these of the log's requests, whatever their split.
     """
     data, rows_of = scorer.assembly.data, scorer.assembly.data.store.rows_of
     store, rows = data.store, scorer.rows
@@ -65,7 +67,7 @@ def logged_requests(scorer: Scorer, split: str = "test", most: int | None = None
     mine = [name for name in dict.fromkeys(scorer.read_columns) if store.has(name) and name not in OWN]
     if len(words) != store.table("queries").num_rows:  # two queries of one text
         words = store.text("queries", data.texts["query"])
-    for number in np.sort(data.requests(split))[:most]:
+    for number in np.sort(data.requests(split))[:most] if only is None else only:
         of_one = rows_of(np.array([number]))
         first = int(of_one[0])
         asked = Asked(

@@ -86,6 +86,10 @@ class Numbers(nn.Module):
             found = np.quantile(scaled_RN[:, index].cpu().numpy(), share.cpu().numpy())
             self.edges[index] = torch.from_numpy(found).to(self.edges)
 
+    def medians(self) -> Float[Tensor, " numbers"]:
+        """Of the training rows."""
+        return (self.knots[:, KNOTS // 2 - 1] + self.knots[:, KNOTS // 2]) / 2
+
     def scaled(self, values_RN: Float[Tensor, "rows numbers"]) -> Float[Tensor, "rows numbers"]:
         """The numbers after their transforms."""
         columns = []
