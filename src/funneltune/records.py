@@ -21,6 +21,7 @@ RECORD_NAME = "record.json"
 STATISTICS_NAME = "statistics.npz"
 HISTORY_NAME = "history.parquet"
 STUDY_NAME = "study.json"
+DECISION_NAME = "decision.json"
 TRIALS_NAME = "trials"
 """Folder of runs that were made to choose a setting: no result of the study or search that they lie in."""
 
@@ -114,6 +115,43 @@ class RunRecord:
         """Read a record file. Raises RunError where it is missing, broken or of another version."""
         lost = f"remove {path.parent} and train that run again" if path.name == RECORD_NAME else "leave it out"
         return cls.from_json(read_json(path, f"restore it from a copy, or {lost}"), str(path))
+
+
+@dataclass(frozen=True)
+class DecisionRecord:
+    """What a decision made with a run came to: `decision.json` in its folder."""
+
+    verb: str
+    """Whose it is: rank, export, offpolicy, ..."""
+    run: str
+    """The run's folder; of a comparison, the runs' folders, joined by a comma."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """What was asked for."""
+    numbers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Name -> value, low and high (a 95% interval, where there is one) and protocol."""
+    tables: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Name -> columns, rows."""
+    figures: list[str] = field(default_factory=list)
+    """Pictures beside the record, by their file names."""
+    notes: list[str] = field(default_factory=list)
+    """What a reader must know, in sentences."""
+    git_commit: str | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def write(self, folder: Path) -> Path:
+        """Into a folder, whole or not at all."""
+        return write_json(folder / DECISION_NAME, {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)})
+
+    @classmethod
+    def read(cls, path: Path) -> DecisionRecord:
+        """Back from its file. Raises RunError where it is missing, broken, of another version or has other fields."""
+        content = read_json(path, "make the decision again")
+        check_version(content, str(path))
+        known = {f.name for f in dataclasses.fields(cls)}
+        strange, missing = set(content) - known - {"schema_version"}, {"verb", "run"} - set(content)
+        if odd := sorted(strange | missing):
+            raise RunError(f"{path}: field {odd[0]!r} is unknown or missing; is this a decision's record?")
+        return cls(**{name: value for name, value in content.items() if name in known})
 
 
 @dataclass(frozen=True, eq=False)

@@ -43,12 +43,12 @@ def test_equal_ids_share_a_bucket_and_names_are_part_of_the_hash(log):
     assert len(np.unique(buckets[:, 2])) == 5
     same = columns(log, ids=("item",), buckets=1_000_003).ids(rows)[:, 0]
     assert np.array_equal(same, buckets[:, 0])
-    user = columns(log, ids=("user",), buckets=1_000_003)._hash("user", np.array(["x"]))
-    assert user != columns(log, ids=("item",), buckets=1_000_003)._hash("item", np.array(["x"]))
+    user = columns(log, ids=("user",), buckets=1_000_003).hashed("user", np.array(["x"]))
+    assert user != columns(log, ids=("item",), buckets=1_000_003).hashed("item", np.array(["x"]))
 
 
 def test_hashes_do_not_depend_on_the_process(log):
-    assert columns(log, ids=("item",), buckets=1_000_003)._hash("item", np.array(["a", "b"])).tolist() == HASHED
+    assert columns(log, ids=("item",), buckets=1_000_003).hashed("item", np.array(["a", "b"])).tolist() == HASHED
 
 
 HASHED = [32866, 139557]  # written down once: a run of today finds the buckets of a run of then

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from funneltune.errors import RunError
-from funneltune.records import RunRecord, as_json, number, read_records, record_paths, write_json
+from funneltune.records import DecisionRecord, RunRecord, as_json, number, read_records, record_paths, write_json
 
 
 def test_a_record_comes_back_as_it_went(tmp_path):
@@ -18,6 +18,21 @@ def test_a_record_comes_back_as_it_went(tmp_path):
     assert again == record
     assert again.value("ctr/auc") == 0.7
     assert again.value("ctr/auc", "validation") is None
+
+
+def test_a_decision_comes_back_as_it_went_and_a_stranger_is_refused(tmp_path):
+    told = {"ctr": {"value": 0.5, "low": None, "high": None, "protocol": "test"}}
+    record = DecisionRecord(verb="rank", run="runs/a", settings={"top": 3}, numbers=told, notes=["one request"])
+    path = record.write(tmp_path)
+    assert path.name == "decision.json"
+    assert DecisionRecord.read(path) == record
+    content = json.loads(path.read_text())
+    write_json(path, content | {"verbs": 1})
+    with pytest.raises(RunError, match="field 'verbs' is unknown or missing"):
+        DecisionRecord.read(path)
+    write_json(path, {key: value for key, value in content.items() if key != "run"})
+    with pytest.raises(RunError, match="field 'run' is unknown or missing"):
+        DecisionRecord.read(path)
 
 
 def test_json_holds_null_where_a_number_is_undefined():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from funneltune.cli.arguments import Arguments
     from funneltune.data.describe import Checked
-    from funneltune.decisions.export import ExportRecord
+    from funneltune.decisions.explanations import Explanation
+    from funneltune.records import DecisionRecord
 
 
 @told
@@ -174,6 +175,56 @@ def evaluate(run: Run | Path | str, split: str = "test") -> pd.DataFrame:
 
 
 @told
+def explain(
+    run: Run | Path | str,
+    query: str = "",
+    item: str = "",
+    user: str = "",
+    *,
+    split: str = "",
+    row: int | None = None,
+    rate: str = "",
+    steps: int | None = None,
+    what_if: Mapping[str, str] | None = None,
+    calibration: str | None = None,
+) -> Explanation:
+    """Why a run gives an item its probability for a request, or for an impression of its log, as `funneltune explain`.
+
+    `to_json()` of what it gives back holds all of it; `decisions.explanations.write(it, Path("why.html"))` the page.
+
+    Args:
+        run: the run or its folder.
+        query: the words of a search.
+        item: the log's identifier of the item.
+        user: the log's identifier of the shopper.
+        split: instead of these, an impression of the log: test, validation or train ...
+        row: ... which of the split's rows, from 0.
+        rate: what is explained; by default the last of the funnel (ctcvr).
+        steps: points of the path; None: as many as it takes for the pushes to add up, at most 512.
+        what_if: what to change: `{"price": "9.99"}`.
+        calibration: a scaling that the run fitted, or none; None: as its config says.
+
+    Raises:
+        ConfigError: if a value is unknown, or captum is not installed.
+        RunError: if it is no finished run.
+    """
+    from funneltune.decisions.explanations import explained
+
+    return explained(
+        _folder(run),
+        query=query,
+        item=item,
+        user=user,
+        split=split,
+        row=row,
+        rate=rate,
+        steps=steps,
+        what_if=what_if,
+        calibration=calibration,
+    )
+
+
+@told
 def export(
     run: Run | Path | str,
     output: Path | str | None = None,
@@ -181,7 +232,7 @@ def export(
     *,
     check: bool = True,
     repeats: int | None = None,
-) -> ExportRecord:
+) -> DecisionRecord:
     """Write a finished run as a merged backbone, safetensors, ONNX graphs and int8 ones, as `funneltune export` does.
 
     Args:
@@ -227,6 +278,33 @@ def predict(run: Run | Path | str, rows: pd.DataFrame | Path | str, calibration:
         output = Path(temporary) / "predictions.parquet"
         runs.predict(_folder(run), source, output, calibration)
         return pd.read_parquet(output)
+
+
+@told
+def online(run: Run | Path | str, output: Path | str | None = None, **settings: Any) -> dict[str, pd.DataFrame]:
+    """Policies that go on learning against the run as it is, while tastes move, as `funneltune online` does.
+
+    Args:
+        run: a run on a log of the marketplace, or its folder.
+        output: a new folder for the record and the picture; by default `online` in the run's folder.
+        settings: by the command's keys: `policies=["thompson"], requests=2000, seeds=[0, 1, 2], half_life=500.0`.
+
+    Returns: the record's tables by name: purchases, gains, costs, shoppers, share_of_oracle, sessions if asked for.
+
+    Raises:
+        ConfigError: if a setting is unknown or out of range, or the log is not the marketplace's.
+        RunError: if it is no finished run.
+    """
+    from funneltune.cli.online import DEFAULTS, carried_out, settings_of
+
+    words = [
+        f"{name}={','.join(map(str, value)) if isinstance(value, (list, tuple, range)) else value}".lower()
+        for name, value in settings.items()
+    ]
+    keys = _arguments(words, None).keys({}, {name: value for name, value in DEFAULTS.items() if name != "output"})
+    folder = _folder(run)
+    found = carried_out(folder, Path(output) if output else folder / "online", settings_of(keys))
+    return {name: pd.DataFrame(of["rows"], columns=of["columns"]) for name, of in found["tables"].items()}
 
 
 @told

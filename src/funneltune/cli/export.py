@@ -13,7 +13,7 @@ from funneltune.cli.verb import Verb, say
 from funneltune.errors import ConfigError
 
 if TYPE_CHECKING:
-    from funneltune.decisions.export import ExportRecord
+    from funneltune.records import DecisionRecord
 
 
 def run(arguments: Arguments) -> int:
@@ -35,7 +35,7 @@ def run(arguments: Arguments) -> int:
     return 0
 
 
-def _show(record: ExportRecord) -> None:
+def _show(record: DecisionRecord) -> None:
     console = Console()
     held = [(n, told) for n, told in record.numbers.items() if n.endswith("/largest_difference")]
     if held:

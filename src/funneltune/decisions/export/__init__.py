@@ -2,7 +2,6 @@
 
 from funneltune.decisions.export.exported import Exported
 from funneltune.decisions.export.exporting import KINDS, REPEATS, export
-from funneltune.decisions.export.told import ExportRecord
 from funneltune.decisions.export.whole import read_whole
 
-__all__ = ["KINDS", "REPEATS", "ExportRecord", "Exported", "export", "read_whole"]
+__all__ = ["KINDS", "REPEATS", "Exported", "export", "read_whole"]

@@ -25,12 +25,11 @@ from funneltune.decisions.export.exported import MANIFEST, Exported
 from funneltune.decisions.export.graphs import outputs_of, quantise, require_packages, write_graphs, write_manifest
 from funneltune.decisions.export.latency import COLUMNS, latencies
 from funneltune.decisions.export.merged import ADAPTERS, merge, predicted_by_merged, refusal, write_merged
-from funneltune.decisions.export.told import ExportRecord
 from funneltune.decisions.export.whole import read_whole, write_whole
 from funneltune.errors import ConfigError, FailedRunError, RunError
 from funneltune.files import whole_folder
 from funneltune.metrics import METHODS, Scaling, scalings
-from funneltune.records import RECORD_NAME, RunRecord
+from funneltune.records import RECORD_NAME, DecisionRecord, RunRecord
 from funneltune.runs import Assembly, assemble
 from funneltune.runs.identity import git_commit, versions
 from funneltune.runs.load import finished_config
@@ -186,7 +185,7 @@ class Exporting:
 
 def export(
     run: Path, output: Path | None = None, to: str = "all", *, check: bool = True, repeats: int = REPEATS
-) -> ExportRecord:
+) -> DecisionRecord:
     """Write a finished run in other forms, hold each to the run's own predictions, and time the graphs.
 
     Args:
@@ -274,13 +273,16 @@ def _chosen(to: str, at_hand: Exporting) -> Iterator[str]:
             raise ConfigError(f"to={kind}: {why}; choose another form, or to=all for those that this run has.")
 
 
-def _record(at_hand: Exporting, kinds: list[str], to: str, check: bool) -> ExportRecord:
-    return ExportRecord(
+def _record(at_hand: Exporting, kinds: list[str], to: str, check: bool) -> DecisionRecord:
+    return DecisionRecord(
+        verb="export",
         run=str(at_hand.run),
         settings={"to": to, "forms": kinds, "check": check, "repeats": at_hand.repeats},
         numbers=at_hand.numbers,
         tables=at_hand.tables,
         notes=at_hand.notes,
+        git_commit=git_commit(),
+        versions=versions(),
     )
 
 
