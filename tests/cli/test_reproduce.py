@@ -124,6 +124,7 @@ def own(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_papers_study_is_run_once_and_its_page_written(own, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     words = ["reproduce", "mine2026", "--config-dir", str(own), "output=pages", *QUICK]

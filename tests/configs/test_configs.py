@@ -31,15 +31,37 @@ def test_every_choice_composes_to_a_config_that_passes_every_check(group, choice
     checked(cfg)
 
 
-@pytest.mark.parametrize("study", [choice for group, choice in CHOICES if group == "study"])
-def test_every_study_has_a_grid_with_its_baseline_in_it(study):
+STUDIES = [choice for group, choice in CHOICES if group == "study"]
+
+
+def grid_of(study):
     cfg = compose_config([f"study={study}"])
     grid = Study.from_config(cfg.name, {str(key): cfg.study[key] for key in ("baseline", "metric")} | lists(cfg.study))
     grid.check_baseline(list(cfg.baselines))
-    for cell in grid.cells():
+    return grid
+
+
+def check_cells(study, cells):
+    for cell in cells:
         alone = compose_config([f"study={study}", *cell.overrides])
         alone.study = None
         checked(alone)
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_every_study_has_a_grid_with_its_baseline_in_it_and_each_value_of_an_axis_composes(study):
+    cells, seen = [], set()
+    for cell in grid_of(study).cells():
+        if not set(cell.overrides) <= seen:
+            cells.append(cell)
+            seen |= set(cell.overrides)
+    check_cells(study, cells)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("study", STUDIES)
+def test_every_cell_of_every_study_composes(study):
+    check_cells(study, grid_of(study).cells())
 
 
 def lists(node):

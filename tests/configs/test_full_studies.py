@@ -179,7 +179,14 @@ TWO_STEPS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "cell"), TWO_STEPS, ids=[",".join(one) for one in TWO_STEPS])
+FAST = ("method=adalora", "method=bitfit", "model=ESMM", "heads=MMoE")
+"""One of each kind of log; the others are slow."""
+
+
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [pytest.param(*one, marks=() if one[1] in FAST else pytest.mark.slow, id=",".join(one)) for one in TWO_STEPS],
+)
 def test_two_steps_are_trained_on_a_tiny_log_of_the_published_form(name, cell, folder, tmp_path, monkeypatch):
     monkeypatch.setenv("FUNNELTUNE_DATA", str(folder))
     short = [*SHORT, "data.rows_per_batch=8"]

@@ -19,8 +19,14 @@ per_paper = pytest.mark.parametrize("paper", PAPERS)
 
 
 @functools.cache
+def composed(study):
+    """Not to be changed: all tests read one."""
+    return compose_config([f"study={study}"])
+
+
+@functools.cache
 def cells_of(study):
-    cfg = compose_config([f"study={study}"])
+    cfg = composed(study)
     return set(Study.from_config(cfg.name, OmegaConf.to_container(cfg.study)).cell_names)
 
 
@@ -135,7 +141,7 @@ def test_metrics_of_claims_are_those_of_tasks_that_the_study_has(paper):
     """`task/metric`; joint events (`ctcvr`) and the entire space have names of their own."""
     for claim in PAPERS[paper]["claims"].values():
         for place in (one for places in claim["at"].values() for one in places):
-            cfg = compose_config([f"study={place['study']}"])
+            cfg = composed(place["study"])
             assert place["metric"] in {cfg.study.metric, *cfg.study.metrics}, place
 
 

@@ -168,7 +168,10 @@ def test_study_json_is_whole_after_every_cell(study):
 
 @pytest.mark.parametrize(
     ("launcher", "granted"),
-    [("joblib", "hydra.launcher.n_jobs=2"), ("submitit_local", "hydra.launcher.cpus_per_task=3")],
+    [
+        ("joblib", "hydra.launcher.n_jobs=2"),
+        pytest.param("submitit_local", "hydra.launcher.cpus_per_task=3", marks=pytest.mark.slow),
+    ],
 )
 def test_other_launchers_run_cells_in_other_processes(tmp_path, monkeypatch, launcher, granted):
     pytest.importorskip(f"hydra_plugins.hydra_{launcher.partition('_')[0]}_launcher")

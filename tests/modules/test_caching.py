@@ -44,8 +44,8 @@ def losses(tmp_path, name):
     [
         (TOP, 2e-3),
         ([*TOP, "backbone.interaction=cross"], 2e-3),
-        ([*TOP, "trainer.precision=bf16-mixed"], 2e-2),
-        (["tuning=lora", *TOP[2:]], 2e-3),
+        pytest.param([*TOP, "trainer.precision=bf16-mixed"], 2e-2, marks=pytest.mark.slow),
+        pytest.param(["tuning=lora", *TOP[2:]], 2e-3, marks=pytest.mark.slow),
         (["tuning=frozen"], 1e-5),
     ],
     ids=["twin", "cross", "bf16", "lora", "frozen"],

@@ -38,9 +38,9 @@ def test_every_balancing_trains_with_every_adversary(cache, tmp_path, word, adve
     ("word", "accumulate", "more"),
     [
         ("uncertainty", 2, []),
-        ("dwa", 1, ["balancing.every=2"]),
+        pytest.param("dwa", 1, ["balancing.every=2"], marks=pytest.mark.slow),
         ("gradnorm", 2, []),
-        ("pcgrad", 1, ["trainer.max_epochs=2"]),
+        pytest.param("pcgrad", 1, ["trainer.max_epochs=2"], marks=pytest.mark.slow),
         pytest.param("dwa", 2, ["trainer.max_epochs=3"], marks=pytest.mark.slow),
         pytest.param("random", 2, ["adversary=fgm"], marks=pytest.mark.slow),
         pytest.param("graddrop", 1, ["adversary=pgd"], marks=pytest.mark.slow),

@@ -10,9 +10,7 @@ from funneltune.errors import RunError
 from resuming import VARIANTS, config, fit, steps, sweep, unlike
 
 FAST = [
-    ("full", "32-true", 1, "esmm"),
     ("houlsby", "32-true", 2, "single"),
-    ("lora", "bf16-mixed", 1, "single"),
     ("adalora", "bf16-mixed", 2, "esmm"),
 ]
 
