@@ -4,6 +4,7 @@ from funneltune.marketplace.judged import JudgedWorld
 from funneltune.marketplace.log import Step, simulate, walk
 from funneltune.marketplace.outcomes import Outcome
 from funneltune.marketplace.policy import Mixture, Policy, arrivals
+from funneltune.marketplace.sessions import Sessions, SessionWorld
 from funneltune.marketplace.world import Requests, State, World
 from funneltune.marketplace.worlds import WorldRequests, policy_of, world_of, world_requests
 
@@ -13,6 +14,8 @@ __all__ = [
     "Outcome",
     "Policy",
     "Requests",
+    "SessionWorld",
+    "Sessions",
     "State",
     "Step",
     "World",

@@ -36,6 +36,7 @@ class Stream(IntEnum):
     DRIFT = 16
     DELAY = 17
     DRAW = 18
+    PATIENCE = 19
 
 
 def _mix(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
