@@ -304,7 +304,7 @@ def online(run: Run | Path | str, output: Path | str | None = None, **settings: 
     keys = _arguments(words, None).keys({}, {name: value for name, value in DEFAULTS.items() if name != "output"})
     folder = _folder(run)
     found = carried_out(folder, Path(output) if output else folder / "online", settings_of(keys))
-    return {name: pd.DataFrame(of["rows"], columns=of["columns"]) for name, of in found["tables"].items()}
+    return {name: pd.DataFrame(of["rows"], columns=of["columns"]) for name, of in found.tables.items()}
 
 
 @told

@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from funneltune.cli import (
     data,
     evaluate,
+    explain,
     export,
     helptext,
+    online,
     predict,
     pretrain,
     rank,
@@ -29,7 +31,22 @@ from funneltune.errors import ConfigError, FailedRunError, FunnelError, Interrup
 
 VERBS: dict[str, Verb] = {
     module.VERB.name: module.VERB
-    for module in (train, pretrain, evaluate, predict, rank, export, serve, study, search, reproduce, report, data)
+    for module in (
+        train,
+        pretrain,
+        evaluate,
+        predict,
+        rank,
+        explain,
+        export,
+        serve,
+        online,
+        study,
+        search,
+        reproduce,
+        report,
+        data,
+    )
 }
 
 
