@@ -113,8 +113,9 @@ class TrainingEvidence:
         for some in (query[happened[first]], query):
             numbers, counts = np.unique(some, return_counts=True)
             for number in numbers[np.argsort(-counts, kind="stable")]:
-                if self.words[number].strip() and self.words[number] != asked.query:
-                    return self.words[number]
+                words = str(self.words[number])
+                if words.strip() and words != asked.query:
+                    return words
         return None
 
     # --- by texts ----------------------------------------------------------------------------------------------
@@ -160,7 +161,7 @@ class TrainingEvidence:
         rows = _spread(self._rows, SAMPLED)
         found = np.concatenate([self._represented(batch) for _, batch in self.data.batches(rows)])
         spread = np.where((by := found.std(axis=0)) > 0, by, 1.0).astype(np.float32)
-        return rows, spread, _unit(found / spread)
+        return rows, spread, _unit((found / spread).astype(np.float32))
 
     @torch.inference_mode()
     def _represented(self, batch: Any) -> NDArray[np.float32]:
@@ -172,7 +173,7 @@ class TrainingEvidence:
     def _by_features(self, asked: Asked, item: int) -> tuple[Integers, Floats]:
         rows, spread, vectors = self._sample
         own = self._represented(self.scorer.batch([asked], [np.array([item])]))
-        return rows, (vectors @ _unit(own / spread)[0]).astype(np.float64)
+        return rows, (vectors @ _unit((own / spread).astype(np.float32))[0]).astype(np.float64)
 
 
 def _counts(
@@ -194,7 +195,7 @@ def _spread(rows: Integers, most: int) -> Integers:
 
 
 def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12), dtype=np.float32)
 
 
 def _overlap(a: str, b: str) -> float:

@@ -98,7 +98,9 @@ def integrate(inlets: Inlets, funnel: TaskFunnel, rate: str, steps: int | None =
     baselines = tuple(inlet.baseline for inlet in inlets.inlets)
 
     def f(*given: Tensor) -> Tensor:
-        return on_its_scale(inlets.forward(given), funnel, rate)
+        # Features that only another task reads have no gradient; times zero they have one, of zero.
+        unread = sum(0.0 * one.flatten(1).sum(dim=1) for one in given)
+        return on_its_scale(inlets.forward(given), funnel, rate) + unread
 
     # A server may be in inference mode, whose tensors never see a gradient.
     with torch.inference_mode(False):

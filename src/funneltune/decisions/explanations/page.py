@@ -19,7 +19,8 @@ TITLES = {"query": "Query", "item": "Item"}
 
 def to_html(told: Explanation) -> str:
     """The page. The same explanation gives the same page."""
-    strongest = max([abs(one.push) for one in (*told.words, *told.features)], default=0.0) or 1.0
+    pushes = [*(word.push for word in told.words), *(one.push for one in told.features)]
+    strongest = max(map(abs, pushes), default=0.0) or 1.0
     tasks = list(told.evidence.nearest[0].happened) if told.evidence.nearest else []
     return ASSETS.get_template("explanation.html.j2").render(
         style=Markup(_asset("report.css") + _asset("explanation.css")),
