@@ -70,5 +70,5 @@ def percent(p: float) -> str:
     """A probability in percent, to two digits that mean something."""
     if p <= 0.0:
         return "0%"
-    digits = max(0, min(6, 1 if p >= 0.01 else 2 if p >= 0.001 else 4))
+    digits = 1 if p >= 0.1 else 2 if p >= 0.001 else 4
     return f"{100 * p:.{digits}f}%"
