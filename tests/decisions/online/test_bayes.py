@@ -51,6 +51,20 @@ def test_what_was_seldom_looked_at_is_learnt_without_bias_where_the_chance_is_to
     assert np.abs(untold.mean - truth).max() > 0.2
 
 
+def test_of_rows_seldom_looked_at_the_mode_and_the_information_are_those_of_the_stated_likelihood():
+    seen, y = np.array([0.4, 0.4, 0.9]), np.array([1, 0, 0])
+    ours = BayesianLogistic(mean=np.array([0.5]), precision=np.array([1.5]))
+    ours.update(np.ones((3, 1)), y, seen)
+    grid = np.linspace(-3, 3, 60_001)
+    s = 1 / (1 + np.exp(-grid))
+    q = seen[:, None] * s
+    log = np.where(y[:, None] == 1, np.log(q), np.log1p(-q)).sum(0) - 0.75 * (grid - 0.5) ** 2
+    assert ours.mean[0] == pytest.approx(grid[log.argmax()], abs=2e-4)
+    s, q = (1 / (1 + np.exp(-ours.mean[0])) * np.array([1.0, *seen]))[[0]], seen / (1 + np.exp(-ours.mean[0]))
+    fisher = (seen * s * (1 - s)) ** 2 / (q * (1 - q))  # (dq / dlogit)^2 / variance
+    assert ours.precision[0, 0] == pytest.approx(1.5 + fisher.sum())
+
+
 def test_the_diagonal_form_keeps_no_correlations():
     x, y = rows()
     x[:, 1] += x[:, 0]
