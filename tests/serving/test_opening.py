@@ -87,7 +87,7 @@ def test_an_explanation_is_whole_and_names_no_path_of_this_machine(client, run):
     item = client.post("/rank", {"query": "red shoes", "top": 1}).json()["ranked"][0]
     answer = client.post("/explain", {"query": "red shoes", "item": item["item"], "rate": "ctr"})
     found = Explanation.from_json(answer.json())
-    assert found.path.complete
+    assert found.completeness.complete
     assert found.p["ctr"] == pytest.approx(item["p"]["ctr"], rel=1e-4)
     assert [word.text for word in found.words if word.role == "query"] == ["red", "shoes"]
     assert str(run.parent) not in answer.text

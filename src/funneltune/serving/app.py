@@ -58,7 +58,7 @@ class Exchange:
     """
 
     def __init__(self, runs: Sequence[ServedRun], choices: LogChoices, limits: Limits) -> None:
-        self.runs = {run.side: run for run in runs}
+        self.runs: dict[str, ServedRun] = {run.side: run for run in runs}
         self.choices, self.limits = choices, limits
         self.gauges = Gauges(lambda: len(self.models))
         self.models = ModelThread(limits, self.gauges.batched)
@@ -71,7 +71,7 @@ class Exchange:
         """
         if side not in self.runs:
             raise Refused(422, f"run={shown(side)} must be one of {', '.join(self.runs)}, the runs that are served.")
-        return self.runs[side]  # type: ignore[index]
+        return self.runs[side]
 
     async def answer(self, make: Callable[[float], Job[dict[str, Any]]]) -> Response:
         """What the model says, in time or not at all.
@@ -141,7 +141,7 @@ def make_app(
     app.add_exception_handler(Exception, _failed)
     return Guard(
         app,
-        routes=[route.path for route in app.routes if isinstance(getattr(route, "path", None), str)],
+        routes=[str(getattr(route, "path", "")) for route in app.routes],
         open_paths=[*PAGE, "/health"],
         hosts=hosts,
         token=token,

@@ -11,12 +11,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
+import numpy as np
 from numpy.typing import NDArray
 
 from funneltune.serving.limits import Limits
 
 logger = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
+Rates = dict[str, NDArray[np.float64]]
+"""Rate -> a probability per candidate."""
 
 
 class QueueFullError(Exception):
@@ -30,7 +33,7 @@ class StoppedError(Exception):
 class ScorerLike(Protocol):
     """What of `decisions.Scorer` the model thread calls."""
 
-    def score(self, asked: Sequence[Any], items: Sequence[Any]) -> list[dict[str, NDArray]]:
+    def score(self, asked: Sequence[Any], items: Sequence[Any]) -> list[Rates]:
         """Calibrated probabilities by rate, one mapping per request."""
 
 
@@ -42,7 +45,7 @@ class Job(Generic[Answer]):
     """
 
     scorer: ScorerLike
-    finish: Callable[[list[dict[str, NDArray]]], Answer]
+    finish: Callable[[Sequence[Rates]], Answer]
     """Probabilities of `asked` -> the answer; of work without `asked`, called with nothing in the list."""
     asked: Sequence[Any] = ()
     find: Callable[[], Sequence[Any]] = tuple

@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 from funneltune.data import Asked
 from funneltune.decisions.order import REVENUE, Worth
 from funneltune.errors import RunError
-from funneltune.serving.batching import Job, ScorerLike
+from funneltune.serving.batching import Job, Rates, ScorerLike
 from funneltune.serving.guard import Refused
 from funneltune.serving.strict import shown
 from funneltune.serving.wire import ExplainRequest, Filters, Pair, RankRequest, ScoreRequest, Side, in_words
 
 Integers = NDArray[np.int64]
-Rates = Mapping[str, NDArray[np.float64]]
 Finish = Callable[[Sequence[Rates]], dict[str, Any]]
 ALL = "all"
 DEPTH = 1000
@@ -158,8 +157,8 @@ class ServedRun:
         asked = [self._asked(*group, field=f"pairs[{places[0]}].query") for group, places in groups.items()]
         items = [self._pair_items(wanted.pairs, places) for places in groups.values()]
 
-        def finish(found: list[Rates]) -> dict[str, Any]:
-            scores: list[dict[str, float]] = [{} for _ in wanted.pairs]
+        def finish(found: Sequence[Rates]) -> dict[str, Any]:
+            scores: list[dict[str, float | None]] = [{} for _ in wanted.pairs]
             for places, p in zip(groups.values(), found, strict=True):
                 for row, place in enumerate(places):
                     scores[place] = {rate: _number(values[row]) for rate, values in p.items()}

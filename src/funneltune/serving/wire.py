@@ -64,18 +64,18 @@ class RankRequest(_Asked):
     """A search, or a shopper at the start page."""
 
     run: Side = "a"
-    query: Plain = Field("", description="The words of a search.")
-    user: Plain = Field("", description="The log's key of the shopper; an unknown one has no past.")
-    time: Time | None = Field(None, description="Unix seconds; without it, after all that the log holds.")
+    query: Plain = Field(default="", description="The words of a search.")
+    user: Plain = Field(default="", description="The log's key of the shopper; an unknown one has no past.")
+    time: Time | None = Field(default=None, description="Unix seconds; without it, after all that the log holds.")
     items: Annotated[list[Key], Field(min_length=1, max_length=ITEMS)] | None = Field(
-        None, description="The candidates themselves; without them `candidates` finds some."
+        default=None, description="The candidates themselves; without them `candidates` finds some."
     )
-    candidates: Key | None = Field(None, description="How candidates are found: see `candidates` of GET /runs.")
+    candidates: Key | None = Field(default=None, description="How candidates are found: see `candidates` of GET /runs.")
     by: Annotated[Plain, Field(max_length=200)] = Field(
-        "",
+        default="",
         description="What the order is by: one of `rankings` of GET /runs, or a weighted sum as 0.2*ctr + 0.8*ctcvr.",
     )
-    top: int = Field(20, ge=1, le=TOP)
+    top: int = Field(default=20, ge=1, le=TOP)
     filters: Filters = Field(default_factory=Filters)
 
 
@@ -103,7 +103,7 @@ class ExplainRequest(_Asked):
     user: Plain = ""
     item: Key
     time: Time | None = None
-    rate: Plain = Field("", description="Which probability: see `rates` of GET /runs; without it, the last.")
+    rate: Plain = Field(default="", description="Which probability: see `rates` of GET /runs; without it, the last.")
 
 
 class Placed(BaseModel):

@@ -52,7 +52,7 @@ function evidence(found, labels) {
     return [one.title, one.query, one.similarity.toFixed(2), done.join(", ") || "nothing"];
   });
   return [make("h4", {}, "What happened where training saw something like it"),
-    grid("Shares near and everywhere", ["", "on the nearest", "share", "everywhere"], rows),
+    grid("Shares near and everywhere", ["probability", "on the nearest", "share", "everywhere"], rows),
     make("details", {}, make("summary", {}, `${count(nearest.length, "nearest impression")}`),
       grid("Nearest training impressions", ["item", "query", "alike", "happened"], nearest),
       make("p", { class: "quiet" }, `Alike: ${found.measure}.`))];
@@ -71,7 +71,7 @@ export function explained(told, labels) {
   const of = (role) => told.words.filter((word) => word.role === role);
   const texts = [["Query", of("query")], ["Title", of("item")]].filter(([, words]) => words.length)
     .map(([name, words]) => make("div", {}, make("h4", {}, name), tinted(words, most)));
-  const { path } = told;
+  const path = told.completeness;
   return [make("p", { class: "sentence" }, told.sentence), ...texts,
     make("h4", {}, "What pushes it, and how far"), pushes(told, most),
     make("p", { class: "quiet" }, `On the ${path.scale} scale, from ${plain(path.baseline)} (${path.absent.join(", ") || "nothing there"}) to ${plain(path.value)}: `
