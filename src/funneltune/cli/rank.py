@@ -1,43 +1,183 @@
-"""`funneltune rank`: the items of a run's log, best first, for a query."""
+"""`funneltune rank`: pages from a run, best items first, for a query or for many requests."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.table import Table
-
-from funneltune.cli.arguments import Arguments
-from funneltune.cli.verb import Verb
+from funneltune.cli.arguments import Arguments, nearest_clause
+from funneltune.cli.locate import config_root
+from funneltune.cli.verb import Verb, say
 from funneltune.errors import ConfigError
+
+if TYPE_CHECKING:
+    from funneltune.decisions import Ranking, Recommended, Recommender
+
+PARTS = ("diversity", "rules", "exposure")
+TEXTS = ("candidates", "by", "calibration")
+NUMBERS = ("depth", "top")
+OWN = ("query", "user", "time", "requests", "split", "most", "ranking", "new", "output")
 
 
 def run(arguments: Arguments) -> int:
-    """Load the run, encode its items if that was not done yet, rank, print."""
+    """Load the run, find candidates, rank, print or write."""
     arguments.only_word("run")
-    keys = arguments.keys({"run": "PATH", "query": "WORDS"}, {"by": "", "top": "10"})
-    if not keys["top"].isdecimal() or int(keys["top"]) < 1:
-        raise ConfigError(f"top={keys['top']} must be a whole number, 1 or more.")
-    from funneltune.decisions import Ranker
+    keys, changes = _sorted_out(arguments)
+    from funneltune.decisions import Recommender, Summary, new_items, page_table, require_output, write_pages
 
-    ranked = Ranker.of_run(Path(keys["run"])).rank(keys["query"], by=keys["by"], top=int(keys["top"]))
-    table = Table("", "item", "title", *(ranked[0].p if ranked else ()))
-    for place, one in enumerate(ranked, start=1):
-        table.add_row(str(place), one.item, one.title, *(f"{p:.4f}" for p in one.p.values()))
-    Console().print(table)
+    ranking = ranking_of(keys["ranking"], changes)
+    if keys["output"]:
+        require_output(Path(keys["output"]))
+    new = new_items(Path(keys["new"])) if keys["new"] else ()
+    recommender = Recommender.of_run(Path(keys["run"]), ranking, new)
+    pages = list(recommender.pages(_requests(keys, recommender)))
+    summary = Summary.of(recommender, pages)
+    if len(summary.empty) == len(pages):
+        raise ConfigError(f"no page: {summary.dropped}; loosen a rule, or choose other candidates.")
+    if keys["output"]:
+        write_pages(page_table(recommender, pages), Path(keys["output"]))
+        say(f"{sum(len(page.items) for page in pages)} rows for {len(pages)} requests: {keys['output']}")
+    else:
+        _show(recommender, pages[0])
+    if not ranking.is_plain:
+        say("\n".join(summary.in_words()))
     return 0
+
+
+def ranking_of(named: str, changes: dict[str, Any]) -> Ranking:
+    """The named ranking, or a file's, with changes to it.
+
+    Raises:
+        ConfigError: if there is none of that name, or a setting is wrong.
+    """
+    from funneltune.decisions import Ranking
+
+    path: Path | None = None
+    if named:
+        shipped = {one.stem: one for one in sorted((config_root() / "ranking").glob("*.yaml"))}
+        path = shipped.get(named, Path(named))
+        if not path.is_file():
+            raise ConfigError(
+                f"ranking={named} is neither a file nor a ranking that ships{nearest_clause(named, shipped)}; there "
+                f"are {', '.join(shipped)}."
+            )
+    return Ranking.read(path, changes)
+
+
+def _sorted_out(arguments: Arguments) -> tuple[dict[str, str], dict[str, Any]]:
+    """The verb's own keys, and the changes to the ranking by dotted keys."""
+    import yaml
+
+    inner = [one for one in arguments.overrides if one.partition("=")[0].partition(".")[0] in PARTS]
+    others = [one for one in arguments.overrides if one not in inner]
+    optional = dict.fromkeys((*OWN, *TEXTS, *NUMBERS), "")
+    keys = Arguments(overrides=tuple(others)).keys({"run": "PATH"}, optional)
+    asked = [name for name in ("query", "requests", "split") if keys[name]] or (["query"] if keys["user"] else [])
+    if not asked:
+        raise ConfigError("missing query=WORDS; add it, or user=SHOPPER, requests=FILE, split=test.")
+    if len(asked) > 1:
+        raise ConfigError(f"{asked[0]}={keys[asked[0]]} and {asked[1]}: give one of query, requests and split.")
+    if asked != ["query"] and not keys["output"]:
+        raise ConfigError(f"missing output=FILE; pages of {asked[0]}={keys[asked[0]]} go into a file.")
+    for name in ("user", "time", "most"):
+        of = ("split",) if name == "most" else ("query",)
+        if keys[name] and asked[0] not in of:
+            raise ConfigError(f"{name}={keys[name]} says nothing with {asked[0]}=; it goes with {of[0]}=.")
+    changes: dict[str, Any] = {name: keys[name] for name in (*TEXTS, *NUMBERS) if keys[name]}
+    for name in NUMBERS:
+        changes |= {name: int(keys[name])} if keys[name].isdecimal() else {}
+    for one in inner:
+        key, _, text = one.partition("=")
+        try:
+            changes[key] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise ConfigError(f"{one} cannot be read; write it as YAML: rules='{{at_most: {{brand: 2}}}}'.") from None
+    return keys, changes
+
+
+def _requests(keys: dict[str, str], recommender: Recommender) -> list[Any]:
+    from funneltune.data import Asked
+    from funneltune.decisions import Request, logged_requests, read_requests
+
+    if keys["requests"]:
+        return read_requests(Path(keys["requests"]), recommender.scorer)
+    if keys["split"]:
+        if keys["split"] not in ("train", "validation", "test"):
+            raise ConfigError(f"split={keys['split']} must be train, validation or test.")
+        if keys["most"] and not (keys["most"].isdecimal() and int(keys["most"])):
+            raise ConfigError(f"most={keys['most']} must be a whole number, 1 or more.")
+        return list(logged_requests(recommender.scorer, keys["split"], int(keys["most"]) if keys["most"] else None))
+    return [Request("1", Asked(keys["query"], keys["user"], _time(keys["time"])))]
+
+
+def _time(text: str) -> float | None:
+    """Unix seconds of a time."""
+    if not text:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    try:
+        told = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"time={text} must be unix seconds or ISO 8601 (2026-01-31T12:00:00).") from None
+    return (told if told.tzinfo else told.replace(tzinfo=UTC)).timestamp()
+
+
+def _show(recommender: Recommender, page: Recommended) -> None:
+    """A page as a table; what moved where something could move."""
+    from rich.console import Console
+    from rich.table import Table
+
+    items, plain = recommender.items, recommender.ranking.is_plain
+    valued = not plain or set(recommender.worth.weights) - set(page.p) or len(recommender.worth.weights) > 1
+    more = [*(["value"] if valued else []), *([] if plain else ["before", "why"])]
+    table = Table("", "item", "title", *page.p, *more)
+    for place, number in enumerate(page.items):
+        said = [f"{of_rate[place]:.4f}" for of_rate in page.p.values()]
+        said += [f"{page.value[place]:.4g}"] if valued else []
+        said += [] if plain else [str(page.before[place]), page.why[place]]
+        table.add_row(str(place + 1), items.keys[number], items.titles[number], *said)
+    Console().print(table)
 
 
 VERB = Verb(
     name="rank",
-    summary="the items of a run's log, best first, for a query",
-    usage='funneltune rank run=PATH query="WORDS" [by=ctcvr] [top=10]',
-    examples=('funneltune rank run=runs/quickstart/2026-01-31_12-00-00 query="red running shoes" by=ctr',),
+    summary="pages from a trained run: items in order for a query, or for a file of requests",
+    usage='funneltune rank run=PATH query="WORDS" | (requests=FILE | split=test) output=FILE [by=ctcvr] [top=10] ...',
+    examples=(
+        'funneltune rank run=runs/quickstart/2026-01-31_12-00-00 query="red running shoes" by=ctr',
+        "funneltune rank run=runs/quickstart/2026-01-31_12-00-00 split=test output=pages.parquet ranking=fair_sellers",
+    ),
     run=run,
     keys={
-        "run": "folder of a trained run with backbone.interaction=twin and features=none",
+        "run": "folder of a trained run",
         "query": "the words of a search",
-        "by": "the rate that decides (default: the last of the funnel, ctcvr)",
+        "user": "who asks: the log's identifier of the shopper; one that it does not know is ranked for by the query",
+        "time": "when: unix seconds or ISO 8601 (default: after all that the log holds)",
+        "requests": "CSV, Parquet or JSONL with request, query, user, time, and item where only some compete",
+        "split": "train, validation or test: the requests of the run's log",
+        "most": "only the first so many requests of the split",
+        "output": "file to write (.parquet, .csv, .jsonl): request, place, item, title, p_..., value, before, why",
+        "ranking": "a ranking of configs/ranking (purchases, revenue, varied, fair_sellers, storefront), or a YAML "
+        "file like these; the keys below change it",
+        "candidates": "all (default), logged (what a logged request showed), lexical, semantic, collaborative, "
+        "popular, hybrid",
+        "depth": "how many candidates lexical ... hybrid bring (default 1000)",
+        "by": "what decides: a rate, revenue (price x ctcvr), or weights: '0.2*ctr + 0.8*ctcvr' (default: the last "
+        "rate of the funnel, ctcvr)",
+        "calibration": "none, temperature, platt or isotonic (default: the run's calibration.use)",
         "top": "how many items (default 10)",
+        "diversity": "MMR: {weight: 0.7, by: vectors, pool: 50}; by: vectors, or columns of the items",
+        "diversity.weight": "how much value counts beside being unlike what stands above; 1: value alone",
+        "rules": "{stock, price, only, without, boost, at_most, pinned}: configs/ranking/storefront.yaml explains them",
+        "rules.stock": "CSV or Parquet with item and stock, or a column of the items: what has none is dropped",
+        "rules.price": "[lowest, highest], null for none",
+        "exposure": "{column: seller, target: merit}: places for each group near what it is due (DetGreedy)",
+        "exposure.column": "the items' column whose values share the page",
+        "exposure.target": "catalogue, merit, or shares: {Acme: 0.3}",
+        "new": "CSV, Parquet or JSONL with item, title and other fields of items that the log does not have",
     },
 )

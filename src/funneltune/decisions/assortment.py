@@ -1,4 +1,4 @@
-"""What competes for places: the items of a run's log, and new ones by their text and fields. NumPy only."""
+"""What competes for places: the items of a run's log, and new ones by their text and fields. No torch."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from funneltune.errors import ConfigError
+from funneltune.errors import ConfigError, DataError
+
+READERS: dict[str, Any] = {".csv": pd.read_csv, ".parquet": pd.read_parquet, ".jsonl": pd.read_json}
 
 
 class Catalogue(Protocol):
@@ -125,6 +129,25 @@ class Assortment:
     @cached_property
     def _numbers(self) -> dict[str, int]:
         return {key: number for number, key in enumerate(self.keys)}
+
+
+def new_items(path: Path) -> list[dict[str, Any]]:
+    """The fields of new items from a CSV, Parquet or JSON-lines file; empty cells are left out.
+
+    Raises:
+        DataError: if it is no such file, or has no column `item`.
+    """
+    if path.suffix not in READERS or not path.is_file():
+        raise DataError(f"new={path} must be a file that ends in {', '.join(READERS)}.")
+    options: dict[str, Any] = {"lines": True} if path.suffix == ".jsonl" else {}
+    try:
+        frame: pd.DataFrame = READERS[path.suffix](path, **options)
+    except (OSError, ValueError) as error:
+        raise DataError(f"new={path} cannot be read ({(str(error).splitlines() or [''])[0]}).") from None
+    if "item" not in frame:
+        raise DataError(f"new={path} has no column item, the identifiers of the new items.")
+    rows = frame.astype({"item": str}).to_dict("records")
+    return [{str(name): value for name, value in row.items() if not pd.isna(value)} for row in rows]
 
 
 def _near(word: str, options: Sequence[str]) -> str:
