@@ -1,6 +1,7 @@
 """Explanations of trained runs of each kind: they add up, they follow the weights, they are the run's own."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -69,7 +70,8 @@ def test_it_goes_through_json_and_names_words_by_their_places(scorer_of):
     assert [word.text for word in told.words if word.role == "query"] == ["red", "wool", "blanket"]
     assert told.title.split() == [word.text for word in told.words if word.role == "item"]
     assert told.sentence.startswith("For “red wool blanket” the run gives")
-    assert "chance of click and purchase (ctcvr; " in told.sentence
+    assert re.search(r"a chance of click and purchase of [\d.]+% \(ctcvr; [\d.]+% of the training imp", told.sentence)
+    assert "; against a blank query and item (" in told.sentence
 
 
 def test_where_order_says_nothing_pushes_move_with_their_words(scorer_of, weights):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ def sentence(told: Explanation) -> str:
     asked = f"For “{told.query}”" if told.query else f"For shopper {told.user}" if told.user else "Here"
     happened, of = told.evidence.everywhere.get(told.rate, (0, 0))
     usual = f"; {percent(happened / of)} of {_space(told)}" if of else ""
-    chance = f"a {percent(told.p[told.rate])} chance of {told.event} ({told.rate}{usual})"
+    chance = f"a chance of {told.event} of {percent(told.p[told.rate])} ({told.rate}{usual})"
     first = f"{asked} the run gives “{short(told.title)}” {chance}"
     pushes = sorted([*(word_push(told)), *feature_push(told)], key=lambda one: -abs(one[1]))
     least = SHARE * abs(pushes[0][1]) if pushes else 0.0
@@ -27,7 +28,12 @@ def sentence(told: Explanation) -> str:
     down = [name for name, push in shown if push < 0][:NAMED]
     parts = [f"raised most by {listed(up)}"] if up else []
     parts += [f"lowered most by {listed(down)}"] if down else []
-    return f"{first}{', ' if parts else ''}{'; '.join(parts)}."
+    if not parts:
+        return f"{first}."
+    sums = told.completeness
+    nothing = math.exp(sums.baseline) if sums.scale == "log-probability" else 1.0 / (1.0 + math.exp(-sums.baseline))
+    blank = "a blank query and item" if told.words else "a row of which nothing is known"
+    return f"{first}; against {blank} ({percent(nothing)}) it is {'; '.join(parts)}."
 
 
 def _space(told: Explanation) -> str:
