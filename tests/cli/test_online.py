@@ -30,7 +30,9 @@ def test_it_prints_a_row_per_policy_and_writes_record_and_picture(run, tmp_path,
     assert record["verb"] == "online"
     assert record["settings"]["requests"] == 60
     assert record["numbers"]["incremental/seconds_per_update"]["value"] > 0
-    assert {"purchases", "gains", "costs", "shoppers", "sessions", "share_of_oracle"} == set(record["tables"])
+    assert {"purchases", "gains", "costs", "shoppers", "sessions", "session_gains", "share_of_oracle"} == set(
+        record["tables"]
+    )
     assert (out / "purchases.png").read_bytes()[:4] == b"\x89PNG"
     assert main(["online", f"run={run}", *FAST, f"output={out}"]) == 2
     assert "is there already" in capsys.readouterr().err

@@ -56,7 +56,7 @@ def run(arguments: Arguments) -> int:
             continue
         table = Table(title=name)
         for number, heading in enumerate(content["columns"]):
-            table.add_column(heading.replace("_", " "), no_wrap=number == 0)
+            table.add_column(heading.replace("_", " "), no_wrap=not number)
         for row in content["rows"]:
             table.add_row(*("-" if cell is None else cell if isinstance(cell, str) else f"{cell:.4g}" for cell in row))
         Console().print(table)

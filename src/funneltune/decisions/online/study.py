@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,9 @@ def study(
         )
         of_sessions = session_numbers(by_session)
         found |= of_sessions
-        tables["sessions"] = session_table(of_sessions, list(by_session))
+        gains = tuple(f"{goal}_gain" for goal in GOALS)
+        tables["sessions"] = session_table(of_sessions, list(by_session), MEASURES)
+        tables["session_gains"] = session_table(of_sessions, list(by_session), gains)
     return write(output, run, compared, settings, found, notes(shop, compared.shift), tables)
 
 
@@ -75,9 +77,8 @@ def session_numbers(by_session: Mapping[str, Mapping[str, Floats]]) -> dict[str,
     return found
 
 
-def session_table(found: Mapping[str, Number], policies: list[str]) -> dict[str, list[Any]]:
+def session_table(found: Mapping[str, Number], policies: list[str], columns: Sequence[str]) -> dict[str, list[Any]]:
     """A row per policy."""
-    columns = (*MEASURES, *(f"{goal}_gain" for goal in GOALS))
     rows = [[name, *(found.get(f"session/{name}/{c}", {}).get("value") for c in columns)] for name in policies]
     return {"columns": ["policy", *columns], "rows": rows}
 
