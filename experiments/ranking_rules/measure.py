@@ -1,3 +1,4 @@
+# ruff: noqa
 """Every ranking rule on the same test requests, judged by the world that the log comes from."""
 
 import json, sys, time
