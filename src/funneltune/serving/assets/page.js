@@ -178,7 +178,7 @@ function about(run) {
 async function begin() {
   state.runs = (await ask("runs")).runs;
   const [first] = state.runs;
-  const names = state.runs.map((run) => run.name).join(" and ");
+  const names = state.runs.map((run) => run.name.replaceAll(",", ", ")).join(" and ");
   part("title").textContent = names;
   document.title = `${names} · funneltune serve`;
   choices(by, first.rankings);
