@@ -27,6 +27,7 @@ REFERENCE = {
     "metrics": "protocol",
     "pretraining": "pretraining",
     "paper": "papers",
+    "ranking": "ranking",
     **dict.fromkeys(("optimizer", "scheduler", "trainer", "callbacks", "logger", "debug"), "training"),
     **dict.fromkeys(("experiment", "study", "hparams_search"), "named_runs"),
 }
