@@ -46,10 +46,7 @@ class Embedded:
         Raises:
             RunError: if the file exists, or its name ends in neither.
         """
-        if path.suffix not in FORMATS:
-            raise RunError(f"output={path} must end in {' or '.join(FORMATS)}.")
-        if path.exists():
-            raise RunError(f"output={path} exists; name another file or remove it.")
+        require_writable(path)
         with whole_file(path) as part:
             if path.suffix == ".npz":
                 with part.open("wb") as file:
@@ -58,6 +55,18 @@ class Embedded:
             width = self.vectors.shape[1]
             lists = pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(self.vectors).ravel()), width)
             pq.write_table(pa.table({"key": pa.array(self.keys, pa.string()), "vector": lists}), part)
+
+
+def require_writable(path: Path) -> None:
+    """Refuse a file before anything is computed.
+
+    Raises:
+        RunError: if it exists, or its name ends in neither .parquet nor .npz.
+    """
+    if path.suffix not in FORMATS:
+        raise RunError(f"output={path} must end in {' or '.join(FORMATS)}.")
+    if path.exists():
+        raise RunError(f"output={path} exists; name another file or remove it.")
 
 
 def embed(scorer: Scorer, what: str, rows: pd.DataFrame | None = None) -> Embedded:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from funneltune.data import Asked
+from funneltune.decisions.candidates.hybrid import standardised
 from funneltune.decisions.candidates.protocol import Candidates, Floats, Found, best, empty, require_count
 from funneltune.decisions.scorer import Scorer
 from funneltune.errors import ConfigError
@@ -35,14 +36,14 @@ class Reranked:
     """
 
     def __init__(self, first: Candidates, scorer: Scorer, by: str = "", depth: int = 200, weight: float = 1.0) -> None:
-        self.by = by or scorer.rates[-1]
-        if self.by not in scorer.rates:
+        by = by or scorer.rates[-1]
+        if by not in scorer.rates:
             raise ConfigError(f"by={by!r} must be one of {', '.join(scorer.rates)}.")
         if depth < 1:
             raise ConfigError(f"depth={depth} must be >= 1, the candidates that are put in order.")
         if not 0 <= weight <= 1:
             raise ConfigError(f"weight={weight} must lie in [0, 1]: 1 asks the run alone, 0 the first way alone.")
-        self.first, self.scorer, self.depth, self.weight = first, scorer, depth, weight
+        self.rated, self.weight = _Rated(first, scorer, by, depth), weight
 
     def find(self, asked: Sequence[Asked], k: int) -> Found:
         """The best k of each request's candidates.
@@ -51,17 +52,19 @@ class Reranked:
             ConfigError: if the run reads words and there are none.
         """
         require_count(k)
-        first = self.first.find(asked, self.depth)
+        first, said = self.rated.find(asked)
         found = empty(len(asked), k)
-        for start in range(0, len(asked), AT_ONCE):
-            rows = [n for n in range(start, min(start + AT_ONCE, len(asked))) if first.numbers[n, 0] >= 0]
-            items = [first.numbers[n][first.numbers[n] >= 0] for n in rows]
-            said = self.scorer.score([replace(asked[n], columns={}) for n in rows], list(items))
-            for n, of_one, rates in zip(rows, items, said, strict=True):
-                scores = self._fused(rates[self.by], first.scores[n, : len(of_one)])
-                order, found.scores[n] = best(scores, k)
-                found.numbers[n, order >= 0] = of_one[order[order >= 0]]
+        for n, p in said.items():
+            scores = self._fused(p, first.scores[n, : len(p)])
+            order, found.scores[n] = best(scores, k)
+            found.numbers[n, order >= 0] = first.numbers[n, order[order >= 0]]
         return found
+
+    def weighed(self, weight: float) -> Reranked:
+        """The same with another weight; what one has scored the other need not."""
+        other = Reranked(self.rated.first, self.rated.scorer, self.rated.by, self.rated.depth, weight)
+        other.rated = self.rated
+        return other
 
     def _fused(self, p: Floats, first: Floats) -> Floats:
         if self.weight == 1:
@@ -71,7 +74,28 @@ class Reranked:
         return self.weight * standardised(logit) + (1 - self.weight) * standardised(first)
 
 
-def standardised(scores: Floats) -> Floats:
-    """Mean 0 and variance 1; zeros where all are equal."""
-    spread = float(scores.std())
-    return (scores - scores.mean()) / spread if spread > 0 else np.zeros(len(scores))
+@dataclass
+class _Rated:
+    """The first way's candidates with the run's rate of each; the last requests' are kept."""
+
+    first: Candidates
+    scorer: Scorer
+    by: str
+    depth: int
+    asked: tuple[Asked, ...] = ()
+    kept: tuple[Found, dict[int, Floats]] | None = None
+
+    def find(self, asked: Sequence[Asked]) -> tuple[Found, dict[int, Floats]]:
+        """The candidates, and request -> rates of those that have any."""
+        if self.kept is not None and tuple(asked) == self.asked:
+            return self.kept
+        first = self.first.find(asked, self.depth)
+        there = [n for n in range(len(asked)) if first.numbers[n, 0] >= 0]
+        said: dict[int, Floats] = {}
+        for start in range(0, len(there), AT_ONCE):
+            some = there[start : start + AT_ONCE]
+            items = [first.numbers[n][first.numbers[n] >= 0] for n in some]
+            rates = self.scorer.score([replace(asked[n], columns={}) for n in some], list(items))
+            said |= {n: of_one[self.by] for n, of_one in zip(some, rates, strict=True)}
+        self.asked, self.kept = tuple(asked), (first, said)
+        return self.kept

@@ -66,7 +66,7 @@ class Semantic:
             raise ConfigError(f"encoder={encoder!r} must be one of {', '.join(ENCODERS)}.")
         if encoder == "run":
             return cls(scorer.item_vectors, scorer.query_vectors, index, probes)
-        bare = BareEncoder.of(scorer)
+        bare = BareEncoder(scorer)
         return cls(bare.item_vectors, bare.query_vectors, index, probes)
 
     def find(self, asked: Sequence[Asked], k: int) -> Found:
