@@ -5,6 +5,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+import funneltune
 from funneltune.cli import main
 from funneltune.data import Asked
 from funneltune.decisions import Scorer
@@ -125,6 +126,13 @@ def test_both_formats_hold_the_same(scorer, tmp_path):
 def test_what_cannot_be_encoded_is_refused(scorer, what, rows, told):
     with pytest.raises((ConfigError, DataError), match=told):
         embed(scorer, what, pd.DataFrame(rows))
+
+
+def test_from_python_the_keys_and_vectors_are_the_same(scorer):
+    rows = pd.DataFrame({"query": ["lamp"]})
+    keys, vectors = funneltune.embed(scorer.folder, "queries", rows)
+    assert keys == ["lamp"]
+    np.testing.assert_allclose(vectors, embed(scorer, "queries", rows).vectors, atol=1e-6)
 
 
 def test_a_file_that_is_none_is_refused(scorer, tmp_path):

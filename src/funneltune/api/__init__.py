@@ -4,6 +4,7 @@ from funneltune.api.results import Records, Run
 from funneltune.api.verbs import (
     compose,
     describe,
+    embed,
     evaluate,
     explain,
     export,
@@ -24,6 +25,7 @@ __all__ = [
     "Run",
     "compose",
     "describe",
+    "embed",
     "evaluate",
     "explain",
     "export",

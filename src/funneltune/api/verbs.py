@@ -21,6 +21,8 @@ from funneltune.errors import ConfigError, DataError
 from funneltune.reporting import write_report
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from omegaconf import DictConfig
 
     from funneltune.cli.arguments import Arguments
@@ -160,6 +162,29 @@ def reproduce(*words: str, config_dir: Path | str | None = None) -> pd.DataFrame
     if wanted.output is not None:
         write_pages(wanted, found, shelf)
     return pd.DataFrame(rows(found))
+
+
+@told
+def embed(
+    run: Run | Path | str, what: str = "queries", rows: pd.DataFrame | None = None
+) -> tuple[list[str], NDArray[np.float32]]:
+    """A run's vectors of queries, items or shoppers, as `funneltune embed`: their keys, and (rows, width).
+
+    Args:
+        run: the run or its folder.
+        what: `queries` (column query), `items` (column item, or the fields of new ones: title, ...) or `users` (user,
+            time).
+        rows: a table with these columns; None: all that the run's log holds.
+
+    Raises:
+        ConfigError: if `what` is none of these, or the run has no such vectors.
+        DataError: if a column is missing, or an item is not known.
+    """
+    from funneltune.decisions.embedding import embed as embedded
+    from funneltune.decisions.scorer import Scorer
+
+    found = embedded(Scorer.of_run(_folder(run)), what, rows)
+    return found.keys, found.vectors
 
 
 @told

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from funneltune.cli import (
     data,
+    embed,
     evaluate,
     explain,
     export,
@@ -20,6 +21,7 @@ from funneltune.cli import (
     rank,
     report,
     reproduce,
+    retrieve,
     search,
     serve,
     study,
@@ -37,6 +39,8 @@ VERBS: dict[str, Verb] = {
         evaluate,
         predict,
         rank,
+        retrieve,
+        embed,
         explain,
         export,
         serve,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ DEFAULTS = {
     "split": "test",
     "k": "100",
     "depth": "200",
+    "seen": "100",
     "weight": "0.5",
     "weights": "",
     "most": "0",
@@ -30,7 +33,7 @@ def run(arguments: Arguments) -> int:
     """Find, measure, print; write where a folder is named."""
     arguments.only_word("run")
     keys = arguments.keys({"run": "PATH"}, DEFAULTS)
-    numbers = {name: _whole(name, keys[name], 0 if name == "most" else 1) for name in ("k", "depth", "most")}
+    numbers = {name: _whole(name, keys[name], 0 if name == "most" else 1) for name in ("k", "depth", "seen", "most")}
     weight = _number("weight", keys["weight"])
     weights = _weights(keys["weights"])
     output = Path(keys["output"]) if keys["output"] else None
@@ -44,16 +47,30 @@ def run(arguments: Arguments) -> int:
     scorer = Scorer.of_run(Path(keys["run"]))
     ranker = Scorer.of_run(Path(keys["ranker"])) if keys["ranker"] else scorer
     names = [name.strip() for name in keys["ways"].split(",")]
-    ways = ways_of(scorer, names, ranker=ranker, by=keys["by"], depth=numbers["depth"], weight=weight, weights=weights)
+    ways = ways_of(
+        scorer,
+        names,
+        ranker=ranker,
+        by=keys["by"],
+        depth=numbers["depth"],
+        seen=numbers["seen"],
+        weight=weight,
+        weights=weights,
+    )
     asked: dict[str, Any] = {"depth": numbers["depth"], "weights": weights}
     if RANKS & set(names):
-        asked |= {"ranker": str(ranker.folder), "by": keys["by"] or ranker.rates[-1], "weight": weight}
+        asked |= {
+            "seen": numbers["seen"],
+            "ranker": str(ranker.folder),
+            "by": keys["by"] or ranker.rates[-1],
+            "weight": weight,
+        }
     record = measure_retrieval(scorer, ways, keys["split"], numbers["k"], numbers["most"] or None, asked)
     metrics = list(dict.fromkeys(name.partition("/")[2] for name in record.numbers))
     table = Table("way", *metrics)
     for way in ways:
         told = [record.numbers[f"{way}/{metric}"] for metric in metrics]
-        table.add_row(way, *(f"{one['value']:.4f} ({one['low']:.4f} to {one['high']:.4f})" for one in told))
+        table.add_row(way, *map(_cell, told))
     Console().print(table)
     for note in record.notes:
         say(f"note: {note}")
@@ -61,6 +78,12 @@ def run(arguments: Arguments) -> int:
         say(f"record: {record.write(output)}")
         say(f"picture: {draw(record, output)}")
     return 0
+
+
+def _cell(told: Mapping[str, Any]) -> str:
+    if not math.isfinite(told["low"]):
+        return f"{told['value']:.4f}"
+    return f"{told['value']:.4f} ({told['low']:.4f} to {told['high']:.4f})"
 
 
 def _whole(name: str, value: str, least: int) -> int:
@@ -98,7 +121,8 @@ VERB = Verb(
         "by": "the rate that ranks (default: the last of the funnel, ctcvr)",
         "split": "test or validation (default test)",
         "k": "length of the lists (default 100)",
-        "depth": "items that single ways bring to the hybrid, and that are ranked (default 200)",
+        "depth": "items that single ways bring where they are fused (default 200)",
+        "seen": "items that are ranked anew, those behind stay there (default 100)",
         "weight": "of the ranker in blended, 0 to 1 (default 0.5)",
         "weights": "of single ways where they are fused: lexical:2,semantic:0.5 (default 1 each)",
         "most": "only the first so many requests (default 0: all)",

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -145,7 +146,7 @@ def _past_vectors(scorer: Scorer, asked: Sequence[Asked], events: int) -> NDArra
 @torch.inference_mode()
 def _learned(scorer: Scorer, asked: Sequence[Asked]) -> NDArray[np.float32] | None:
     """Embeddings of the shopper's own id features, side by side."""
-    features = next(iter(scorer.module.features.values()), None)
+    features: Any = next(iter(scorer.module.features.values()), None)
     names = scorer.assembly.data.features.ids
     own = [place for place, name in enumerate(names) if name.partition(".")[0] == "user"]
     if features is None or not own:

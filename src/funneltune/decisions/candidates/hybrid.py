@@ -56,7 +56,7 @@ class Hybrid:
                 numbers.append(there)
                 gains.append(self.weights[name] / (self.constant + np.arange(1, len(there) + 1)))
             items, place = np.unique(np.concatenate(numbers), return_inverse=True)
-            scores = np.bincount(place, weights=np.concatenate(gains), minlength=len(items))
+            scores = np.bincount(place, weights=np.concatenate(gains), minlength=len(items)).astype(np.float64)
             at, fused.scores[row] = best(scores, k, scores > 0)
             fused.numbers[row, at >= 0] = items[at[at >= 0]]
         return fused

@@ -45,6 +45,7 @@ def ways_of(
     ranker: Scorer | None = None,
     by: str = "",
     depth: int = 200,
+    seen: int = 100,
     weight: float = 0.5,
     weights: Mapping[str, float] | None = None,
 ) -> dict[str, Candidates]:
@@ -52,7 +53,7 @@ def ways_of(
 
     `lexical`, `semantic` (the run's encoder), `bare` (its backbone before tuning), `item_item`, `als`, `popular`;
     `hybrid` fuses those single ways that are named with it by their ranks, `convex` by their scores; `ranked` is the
-    first `depth` of these (of `convex` where it is named, else of `hybrid`) by a run's rate, `blended` by both that
+    first `seen` of these (of `convex` where it is named, else of `hybrid`) by a run's rate, `blended` by both that
     rate and the fused score.
 
     Args:
@@ -60,7 +61,8 @@ def ways_of(
         names: Which.
         ranker: The run that ranks; by default the same.
         by: Its rate; by default its last.
-        depth: Items that single ways bring, and that are ranked.
+        depth: Items that single ways bring.
+        seen: Items that are ranked anew; what is behind them stays there.
         weight: Of the ranker in `blended`.
         weights: Of single ways in `hybrid` and `convex`; 1 where none is named.
 
@@ -82,14 +84,14 @@ def ways_of(
         made[FUSED] = Remembered(Hybrid(single, weights, depth=depth))
         made[CONVEX] = Remembered(Convex(single, weights, depth=depth))
         if RANKS & set(names):
-            made |= _ranked(made[CONVEX if CONVEX in names else FUSED], ranker or scorer, by, depth, weight)
+            made |= _ranked(made[CONVEX if CONVEX in names else FUSED], ranker or scorer, by, seen, weight)
     elif weights:
         raise ConfigError("weights: say how much single ways count where they are fused; add hybrid or convex to ways.")
     return {name: made[name] for name in names}
 
 
-def _ranked(fused: Candidates, ranker: Scorer, by: str, depth: int, weight: float) -> Mapping[str, Candidates]:
-    ranked = Reranked(fused, ranker, by, depth)
+def _ranked(fused: Candidates, ranker: Scorer, by: str, seen: int, weight: float) -> Mapping[str, Candidates]:
+    ranked = Reranked(fused, ranker, by, seen)
     return {RANKED: ranked, BLENDED: ranked.weighed(weight)}
 
 

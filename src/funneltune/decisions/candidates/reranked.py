@@ -18,7 +18,7 @@ AT_ONCE = 64
 
 
 class Reranked:
-    """The best `depth` of a first way, put in order anew by a run's rate, or by both.
+    """The first `depth` of another way, put in order anew by a run's rate, or by both; what is behind them stays there.
 
     score(item) = weight z(logit p) + (1 - weight) z(first way's score), each z standardised over the request's own
     candidates (a convex combination, Bruch et al. 2023, after the two are on one scale). With a weight of 1 only the
@@ -28,7 +28,7 @@ class Reranked:
         first: Finds the candidates.
         scorer: The run.
         by: Its rate; by default the funnel's last (ctcvr).
-        depth: Candidates per request; more are not found.
+        depth: Candidates per request that the run sees.
         weight: Of the run.
 
     Raises:
@@ -52,10 +52,12 @@ class Reranked:
             ConfigError: if the run reads words and there are none.
         """
         require_count(k)
-        first, said = self.rated.find(asked)
+        first, said = self.rated.find(asked, k)
         found = empty(len(asked), k)
         for n, p in said.items():
             scores = self._fused(p, first.scores[n, : len(p)])
+            behind = int((first.numbers[n, len(p) :] >= 0).sum())
+            scores = np.concatenate([scores, scores.min() - np.arange(1, behind + 1)])
             order, found.scores[n] = best(scores, k)
             found.numbers[n, order >= 0] = first.numbers[n, order[order >= 0]]
         return found
@@ -85,16 +87,17 @@ class _Rated:
     asked: tuple[Asked, ...] = ()
     kept: tuple[Found, dict[int, Floats]] | None = None
 
-    def find(self, asked: Sequence[Asked]) -> tuple[Found, dict[int, Floats]]:
-        """The candidates, and request -> rates of those that have any."""
-        if self.kept is not None and tuple(asked) == self.asked:
+    def find(self, asked: Sequence[Asked], k: int) -> tuple[Found, dict[int, Floats]]:
+        """The candidates (`k`, or `depth` if these are more), and request -> rates of its first `depth`, if any."""
+        if self.kept is not None and tuple(asked) == self.asked and self.kept[0].numbers.shape[1] >= k:
             return self.kept
-        first = self.first.find(asked, self.depth)
+        first = self.first.find(asked, max(k, self.depth))
         there = [n for n in range(len(asked)) if first.numbers[n, 0] >= 0]
         said: dict[int, Floats] = {}
         for start in range(0, len(there), AT_ONCE):
             some = there[start : start + AT_ONCE]
-            items = [first.numbers[n][first.numbers[n] >= 0] for n in some]
+            heads = [first.numbers[n, : self.depth] for n in some]
+            items = [head[head >= 0] for head in heads]
             rates = self.scorer.score([replace(asked[n], columns={}) for n in some], list(items))
             said |= {n: of_one[self.by] for n, of_one in zip(some, rates, strict=True)}
         self.asked, self.kept = tuple(asked), (first, said)
