@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         explain,
         export,
         online,
-    predict,
+        predict,
         pretrain,
         rank,
         read_records,
