@@ -117,7 +117,7 @@ def scalings_of(run: Path, method: str | None = None) -> dict[str, Scaling]:
         RunError: if the method is unknown, or the record holds none of it.
     """
     record = RunRecord.read(run / RECORD_NAME)
-    method = method or str((record.config.get("calibration") or {}).get("use", RAW))
+    method = method or str((stored_config(run).get("calibration") or {}).get("use", RAW))
     if method == RAW:
         return {}
     if method not in METHODS:
