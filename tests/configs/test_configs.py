@@ -55,7 +55,8 @@ def test_every_study_has_a_grid_with_its_baseline_in_it_and_each_value_of_an_axi
         if not set(cell.overrides) <= seen:
             cells.append(cell)
             seen |= set(cell.overrides)
-    check_cells(study, cells)
+    # at the papers' own scale tests/configs/test_full_studies.py builds every cell; of these, the first and the last
+    check_cells(study, cells if not study.startswith("full_") else [cells[0], cells[-1]])
 
 
 @pytest.mark.slow

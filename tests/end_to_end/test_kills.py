@@ -23,6 +23,7 @@ def killed(what, kills, folder, seed=0):
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_a_kill_while_saving_leaves_a_whole_checkpoint(tmp_path):
     assert killed("saves", 4, tmp_path) == {"kills": 4, "loadable": 4}
 

@@ -59,6 +59,7 @@ def test_a_run_from_the_cache_is_the_plain_one(run, tmp_path, overrides, toleran
     assert len(losses(tmp_path, "kept")) > 3
 
 
+@pytest.mark.slow
 def test_runs_share_a_cache_and_other_boundaries_and_weights_have_their_own(run, tmp_path):
     first = run("first", *TOP, "backbone.cache=always").cost["boundary_cache"]
     again = run("again", "tuning=lora", *TOP[2:], "backbone.cache=always").cost["boundary_cache"]
@@ -72,6 +73,7 @@ def test_runs_share_a_cache_and_other_boundaries_and_weights_have_their_own(run,
     assert len(folders(tmp_path)) == 4
 
 
+@pytest.mark.slow
 def test_auto_keeps_states_where_training_reads_more_texts_than_there_are(run):
     assert "boundary_cache" in run("long", *TOP, "trainer.max_epochs=4").cost
     assert "boundary_cache" not in run("short", *TOP, "trainer.max_steps=1").cost

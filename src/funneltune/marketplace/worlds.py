@@ -38,6 +38,18 @@ def world_of(source: Source) -> World:
     return World(**{name: value for name, value in knobs.items() if name in inspect.signature(World).parameters})
 
 
+def differing(one: Source, other: Source) -> dict[str, tuple[Any, Any]]:
+    """What tells the worlds of two logs apart: knob -> both values; empty where it is one world.
+
+    Logs of one world may differ in length and in the policy that showed their pages. Raises as `world_of` does.
+    """
+    defaults = {name: knob.default for name, knob in inspect.signature(World).parameters.items()}
+    first, second = ({**defaults, **_knobs(source)} for source in (one, other))
+    for knobs in (first, second):
+        knobs["domains"] = tuple(knobs["domains"])
+    return {name: (first[name], second[name]) for name in defaults if first[name] != second[name]}
+
+
 def policy_of(source: Source) -> Mixture:
     """The policy that showed the log's pages. Raises as `world_of` does."""
     knobs = _knobs(source)

@@ -56,6 +56,18 @@ def detectable_effect(
     return _quantiles(power, level) * math.sqrt((deviation_a**2 + deviation_b**2) / n)
 
 
+def power_at(deviation_a: float, deviation_b: float, effect: float, n: float, level: float = 0.95) -> float:
+    """The chance that a two-sided test with `n` units per arm finds `effect`, the inverse of `sample_size`.
+
+    >>> round(power_at(1.0, 1.0, 0.5, sample_size(1.0, 1.0, 0.5)), 3)
+    0.8
+    """
+    spread = math.sqrt((deviation_a**2 + deviation_b**2) / n)
+    z = float(special.ndtri(1 - (1 - level) / 2))
+    away = abs(effect) / spread if spread > 0 else 0.0
+    return float(special.ndtr(away - z) + special.ndtr(-away - z))
+
+
 def paired_size(deviation: float, effect: float, power: float = 0.8, level: float = 0.95) -> float:
     """Units with which a two-sided test of a mean against 0 finds `effect` with that power: interleaving's number."""
     return math.inf if effect == 0 else _quantiles(power, level) ** 2 * deviation**2 / effect**2
