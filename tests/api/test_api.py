@@ -103,9 +103,14 @@ def test_rows_go_to_a_source_of_its_own_separator_as_it_reads_them(tmp_path):
 
 def test_items_are_ranked_for_a_query(run):
     found = funneltune.rank(run, "red shoes", by="ctr", top=3)
-    assert list(found.columns) == ["item", "title", "ctr", "cvr", "ctcvr"]
-    assert found.ctr.is_monotonic_decreasing
+    rates = ["p_click", "p_purchase_given_click", "p_click_and_purchase"]
+    assert list(found.columns) == ["request", "place", "item", "title", *rates, "value", "before", "why"]
+    assert found.p_click.is_monotonic_decreasing
     assert len(found) == 3
+    without = funneltune.rank(run, "red shoes", by="ctr", top=3, rules={"pinned": [found["item"][2]]})
+    assert without["item"][0] == found["item"][2]
+    assert without.why[0] == "pinned"
+    assert funneltune.rank(run, split="test", most=2, candidates="logged", top=4).groupby("request").size().tolist() == [4, 4]
 
 
 def test_a_config_is_composed_as_the_command_would(tmp_path):

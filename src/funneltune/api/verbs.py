@@ -333,16 +333,39 @@ def online(run: Run | Path | str, output: Path | str | None = None, **settings: 
 
 
 @told
-def rank(run: Run | Path | str, query: str, by: str = "", top: int = 10) -> pd.DataFrame:
-    """The best items of a run's log for a query: item, title, and each rate's probability.
+def rank(
+    run: Run | Path | str,
+    query: str = "",
+    by: str = "",
+    top: int = 10,
+    diversity: Mapping[str, Any] | None = None,
+    rules: Mapping[str, Any] | None = None,
+    exposure: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> pd.DataFrame:
+    """Pages from a run, best items first, as `funneltune rank` makes them.
+
+    Args:
+        run: a finished run, or its folder.
+        query: the words of a search; or give `requests=FILE`, or `split="test"`.
+        by: what decides: a rate, `revenue`, or weights; by default the last rate of the funnel.
+        top: how many items.
+        diversity: as `configs/ranking` has it: `{"weight": 0.8, "by": "vectors"}`.
+        rules: likewise: `{"at_most": {"brand": 2}}`.
+        exposure: likewise: `{"column": "seller", "target": "merit"}`.
+        settings: by the command's keys: `user="shopper-1", candidates="hybrid", ranking="fair_sellers", most=100`.
+
+    Returns: a row per place: request, place, item, title, the probabilities, value, before, why.
 
     Raises:
-        ConfigError: if the query is empty, `by` is no rate of the run, or `top` < 1.
+        ConfigError: if a setting is unknown or out of range, or nothing is left to show.
     """
-    from funneltune.decisions import Ranker
+    from funneltune.cli.rank import ranked
 
-    found = Ranker.of_run(_folder(run)).rank(query, by=by, top=top)
-    return pd.DataFrame([{"item": one.item, "title": one.title, **one.p} for one in found])
+    given = {"run": _folder(run), "query": query, "by": by, "top": top, **settings}
+    parts = {"diversity": diversity, "rules": rules, "exposure": exposure}
+    words = [f"{name}={value}" for name, value in given.items() if value not in ("", None)]
+    return ranked(words, {name: part for name, part in parts.items() if part is not None})
 
 
 @told

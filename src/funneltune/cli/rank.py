@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,9 @@ from funneltune.cli.verb import Verb, say
 from funneltune.errors import ConfigError
 
 if TYPE_CHECKING:
-    from funneltune.decisions import Ranking, Recommended, Recommender
+    import pandas as pd
+
+    from funneltune.decisions import Ranking, Recommended, Recommender, Summary
 
 PARTS = ("diversity", "rules", "exposure")
 TEXTS = ("candidates", "by", "calibration")
@@ -24,17 +27,15 @@ def run(arguments: Arguments) -> int:
     """Load the run, find candidates, rank, print or write."""
     arguments.only_word("run")
     keys, changes = _sorted_out(arguments)
-    from funneltune.decisions import Recommender, Summary, new_items, page_table, require_output, write_pages
+    if not (keys["query"] or keys["user"] or keys["output"]):
+        asked = "requests" if keys["requests"] else "split"
+        raise ConfigError(f"missing output=FILE; pages of {asked}={keys[asked]} go into a file.")
+    from funneltune.decisions import page_table, require_output, write_pages
 
-    ranking = ranking_of(keys["ranking"], changes)
     if keys["output"]:
         require_output(Path(keys["output"]))
-    new = new_items(Path(keys["new"])) if keys["new"] else ()
-    recommender = Recommender.of_run(Path(keys["run"]), ranking, new)
-    pages = list(recommender.pages(_requests(keys, recommender)))
-    summary = Summary.of(recommender, pages)
-    if len(summary.empty) == len(pages):
-        raise ConfigError(f"no page: {summary.dropped}; loosen a rule, or choose other candidates.")
+    recommender, pages, summary = _carried_out(keys, changes)
+    ranking = recommender.ranking
     if keys["output"]:
         write_pages(page_table(recommender, pages), Path(keys["output"]))
         say(f"{sum(len(page.items) for page in pages)} rows for {len(pages)} requests: {keys['output']}")
@@ -45,7 +46,33 @@ def run(arguments: Arguments) -> int:
     return 0
 
 
-def ranking_of(named: str, changes: dict[str, Any]) -> Ranking:
+def ranked(words: Sequence[str], changes: Mapping[str, Any]) -> pd.DataFrame:
+    """What the command would write for these words and changes to the ranking, as a table."""
+    from funneltune.decisions import page_table
+
+    keys, told = _sorted_out(Arguments(overrides=tuple(words)))
+    recommender, pages, _ = _carried_out(keys, {**told, **changes})
+    return page_table(recommender, pages)
+
+
+def _carried_out(keys: Mapping[str, str], changes: Mapping[str, Any]) -> tuple[Recommender, list[Recommended], Summary]:
+    """Pages for what was asked.
+
+    Raises:
+        ConfigError: if there is not one.
+    """
+    from funneltune.decisions import Recommender, Summary, new_items
+
+    new = new_items(Path(keys["new"])) if keys["new"] else ()
+    recommender = Recommender.of_run(Path(keys["run"]), ranking_of(keys["ranking"], changes), new)
+    pages = list(recommender.pages(_requests(keys, recommender)))
+    summary = Summary.of(recommender, pages)
+    if len(summary.empty) == len(pages):
+        raise ConfigError(f"no page: {summary.dropped}; loosen a rule, or choose other candidates.")
+    return recommender, pages, summary
+
+
+def ranking_of(named: str, changes: Mapping[str, Any]) -> Ranking:
     """The named ranking, or a file's, with changes to it.
 
     Raises:
@@ -78,8 +105,6 @@ def _sorted_out(arguments: Arguments) -> tuple[dict[str, str], dict[str, Any]]:
         raise ConfigError("missing query=WORDS; add it, or user=SHOPPER, requests=FILE, split=test.")
     if len(asked) > 1:
         raise ConfigError(f"{asked[0]}={keys[asked[0]]} and {asked[1]}: give one of query, requests and split.")
-    if asked != ["query"] and not keys["output"]:
-        raise ConfigError(f"missing output=FILE; pages of {asked[0]}={keys[asked[0]]} go into a file.")
     for name in ("user", "time", "most"):
         of = ("split",) if name == "most" else ("query",)
         if keys[name] and asked[0] not in of:
@@ -96,7 +121,7 @@ def _sorted_out(arguments: Arguments) -> tuple[dict[str, str], dict[str, Any]]:
     return keys, changes
 
 
-def _requests(keys: dict[str, str], recommender: Recommender) -> list[Any]:
+def _requests(keys: Mapping[str, str], recommender: Recommender) -> list[Any]:
     from funneltune.data import Asked
     from funneltune.decisions import Request, logged_requests, read_requests
 

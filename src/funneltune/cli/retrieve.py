@@ -75,6 +75,7 @@ def run(arguments: Arguments) -> int:
     for note in record.notes:
         say(f"note: {note}")
     if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
         say(f"record: {record.write(output)}")
         say(f"picture: {draw(record, output)}")
     return 0

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 
 from funneltune.backbones import Encoder
 from funneltune.decisions.candidates import Candidates, Collaborative, Hybrid, Lexical, Popular, Semantic
+from funneltune.decisions.candidates.named import SINGLE
 from funneltune.decisions.scorer import Scorer
 from funneltune.errors import ConfigError
 
@@ -27,13 +28,7 @@ def hybrid(scorer: Scorer) -> Hybrid:
     return Hybrid({**ways, "popular": Popular.of(scorer)}, {"popular": POPULAR_WEIGHT})
 
 
-WAYS: dict[str, Callable[[Scorer], Candidates]] = {
-    "lexical": Lexical.of,
-    "semantic": Semantic.of,
-    "collaborative": Collaborative.of,
-    "popular": Popular.of,
-    "hybrid": hybrid,
-}
+WAYS: dict[str, Callable[[Scorer], Candidates]] = {**SINGLE, "collaborative": Collaborative.of, "hybrid": hybrid}
 
 
 def candidates_of(scorer: Scorer, name: str) -> Candidates:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,9 +16,11 @@ from funneltune.decisions.scorer import Scorer
 from funneltune.errors import ConfigError
 from funneltune.metrics import ClusterSums, Comparison, contrast, judge, pair
 from funneltune.metrics.lists import discounts, exponential_gain
-from funneltune.records import write_json
+from funneltune.records import DecisionRecord
+from funneltune.runs.identity import git_commit, versions
 
 Floats = NDArray[np.float64]
+CURVE = "recall by length"
 TOP, SPLITS = 10, ("validation", "test")
 
 
@@ -34,34 +35,6 @@ class Judged:
     """Where the first binary task is true."""
 
 
-@dataclass(frozen=True)
-class RetrievalRecord:
-    """What was measured; `decision.json` of its folder.
-
-    Args:
-        run: The run's folder.
-        settings: What was asked for.
-        numbers: `way/metric` -> value, low, high, protocol.
-        tables: Name -> columns, rows.
-        curves: Way -> mean recall at 1 .. k.
-        notes: What a reader must know.
-        verb: Whose record it is.
-    """
-
-    run: str
-    settings: dict[str, Any]
-    numbers: dict[str, dict[str, Any]]
-    tables: dict[str, dict[str, Any]]
-    curves: dict[str, list[float]]
-    notes: list[str] = field(default_factory=list)
-    verb: str = "retrieve"
-
-    def write(self, folder: Path) -> Path:
-        """Into a folder."""
-        folder.mkdir(parents=True, exist_ok=True)
-        return write_json(folder / "decision.json", asdict(self))
-
-
 def measure_retrieval(
     scorer: Scorer,
     ways: Mapping[str, Candidates],
@@ -69,7 +42,7 @@ def measure_retrieval(
     k: int = 100,
     most: int | None = None,
     settings: Mapping[str, Any] | None = None,
-) -> RetrievalRecord:
+) -> DecisionRecord:
     """Each way's lists for a split's requests, held against what is known of them; the last way against each other.
 
     NDCG@10 counts an item that was never judged as worth nothing, so a way is held to finding the judged ones;
@@ -107,16 +80,25 @@ def measure_retrieval(
         [c.metric.partition("/")[2], c.cell, c.baseline, c.difference, c.low, c.high, c.p_holm, c.verdict]
         for c in family
     ]
-    return RetrievalRecord(
+    curves = {name: recall_curve(found, judged, k).round(6).tolist() for name, found in lists.items()}
+    return DecisionRecord(
+        verb="retrieve",
         run=str(scorer.folder),
         settings={"split": split, "k": k, "ways": list(ways), "requests": len(asked), **(settings or {})},
         numbers=numbers,
-        tables={"against the others": {"columns": list(columns), "rows": rows}},
-        curves={name: recall_curve(found, judged, k).tolist() for name, found in lists.items()},
+        tables={
+            "against the others": {"columns": list(columns), "rows": rows},
+            CURVE: {
+                "columns": ["k", *curves],
+                "rows": [list(row) for row in zip(range(1, k + 1), *curves.values(), strict=True)],
+            },
+        },
         notes=[
             f"{len(scorer.catalogue):,} items compete; a request has {np.mean([len(j.items) for j in judged]):.1f} "
             "known ones. Any other item counts as worth nothing, whether it is or not; condensed NDCG leaves it out.",
         ],
+        git_commit=git_commit(),
+        versions=versions(),
     )
 
 

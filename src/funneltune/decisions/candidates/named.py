@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import partial
 
 from funneltune.data import Asked
 from funneltune.decisions.candidates.collaborative import Collaborative
@@ -17,7 +18,15 @@ from funneltune.decisions.candidates.semantic import Semantic
 from funneltune.decisions.scorer import Scorer
 from funneltune.errors import ConfigError
 
-SINGLE = ("lexical", "semantic", "bare", "item_item", "als", "popular")
+SINGLE: dict[str, Callable[[Scorer], Candidates]] = {
+    "lexical": Lexical.of,
+    "semantic": Semantic.of,
+    "bare": partial(Semantic.of, encoder="bare"),
+    "item_item": partial(Collaborative.of, method="cosine"),
+    "als": partial(Collaborative.of, method="als"),
+    "popular": Popular.of,
+}
+"""Ways that look at one thing, by name."""
 FUSED, CONVEX, RANKED, BLENDED = "hybrid", "convex", "ranked", "blended"
 RANKS = {RANKED, BLENDED}
 NAMES = (*SINGLE, FUSED, CONVEX, RANKED, BLENDED)
@@ -76,7 +85,7 @@ def ways_of(
             raise ConfigError(f"ways={name!r} must be one of {', '.join(NAMES)}{hint}")
         if list(names).count(name) > 1:
             raise ConfigError(f"ways: {name!r} stands twice; name each once.")
-    single: dict[str, Candidates] = {name: Remembered(_single(scorer, name)) for name in names if name in SINGLE}
+    single: dict[str, Candidates] = {name: Remembered(SINGLE[name](scorer)) for name in names if name in SINGLE}
     if len(single) < len(names) and not single:
         raise ConfigError(f"ways: {names[0]} fuses single ways, and none is named; add some of {', '.join(SINGLE)}.")
     made: dict[str, Candidates] = dict(single)
@@ -93,13 +102,3 @@ def ways_of(
 def _ranked(fused: Candidates, ranker: Scorer, by: str, seen: int, weight: float) -> Mapping[str, Candidates]:
     ranked = Reranked(fused, ranker, by, seen)
     return {RANKED: ranked, BLENDED: ranked.weighed(weight)}
-
-
-def _single(scorer: Scorer, name: str) -> Candidates:
-    if name == "lexical":
-        return Lexical.of(scorer)
-    if name in ("semantic", "bare"):
-        return Semantic.of(scorer, "run" if name == "semantic" else "bare")
-    if name == "popular":
-        return Popular.of(scorer)
-    return Collaborative.of(scorer, "cosine" if name == "item_item" else "als")

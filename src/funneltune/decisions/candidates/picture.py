@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from funneltune.decisions.candidates.measure import RetrievalRecord
+from funneltune.decisions.candidates.measure import CURVE
+from funneltune.records import DecisionRecord
 from funneltune.reporting.figures import Drawing, save
 from funneltune.reporting.figures.drawing import in_style, look, panel
 
 
 @in_style
-def draw(record: RetrievalRecord, folder: Path) -> Path:
+def draw(record: DecisionRecord, folder: Path) -> Path:
     """Mean recall at 1 .. k of each way, into a folder."""
     figure, axes = panel()
     rows = []
-    for number, (way, curve) in enumerate(record.curves.items()):
-        places = range(1, len(curve) + 1)
+    table = record.tables[CURVE]
+    places, *curves = zip(*table["rows"], strict=True)
+    for number, (way, curve) in enumerate(zip(table["columns"][1:], curves, strict=True)):
         axes.plot(
             places, curve, label=way, linewidth=1.4, markersize=4, markevery=max(1, len(curve) // 8), **look(number)
         )
