@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 REPEATS, CANDIDATES = 200, 1000
 
@@ -19,25 +20,27 @@ def measure() -> dict[str, float]:
     import torch
 
     from benchmarks.ours import composed, quiet
-    from funneltune.decisions import Ranker
-    from funneltune.decisions.ranking import encode_items
+    from funneltune.data import Asked
+    from funneltune.decisions import Scorer
     from funneltune.runs import assemble
 
     quiet()
     cfg = composed("experiment=quickstart", "tuning=frozen", f"data.cache_dir={tempfile.mkdtemp()}")
     assembly = assemble(cfg)
     assembly.data.setup()
-    parts = [(texts.numbers, vectors) for texts, vectors in encode_items(assembly)]
+    scorer = Scorer(assembly, {}, Path(tempfile.mkdtemp()))
+    parts = [(texts.numbers, vectors) for texts, vectors in scorer.encoded_items()]
     numbers, vectors = (torch.cat(found) for found in zip(*parts, strict=True))
-    ranker = Ranker(assembly, vectors[numbers.argsort()])
+    scorer.item_vectors = vectors[numbers.argsort()].numpy()  # as a run's folder keeps them
     torch.set_num_threads(1)
     rng = np.random.default_rng(0)
     queries = assembly.data.store.text("queries", assembly.data.texts["query"])
     seconds = []
     for number in rng.permutation(len(queries))[: REPEATS + 20]:
-        candidates = rng.permutation(len(ranker.keys))[:CANDIDATES]
+        candidates = rng.permutation(len(scorer.catalogue))[:CANDIDATES]
         begun = time.perf_counter()
-        ranked = ranker.rank(queries[number], top=CANDIDATES, items=candidates)
+        said = scorer.score([Asked(queries[number])], [candidates])[0]["ctcvr"]
+        ranked = candidates[np.argsort(-said, kind="stable")]
         seconds.append(time.perf_counter() - begun)
         assert len(ranked) == CANDIDATES
     kept = sorted(1000 * s for s in seconds[20:])

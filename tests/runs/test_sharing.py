@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from funneltune.cli.compose import compose_config
-from funneltune.decisions import Ranker
+from funneltune.decisions import Scorer, logged_requests
 from funneltune.errors import ConfigError
 from funneltune.runs import evaluate, load, train
 from funneltune.runs.assemble import assemble
@@ -148,6 +148,10 @@ def test_where_there_can_be_no_sets_they_are_refused(cache, more, message):
         assemble(compose_config(made))
 
 
-def test_items_have_no_one_vector_to_be_ranked_by(run):
-    with pytest.raises(ConfigError, match="tuning.sharing=mixture: each task has vectors of its own"):
-        Ranker.of_run(run)
+def test_a_run_with_vectors_of_each_tasks_own_is_ranked_as_it_predicts(run):
+    scorer = Scorer.of_run(run)
+    assert not scorer.keeps_items
+    request = next(logged_requests(scorer))
+    told = pq.read_table(run / "predictions.parquet").to_pandas()
+    wanted = told[told.request == int(request.key)].p_click
+    np.testing.assert_allclose(scorer.score([request.asked], [request.items])[0]["ctr"], wanted, rtol=1e-4)

@@ -4,7 +4,6 @@ from funneltune.decisions.assortment import Assortment, new_items
 from funneltune.decisions.exposure import Exposure
 from funneltune.decisions.items import Items
 from funneltune.decisions.pages import Summary, page_table, require_output, write_pages
-from funneltune.decisions.ranking import Ranked, Ranker
 from funneltune.decisions.recommend import Recommended, Recommender
 from funneltune.decisions.requests import Request, logged_requests, read_requests
 from funneltune.decisions.rules import Rules
@@ -16,8 +15,6 @@ __all__ = [
     "Diversity",
     "Exposure",
     "Items",
-    "Ranked",
-    "Ranker",
     "Ranking",
     "Recommended",
     "Recommender",

@@ -104,7 +104,7 @@ class Scorer:
         width = encoder.width if encoder.sets is None else encoder.width * len(self.funnel.names)
         with built_folder(self.folder / "vectors" / key) as part:
             if part is not None:
-                BoundaryCache.write(part, self._encoded_items(), pooled=True)
+                BoundaryCache.write(part, self.encoded_items(), pooled=True)
         return np.asarray(BoundaryCache.read(self.folder / "vectors" / key, width, pooled=True).values)
 
     @torch.inference_mode()
@@ -148,7 +148,7 @@ class Scorer:
         return torch.cat([vectors for view, vectors in views.items() if view != SHARED or len(views) == 1], dim=1)
 
     @torch.inference_mode()
-    def _encoded_items(self) -> Iterator[tuple[Texts, Tensor]]:
+    def encoded_items(self) -> Iterator[tuple[Texts, Tensor]]:
         """Every item's text with its vector, part by part."""
         encoder, collator = self._encoder(), self.assembly.data.collator("twin")
         items = collator.catalogue().behind(len(collator.queries))
@@ -160,7 +160,7 @@ class Scorer:
     # --- probabilities -----------------------------------------------------------------------------------------
 
     @cached_property
-    def _item_side(self) -> ItemSide | None:
+    def item_side(self) -> ItemSide | None:
         """Above the encoder, with what depends on items alone computed once; None where rows have more than texts."""
         if not self.keeps_items or self.assembly.data.features:
             return None
@@ -175,9 +175,9 @@ class Scorer:
             ConfigError: if a number is none of the log's, or the run reads words and there are none.
         """
         candidates = [np.arange(len(self.catalogue)) if some is None else self._checked(some) for some in items]
-        if self._item_side is not None:
+        if self.item_side is not None:
             return [
-                self._of_item_side(self._item_side, one.query, None if some is None else of_one)
+                self._of_item_side(self.item_side, one.query, None if some is None else of_one)
                 for one, some, of_one in zip(asked, items, candidates, strict=True)
             ]
         return self._in_parts(asked, candidates, ())
