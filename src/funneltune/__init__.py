@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from funneltune.api import (
         Records,
         Run,
+        abtest,
         compose,
         describe,
         embed,
@@ -35,6 +36,7 @@ __all__ = [
     "FunnelError",
     "Records",
     "Run",
+    "abtest",
     "compose",
     "describe",
     "embed",

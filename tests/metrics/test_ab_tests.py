@@ -12,8 +12,9 @@ from funneltune.metrics.ab_tests import (
     credit,
     detectable_effect,
     mixing_variance,
-    paired_size,
+    power_at,
     sample_size,
+    sign_size,
     team_draft,
     welch,
 )
@@ -34,8 +35,18 @@ def test_sizes_and_detectable_effects_are_inverse():
     n = sample_size(2.0, 3.0, 0.25, power=0.9)
     assert detectable_effect(2.0, 3.0, n, power=0.9) == pytest.approx(0.25)
     assert sample_size(1, 1, 0) == math.inf
-    assert paired_size(1, 0) == math.inf
-    assert paired_size(2.0, 0.5) == pytest.approx((1.959964 + 0.841621) ** 2 * 16, rel=1e-5)
+    assert power_at(2.0, 3.0, -0.25, n) == pytest.approx(0.9, abs=1e-6)
+    assert power_at(2.0, 3.0, 0.0, n) == pytest.approx(0.05)
+
+
+def test_a_sign_is_right_as_often_as_asked_for():
+    assert sign_size(1, 0) == math.inf
+    n = sign_size(4.0, 0.5, 0.9)
+    assert n == pytest.approx(1.281552**2 * 16, rel=1e-5)
+    means = np.random.default_rng(0).normal(0.5, 2.0, (4000, round(n))).mean(axis=1)
+    assert (means > 0).mean() == pytest.approx(0.9, abs=0.02)
+    with pytest.raises(ConfigError, match="chance=0.5 must lie between 0.5 and 1"):
+        sign_size(1, 1, 0.5)
 
 
 @pytest.mark.parametrize("power", [0.5, 0.8])

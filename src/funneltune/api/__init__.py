@@ -2,6 +2,7 @@
 
 from funneltune.api.results import Records, Run
 from funneltune.api.verbs import (
+    abtest,
     compose,
     describe,
     embed,
@@ -23,6 +24,7 @@ from funneltune.api.verbs import (
 __all__ = [
     "Records",
     "Run",
+    "abtest",
     "compose",
     "describe",
     "embed",

@@ -32,6 +32,33 @@ if TYPE_CHECKING:
 
 
 @told
+def abtest(
+    run_a: Run | Path | str, run_b: Run | Path | str, output: Path | str | None = None, **settings: Any
+) -> DecisionRecord:
+    """Two rankings against one another on shoppers of the marketplace, as `funneltune abtest` does.
+
+    Args:
+        run_a: a run on a log of the marketplace, or its folder.
+        run_b: another of the same world, or `random`, `popularity`, `bm25`, `oracle`.
+        output: a new folder for the record and the picture; None: none.
+        settings: by the command's keys: `by="ctr", requests=2000, metric="revenue", seeds=[0, 1], looks=10`.
+
+    Raises:
+        ConfigError: if a setting is unknown or out of range, or the runs are not of one world.
+        RunError: if one is no finished run.
+    """
+    from funneltune.cli.abtest import DEFAULTS, carried_out, settings_of
+
+    words = [
+        f"{name}={','.join(map(str, value)) if isinstance(value, (list, tuple, range)) else value}"
+        for name, value in settings.items()
+    ]
+    keys = _arguments(words, None).keys({}, {name: value for name, value in DEFAULTS.items() if name != "output"})
+    other = str(run_b.folder) if isinstance(run_b, Run) else str(run_b)
+    return carried_out(_folder(run_a), other, settings_of(keys), None if output is None else Path(output))
+
+
+@told
 def compose(*words: str, config_dir: Path | str | None = None) -> DictConfig:
     """The config that these words ask for, with every key.
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from funneltune.cli import (
+    abtest,
     data,
     embed,
     evaluate,
@@ -45,6 +46,7 @@ VERBS: dict[str, Verb] = {
         export,
         serve,
         online,
+        abtest,
         study,
         search,
         reproduce,

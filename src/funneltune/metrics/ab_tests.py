@@ -68,9 +68,17 @@ def power_at(deviation_a: float, deviation_b: float, effect: float, n: float, le
     return float(special.ndtr(away - z) + special.ndtr(-away - z))
 
 
-def paired_size(deviation: float, effect: float, power: float = 0.8, level: float = 0.95) -> float:
-    """Units with which a two-sided test of a mean against 0 finds `effect` with that power: interleaving's number."""
-    return math.inf if effect == 0 else _quantiles(power, level) ** 2 * deviation**2 / effect**2
+def sign_size(variance: float, effect: float, chance: float = 0.8) -> float:
+    """Units with which an estimate has the sign of `effect` with that chance, where one unit's has this variance.
+
+    Phi(effect sqrt(n / variance)) = chance; infinite where the effect is 0.
+
+    Raises:
+        ConfigError: if the chance is not above one half, which a coin has.
+    """
+    if not 0.5 < chance < 1:
+        raise ConfigError(f"chance={chance:g} must lie between 0.5 and 1.")
+    return math.inf if effect == 0 else float(special.ndtri(chance)) ** 2 * variance / effect**2
 
 
 def _quantiles(power: float, level: float) -> float:
