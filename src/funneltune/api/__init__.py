@@ -1,18 +1,13 @@
 """funneltune from Python: the verbs as functions, and what they give back as tables."""
 
+from funneltune.api.decided import abtest, embed, explain, export, online, rank
 from funneltune.api.results import Records, Run
 from funneltune.api.verbs import (
-    abtest,
     compose,
     describe,
-    embed,
     evaluate,
-    explain,
-    export,
-    online,
     predict,
     pretrain,
-    rank,
     read_records,
     report,
     reproduce,

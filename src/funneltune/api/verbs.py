@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,41 +21,10 @@ from funneltune.errors import ConfigError, DataError
 from funneltune.reporting import write_report
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from omegaconf import DictConfig
 
     from funneltune.cli.arguments import Arguments
     from funneltune.data.describe import Checked
-    from funneltune.decisions.explanations import Explanation
-    from funneltune.records import DecisionRecord
-
-
-@told
-def abtest(
-    run_a: Run | Path | str, run_b: Run | Path | str, output: Path | str | None = None, **settings: Any
-) -> DecisionRecord:
-    """Two rankings against one another on shoppers of the marketplace, as `funneltune abtest` does.
-
-    Args:
-        run_a: a run on a log of the marketplace, or its folder.
-        run_b: another of the same world, or `random`, `popularity`, `bm25`, `oracle`.
-        output: a new folder for the record and the picture; None: none.
-        settings: by the command's keys: `by="ctr", requests=2000, metric="revenue", seeds=[0, 1], looks=10`.
-
-    Raises:
-        ConfigError: if a setting is unknown or out of range, or the runs are not of one world.
-        RunError: if one is no finished run.
-    """
-    from funneltune.cli.abtest import DEFAULTS, carried_out, settings_of
-
-    words = [
-        f"{name}={','.join(map(str, value)) if isinstance(value, (list, tuple, range)) else value}"
-        for name, value in settings.items()
-    ]
-    keys = _arguments(words, None).keys({}, {name: value for name, value in DEFAULTS.items() if name != "output"})
-    other = str(run_b.folder) if isinstance(run_b, Run) else str(run_b)
-    return carried_out(_folder(run_a), other, settings_of(keys), None if output is None else Path(output))
 
 
 @told
@@ -67,7 +36,7 @@ def compose(*words: str, config_dir: Path | str | None = None) -> DictConfig:
     """
     from funneltune.cli.train import composed
 
-    arguments = _arguments(words, config_dir)
+    arguments = arguments_of(words, config_dir)
     return composed(_overrides(arguments, "experiment"), arguments.config_dir)
 
 
@@ -87,7 +56,7 @@ def train(*words: str, run_dir: Path | str | None = None, config_dir: Path | str
     from funneltune.cli.train import composed, prepare
     from funneltune.experiments import needs_own_process, override_text
 
-    arguments = _arguments(words, config_dir, run_dir=run_dir and override_text(str(run_dir)))
+    arguments = arguments_of(words, config_dir, run_dir=run_dir and override_text(str(run_dir)))
     cfg = composed(_overrides(arguments, "experiment"), arguments.config_dir)
     folder = prepare(cfg)
     if needs_own_process(cfg):
@@ -119,7 +88,7 @@ def pretrain(*words: str, run_dir: Path | str | None = None, config_dir: Path | 
     from funneltune.cli.pretrain import composed, run_folder
     from funneltune.experiments import override_text
 
-    arguments = _arguments(words, config_dir, run_dir=run_dir and override_text(str(run_dir)))
+    arguments = arguments_of(words, config_dir, run_dir=run_dir and override_text(str(run_dir)))
     cfg = composed(arguments.only_word("data set"), arguments.overrides, arguments.config_dir)
     folder = run_folder(cfg)
     from funneltune import runs
@@ -146,7 +115,7 @@ def study(*words: str, study_dir: Path | str | None = None, config_dir: Path | s
     """
     from funneltune.cli.study import Asked, carry_out, failures
 
-    arguments = _arguments(words, config_dir, study_dir=study_dir)
+    arguments = arguments_of(words, config_dir, study_dir=study_dir)
     asked = Asked.compose(arguments.only_word("study"), arguments.overrides, arguments.config_dir)
     asked.check()
     with _called("study", arguments):
@@ -180,7 +149,7 @@ def reproduce(*words: str, config_dir: Path | str | None = None) -> pd.DataFrame
     from funneltune.cli.reproduce import Wanted, carry_out, write_pages
     from funneltune.reporting.papers import Shelf, rows
 
-    arguments = _arguments(words, config_dir)
+    arguments = arguments_of(words, config_dir)
     wanted = Wanted.of(arguments)
     with _called("reproduce", arguments):
         _warn_of(carry_out(wanted))
@@ -192,29 +161,6 @@ def reproduce(*words: str, config_dir: Path | str | None = None) -> pd.DataFrame
 
 
 @told
-def embed(
-    run: Run | Path | str, what: str = "queries", rows: pd.DataFrame | None = None
-) -> tuple[list[str], NDArray[np.float32]]:
-    """A run's vectors of queries, items or shoppers, as `funneltune embed`: their keys, and (rows, width).
-
-    Args:
-        run: the run or its folder.
-        what: `queries` (column query), `items` (column item, or the fields of new ones: title, ...) or `users` (user,
-            time).
-        rows: a table with these columns; None: all that the run's log holds.
-
-    Raises:
-        ConfigError: if `what` is none of these, or the run has no such vectors.
-        DataError: if a column is missing, or an item is not known.
-    """
-    from funneltune.decisions.embedding import embed as embedded
-    from funneltune.decisions.scorer import Scorer
-
-    found = embedded(Scorer.of_run(_folder(run)), what, rows)
-    return found.keys, found.vectors
-
-
-@told
 def evaluate(run: Run | Path | str, split: str = "test") -> pd.DataFrame:
     """A finished run's metrics on a split, measured anew: a row per metric.
 
@@ -223,85 +169,7 @@ def evaluate(run: Run | Path | str, split: str = "test") -> pd.DataFrame:
     """
     from funneltune import runs
 
-    return metrics_table(runs.evaluate(_folder(run), split))
-
-
-@told
-def explain(
-    run: Run | Path | str,
-    query: str = "",
-    item: str = "",
-    user: str = "",
-    *,
-    split: str = "",
-    row: int | None = None,
-    rate: str = "",
-    steps: int | None = None,
-    what_if: Mapping[str, str] | None = None,
-    calibration: str | None = None,
-) -> Explanation:
-    """Why a run gives an item its probability for a request, or for an impression of its log, as `funneltune explain`.
-
-    `to_json()` of what it gives back holds all of it; `decisions.explanations.write(it, Path("why.html"))` the page.
-
-    Args:
-        run: the run or its folder.
-        query: the words of a search.
-        item: the log's identifier of the item.
-        user: the log's identifier of the shopper.
-        split: instead of these, an impression of the log: test, validation or train ...
-        row: ... which of the split's rows, from 0.
-        rate: what is explained; by default the last of the funnel (ctcvr).
-        steps: points of the path; None: as many as it takes for the pushes to add up, at most 512.
-        what_if: what to change: `{"price": "9.99"}`.
-        calibration: a scaling that the run fitted, or none; None: as its config says.
-
-    Raises:
-        ConfigError: if a value is unknown, or captum is not installed.
-        RunError: if it is no finished run.
-    """
-    from funneltune.decisions.explanations import explained
-
-    return explained(
-        _folder(run),
-        query=query,
-        item=item,
-        user=user,
-        split=split,
-        row=row,
-        rate=rate,
-        steps=steps,
-        what_if=what_if,
-        calibration=calibration,
-    )
-
-
-@told
-def export(
-    run: Run | Path | str,
-    output: Path | str | None = None,
-    to: str = "all",
-    *,
-    check: bool = True,
-    repeats: int | None = None,
-) -> DecisionRecord:
-    """Write a finished run as a merged backbone, safetensors, ONNX graphs and int8 ones, as `funneltune export` does.
-
-    Args:
-        run: the run or its folder.
-        output: the folder to make; None: `export` in the run's. One that exists is refused.
-        to: merged, safetensors, onnx, int8, or all that the run has.
-        check: hold each form to the run on its test rows.
-        repeats: timed calls of each engine; 0: none.
-
-    Raises:
-        ConfigError: if `to` is unknown or not for this run, or a package is missing.
-        RunError: if it is no finished run, the output exists, or (FailedRunError) a form says something else than it.
-    """
-    from funneltune.decisions import export as room
-
-    folder = None if output is None else Path(output)
-    return room.export(_folder(run), folder, to, check=check, repeats=room.REPEATS if repeats is None else repeats)
+    return metrics_table(runs.evaluate(folder_of(run), split))
 
 
 @told
@@ -322,77 +190,14 @@ def predict(run: Run | Path | str, rows: pd.DataFrame | Path | str, calibration:
     with tempfile.TemporaryDirectory() as temporary:
         source = Path(temporary) / "rows.parquet"
         if isinstance(rows, pd.DataFrame):
-            _write(rows, source, _folder(run))
+            _write(rows, source, folder_of(run))
         else:
             source = Path(rows)
             if not source.is_file():
                 raise DataError(f"rows={source} is no file; give a table, or a CSV or Parquet file.")
         output = Path(temporary) / "predictions.parquet"
-        runs.predict(_folder(run), source, output, calibration)
+        runs.predict(folder_of(run), source, output, calibration)
         return pd.read_parquet(output)
-
-
-@told
-def online(run: Run | Path | str, output: Path | str | None = None, **settings: Any) -> dict[str, pd.DataFrame]:
-    """Policies that go on learning against the run as it is, while tastes move, as `funneltune online` does.
-
-    Args:
-        run: a run on a log of the marketplace, or its folder.
-        output: a new folder for the record and the picture; by default `online` in the run's folder.
-        settings: by the command's keys: `policies=["thompson"], requests=2000, seeds=[0, 1, 2], half_life=500.0`.
-
-    Returns: the record's tables by name: purchases, gains, costs, shoppers, share_of_oracle, sessions if asked for.
-
-    Raises:
-        ConfigError: if a setting is unknown or out of range, or the log is not the marketplace's.
-        RunError: if it is no finished run.
-    """
-    from funneltune.cli.online import DEFAULTS, carried_out, settings_of
-
-    words = [
-        f"{name}={','.join(map(str, value)) if isinstance(value, (list, tuple, range)) else value}".lower()
-        for name, value in settings.items()
-    ]
-    keys = _arguments(words, None).keys({}, {name: value for name, value in DEFAULTS.items() if name != "output"})
-    folder = _folder(run)
-    found = carried_out(folder, Path(output) if output else folder / "online", settings_of(keys))
-    return {name: pd.DataFrame(of["rows"], columns=of["columns"]) for name, of in found.tables.items()}
-
-
-@told
-def rank(
-    run: Run | Path | str,
-    query: str = "",
-    by: str = "",
-    top: int = 10,
-    diversity: Mapping[str, Any] | None = None,
-    rules: Mapping[str, Any] | None = None,
-    exposure: Mapping[str, Any] | None = None,
-    **settings: Any,
-) -> pd.DataFrame:
-    """Pages from a run, best items first, as `funneltune rank` makes them.
-
-    Args:
-        run: a finished run, or its folder.
-        query: the words of a search; or give `requests=FILE`, or `split="test"`.
-        by: what decides: a rate, `revenue`, or weights; by default the last rate of the funnel.
-        top: how many items.
-        diversity: as `configs/ranking` has it: `{"weight": 0.8, "by": "vectors"}`.
-        rules: likewise: `{"at_most": {"brand": 2}}`.
-        exposure: likewise: `{"column": "seller", "target": "merit"}`.
-        settings: by the command's keys: `user="shopper-1", candidates="hybrid", ranking="fair_sellers", most=100`.
-
-    Returns: a row per place: request, place, item, title, the probabilities, value, before, why.
-
-    Raises:
-        ConfigError: if a setting is unknown or out of range, or nothing is left to show.
-    """
-    from funneltune.cli.rank import ranked
-
-    given = {"run": _folder(run), "query": query, "by": by, "top": top, **settings}
-    parts = {"diversity": diversity, "rules": rules, "exposure": exposure}
-    words = [f"{name}={value}" for name, value in given.items() if value not in ("", None)]
-    return ranked(words, {name: part for name, part in parts.items() if part is not None})
 
 
 @told
@@ -404,7 +209,7 @@ def validate(*words: str, config_dir: Path | str | None = None) -> Checked:
     """
     from funneltune.cli.data import composed, validated
 
-    arguments = _arguments(words, config_dir)
+    arguments = arguments_of(words, config_dir)
     return validated(composed(arguments.only_word("experiment"), arguments.overrides, arguments.config_dir))[0]
 
 
@@ -417,7 +222,7 @@ def describe(*words: str, config_dir: Path | str | None = None) -> dict[str, Any
     """
     from funneltune.cli.data import composed, described
 
-    arguments = _arguments(words, config_dir)
+    arguments = arguments_of(words, config_dir)
     return described(composed(arguments.only_word("experiment"), arguments.overrides, arguments.config_dir))
 
 
@@ -447,7 +252,7 @@ def report(folder: Path | str, output: Path | str | None = None, figures: Sequen
     return write_report(folder, output, figures).folder / "report.html"
 
 
-def _arguments(words: Sequence[str], config_dir: Path | str | None, **keys: Any) -> Arguments:
+def arguments_of(words: Sequence[str], config_dir: Path | str | None, **keys: Any) -> Arguments:
     """The words of a call as those of a command."""
     from funneltune.cli.arguments import Arguments
 
@@ -477,7 +282,8 @@ def _warn_of(failed: Sequence[str]) -> None:
         warnings.warn(f"{len(failed)} run(s) failed: {'; '.join(failed)}", RuntimeWarning, stacklevel=4)
 
 
-def _folder(run: Run | Path | str) -> Path:
+def folder_of(run: Run | Path | str) -> Path:
+    """A run's folder."""
     return run.folder if isinstance(run, Run) else Path(run)
 
 
