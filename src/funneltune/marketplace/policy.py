@@ -113,7 +113,7 @@ class Mixture:
     def places_drawn(self, world: World, request: Requests) -> NDArray[np.int64]:
         """(n,) places from the top that were drawn; the draws ran out below, and popular items fill up."""
         drawn, allowed = self._draws(world, request)
-        return np.minimum(_fresh(drawn, allowed).sum(axis=1), world.page)
+        return np.asarray(np.minimum(_fresh(drawn, allowed).sum(axis=1), world.page))
 
     def _draws(self, world: World, request: Requests) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """The candidates in the order of their draws, and which of them are on sale."""

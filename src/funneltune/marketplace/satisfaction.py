@@ -77,9 +77,8 @@ def satisfaction(
 
 def expected(outcome: Outcome, worth: Floats, request: Requests) -> Satisfaction:
     """The truth of some pages, without the luck of a draw."""
-    return satisfaction(
-        outcome.p_click.astype(np.float64) * outcome.p_purchase_given_click, outcome.p_click, worth, request
-    )
+    clicked = outcome.p_click.astype(np.float64)
+    return satisfaction(clicked * outcome.p_purchase_given_click, clicked, worth, request)
 
 
 def sessions(request: Requests, gap: float = SESSION_DAYS) -> NDArray[np.int64]:

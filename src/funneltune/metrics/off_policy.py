@@ -240,7 +240,7 @@ def _totals(name: str, logged: Logged) -> ClusterTotals:
     }
     columns = parts.get(name, lambda: (one, expected + w * (r - q)))()
     cluster, _ = dense_groups(logged.cluster)
-    totals = np.stack([np.bincount(cluster, weights=column) for column in columns], axis=1)
+    totals = np.stack([np.bincount(cluster, weights=column) for column in columns], axis=1).astype(np.float64)
     return ClusterTotals(SELF_NORMALISED if len(columns) == 4 else MEAN, totals)
 
 
