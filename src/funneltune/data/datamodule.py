@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -287,8 +288,6 @@ class LogDataModule(L.LightningDataModule):
 
     def collator(self, interaction: Interaction | None = None) -> Collator:
         """Rows to batches, with the config's interaction or another one."""
-        from dataclasses import replace
-
         _ = self.store
         return self._collator if interaction is None else replace(self._collator, interaction=interaction)
 
