@@ -185,7 +185,9 @@ def test_pools_hold_what_shoppers_are_expected_to_bring(bench, arms):
     pools = Pools.of(bench, arms[1].pages, np.random.default_rng(0))
     for name, pool in pools.items():
         assert pool.mean == pytest.approx(arms[1].pages.expected[name].sum() / len(bench.users))
-        assert pool.values.mean() == pytest.approx(pool.mean, rel=0.1)
+        assert pool.drawn.mean() == pytest.approx(pool.mean, rel=0.1)
+        assert pool.values.mean() == pytest.approx(pool.mean)
+    assert Pools(np.zeros(3), 0.0).values.tolist() == [0.0, 0.0, 0.0]
 
 
 def test_an_experiment_puts_every_shopper_into_one_arm_and_ends_with_the_fixed_test(bench, arms):

@@ -10,7 +10,7 @@ Legend: n requests, pages of k items; arrays without a comment are (n, k).
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +49,7 @@ class Satisfaction(NamedTuple):
 
 
 def satisfaction(
-    bought: NDArray[np.float64], clicked: NDArray[np.float64], worth: Floats, request: Requests
+    bought: NDArray[np.float64], clicked: NDArray[Any], worth: NDArray[Any], request: Requests
 ) -> Satisfaction:
     """Of what was drawn (0 and 1), or expected (probabilities; clicks on a page taken as independent).
 

@@ -138,7 +138,8 @@ class Bench:
     def by_user(self, values: Floats) -> Floats:
         """(U,): (n,) or (n, k) values summed by shopper."""
         of_request = values if values.ndim == 1 else values.sum(axis=1)
-        return np.bincount(self.user, weights=of_request, minlength=len(self.users))
+        found = np.bincount(self.user, weights=of_request, minlength=len(self.users))
+        return np.asarray(found, dtype=np.float64)
 
     def pages(self, items: Integers) -> Pages:
         """The truth of any pages for these requests."""
@@ -147,7 +148,14 @@ class Bench:
         worth = utility(self.world, self.truth.states[0], self.request, items, prices)
         p_click = of.p_click.astype(np.float64)
         bought = p_click * of.p_purchase_given_click
-        return Pages(items, p_click, bought, prices.astype(np.float64), worth, self.world.click_model == "cascade")
+        return Pages(
+            items,
+            p_click,
+            bought,
+            prices.astype(np.float64),
+            worth.astype(np.float64),
+            self.world.click_model == "cascade",
+        )
 
     def satisfaction(self, pages: Pages) -> Satisfaction:
         """What shoppers get from pages, in expectation."""

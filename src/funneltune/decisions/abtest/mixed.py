@@ -11,6 +11,8 @@ from funneltune.metrics.ab_tests import credit, team_draft
 
 PAIRS = 10
 """Of coin draws: each set of coins and its opposite, so that equal rankings come out exactly even."""
+DRAWS = 5
+"""Of what comes of each set of pages."""
 CREDITS = ("clicks", "purchases")
 
 
@@ -45,9 +47,10 @@ def interleave(bench: Bench, a: Pages, b: Pages, rng: np.random.Generator, pairs
         for tossed in (coins, ~coins):
             items, team = team_draft(a.items, b.items, tossed)
             pages = bench.pages(items)
-            happened = pages.draw(rng)
+            for happened in (pages.draw(rng) for _ in range(DRAWS)):
+                for name in CREDITS:
+                    drawn[name].append(bench.by_user(credit(happened[name], team)))
             for name in CREDITS:
-                drawn[name].append(bench.by_user(credit(happened[name], team)))
                 sides[name].append(float(bench.by_user(credit(pages.expected[name], team)).mean()))
         for name in CREDITS:
             expected[name].append(float(np.mean(sides[name])))

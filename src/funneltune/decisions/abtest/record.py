@@ -160,11 +160,11 @@ def _numbers(compared: Compared) -> dict[str, Number]:
         for way, value in zip(("fixed", "peeking", "always_valid"), trials, strict=False):
             told = f"share of {compared.settings.trials} simulated experiments, {compared.settings.looks} looks"
             found[f"{name}/{way}"] = _share(value, compared.settings.trials, told)
-    for way in compared.ways:
-        key = way.name.replace(" by ", "/").replace("A/B", "ab")
-        found[f"{key}/requests"] = _plain(way.requests, f"to name the true winner {FINDS:.0%} of the time")
+    for one in compared.ways:
+        key = one.name.replace(" by ", "/").replace("A/B", "ab")
+        found[f"{key}/requests"] = _plain(one.requests, f"to name the true winner {FINDS:.0%} of the time")
         found[f"{key}/sensitivity"] = _plain(
-            _ratio(compared, way.name), f"requests of the A/B test by {metric} over this"
+            _ratio(compared, one.name), f"requests of the A/B test by {metric} over this"
         )
     return found
 
@@ -261,6 +261,7 @@ def _draw_errors(axes: Axes, compared: Compared) -> None:
         axes.bar_label(bars, [f"{value:.0%}" for value in values], fontsize=8)
     axes.axhline(0.05, color=INK, linewidth=0.8, linestyle="--")
     axes.set_xticks(place, names, fontsize=8)
-    axes.set_ylim(0, 1.15)
+    axes.set_ylim(0, 1.3)
+    axes.set_yticks(np.linspace(0, 1, 6))
     axes.set_ylabel("share that finds a difference")
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, loc="upper center", ncols=2)

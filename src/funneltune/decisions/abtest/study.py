@@ -21,6 +21,8 @@ from funneltune.metrics.ab_tests import detectable_effect, power_at, sample_size
 
 FINDS = 0.8
 """How often the true winner must be found, where ways of finding it are compared."""
+FEW = 500
+"""Shoppers of an arm below which arms often bring exactly the same: their draws are then counted as they are."""
 MOST = 20_000
 """Shoppers of an arm, and of an interleaved experiment, beyond which nothing is played through."""
 
@@ -232,7 +234,8 @@ def _ways(
         a, b = pools[0][name], pools[1][name]
         sign = float(np.sign(b.mean - a.mean))
         n = sign_size(a.deviation**2 + b.deviation**2, b.mean - a.mean, FINDS)
-        found.append(_way(f"A/B by {name}", sign, n, 2 * per_user, winner, names, (a.values, b.values), settings, rng))
+        pool: tuple[Any, Any] = (a.drawn, b.drawn) if n < FEW else (a.values, b.values)
+        found.append(_way(f"A/B by {name}", sign, n, 2 * per_user, winner, names, pool, settings, rng))
     for name, one in mixed.items():
         n = sign_size(float(one.values.var()), one.preference if one.sign else 0.0, FINDS)
         pool = (one.values, None)

@@ -7,6 +7,7 @@ from it. Legend: T trials, n shoppers of an arm.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -19,7 +20,7 @@ from funneltune.errors import ConfigError
 from funneltune.metrics.ab_tests import always_valid, mixing_variance, welch
 from funneltune.metrics.intervals import Interval
 
-DRAWS = 50
+DRAWS = 100
 """Of what each shopper might have done."""
 LEVEL = 0.95
 
@@ -28,9 +29,15 @@ LEVEL = 0.95
 class Pools:
     """(shoppers x draws,) one metric, per shopper."""
 
-    values: Floats
+    drawn: Floats
     mean: float
     """In truth: the mean over shoppers of what they are expected to bring."""
+
+    @cached_property
+    def values(self) -> Floats:
+        """What was drawn, scaled to the true mean: of many draws the pool's own luck would count as a difference."""
+        own = float(self.drawn.mean())
+        return self.drawn * (self.mean / own) if own else self.drawn
 
     @classmethod
     def of(cls, bench: Bench, pages: Pages, rng: np.random.Generator) -> dict[str, Pools]:
@@ -47,7 +54,7 @@ class Pools:
     @property
     def deviation(self) -> float:
         """Between shoppers, luck included."""
-        return float(self.values.std())
+        return float(self.drawn.std())
 
 
 class Trials(NamedTuple):
