@@ -160,11 +160,11 @@ def _numbers(compared: Compared) -> dict[str, Number]:
         for way, value in zip(("fixed", "peeking", "always_valid"), trials, strict=False):
             told = f"share of {compared.settings.trials} simulated experiments, {compared.settings.looks} looks"
             found[f"{name}/{way}"] = _share(value, compared.settings.trials, told)
-    for one in compared.ways:
-        key = one.name.replace(" by ", "/").replace("A/B", "ab")
-        found[f"{key}/requests"] = _plain(one.requests, f"to name the true winner {FINDS:.0%} of the time")
+    for finder in compared.ways:
+        key = finder.name.replace(" by ", "/").replace("A/B", "ab")
+        found[f"{key}/requests"] = _plain(finder.requests, f"to name the true winner {FINDS:.0%} of the time")
         found[f"{key}/sensitivity"] = _plain(
-            _ratio(compared, one.name), f"requests of the A/B test by {metric} over this"
+            _ratio(compared, finder.name), f"requests of the A/B test by {metric} over this"
         )
     return found
 
