@@ -187,7 +187,9 @@ def test_pools_hold_what_shoppers_are_expected_to_bring(bench, arms):
         assert pool.mean == pytest.approx(arms[1].pages.expected[name].sum() / len(bench.users))
         assert pool.drawn.mean() == pytest.approx(pool.mean, rel=0.1)
         assert pool.values.mean() == pytest.approx(pool.mean)
+        assert ((pool.values == 0) == (pool.drawn == 0)).all()
     assert Pools(np.zeros(3), 0.0).values.tolist() == [0.0, 0.0, 0.0]
+    np.testing.assert_allclose(Pools(np.array([0.0, 1.0, -1.0]), 0.1).values, [0.0, 1.15, -0.85])
 
 
 def test_an_experiment_puts_every_shopper_into_one_arm_and_ends_with_the_fixed_test(bench, arms):

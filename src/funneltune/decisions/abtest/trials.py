@@ -35,9 +35,12 @@ class Pools:
 
     @cached_property
     def values(self) -> Floats:
-        """What was drawn, scaled to the true mean: of many draws the pool's own luck would count as a difference."""
-        own = float(self.drawn.mean())
-        return self.drawn * (self.mean / own) if own else self.drawn
+        """What was drawn, moved to the true mean where it is not 0: of many draws the pool's own luck would count as a
+        difference, and who brought nothing still does.
+        """
+        there = self.drawn != 0
+        away = self.mean - float(self.drawn.mean())
+        return np.asarray(self.drawn + there * (away * len(there) / max(int(there.sum()), 1)), dtype=np.float64)
 
     @classmethod
     def of(cls, bench: Bench, pages: Pages, rng: np.random.Generator) -> dict[str, Pools]:
