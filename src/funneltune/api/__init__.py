@@ -1,6 +1,6 @@
 """funneltune from Python: the verbs as functions, and what they give back as tables."""
 
-from funneltune.api.decided import abtest, embed, explain, export, online, rank
+from funneltune.api.decided import abtest, embed, explain, export, offpolicy, online, rank
 from funneltune.api.results import Records, Run
 from funneltune.api.verbs import (
     compose,
@@ -26,6 +26,7 @@ __all__ = [
     "evaluate",
     "explain",
     "export",
+    "offpolicy",
     "online",
     "predict",
     "pretrain",

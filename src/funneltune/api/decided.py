@@ -148,6 +148,28 @@ def export(
 
 
 @told
+def offpolicy(run: Run | Path | str, output: Path | str | None = None, **settings: Any) -> DecisionRecord:
+    """What another policy would have earned on a run's log, as `funneltune offpolicy` does.
+
+    Args:
+        run: a run on a log with propensities, or of the marketplace, or its folder.
+        output: a new folder for the record and the picture; None: none.
+        settings: by the command's keys: `policy="tilted", reward="purchase", estimators="ips,dr", temperature=0.5`.
+
+    Raises:
+        ConfigError: if a setting is unknown or out of range.
+        DataError: if the log has no propensities, or next to nothing of the policy.
+    """
+    from funneltune.cli.offpolicy import DEFAULTS, carried_out
+
+    words = [
+        f"{name}={','.join(value) if isinstance(value, (list, tuple)) else value}" for name, value in settings.items()
+    ]
+    keys = arguments_of(words, None).keys({}, {name: value for name, value in DEFAULTS.items() if name != "output"})
+    return carried_out({**keys, "run": str(folder_of(run)), "output": "" if output is None else str(output)})
+
+
+@told
 def online(run: Run | Path | str, output: Path | str | None = None, **settings: Any) -> dict[str, pd.DataFrame]:
     """Policies that go on learning against the run as it is, while tastes move, as `funneltune online` does.
 
