@@ -1,7 +1,7 @@
 """Bias, error and coverage of off-policy estimates: a long simulated log, dealt into a hundred.
 
-`python -m benchmarks.off_policy RUN OUTPUT` writes OUTPUT, a JSON file. Shoppers are dealt at random, each log gets whole
-ones; the truth is that of all of them.
+`python -m benchmarks.off_policy RUN OUTPUT` writes OUTPUT, a JSON file. Whole shoppers are dealt at random; the
+truth is that of all of them.
 """
 
 from __future__ import annotations
