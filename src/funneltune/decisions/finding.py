@@ -28,7 +28,13 @@ def hybrid(scorer: Scorer) -> Hybrid:
     return Hybrid({**ways, "popular": Popular.of(scorer)}, {"popular": POPULAR_WEIGHT})
 
 
-WAYS: dict[str, Callable[[Scorer], Candidates]] = {**SINGLE, "collaborative": Collaborative.of, "hybrid": hybrid}
+WAYS: dict[str, Callable[[Scorer], Candidates]] = {
+    "lexical": SINGLE["lexical"],
+    "semantic": SINGLE["semantic"],
+    "collaborative": Collaborative.of,
+    "popular": SINGLE["popular"],
+    "hybrid": hybrid,
+}
 
 
 def candidates_of(scorer: Scorer, name: str) -> Candidates:

@@ -71,15 +71,17 @@ class Collaborative:
         if not self.known.any():
             return
         if method == "als":
-            self.model = _library().als.AlternatingLeastSquares(
-                factors=min(factors, max(1, min(counts.shape) - 1)),
-                regularization=regularisation,
-                alpha=confidence,
-                iterations=iterations,
-                num_threads=1,
-                random_state=seed,
-            )
-            self.model.fit(counts, show_progress=False)
+            library = _library()
+            with _one_blas_thread():  # implicit has threads of its own, and warns of OpenBLAS's beside them
+                self.model = library.als.AlternatingLeastSquares(
+                    factors=min(factors, max(1, min(counts.shape) - 1)),
+                    regularization=regularisation,
+                    alpha=confidence,
+                    iterations=iterations,
+                    num_threads=1,
+                    random_state=seed,
+                )
+                self.model.fit(counts, show_progress=False)
             return
         of_items = _library().nearest_neighbours  # as its CosineRecommender and BM25Recommender weigh them
         weighted = of_items.normalize(counts.T) if method == "cosine" else of_items.bm25_weight(counts.T, 1.2, 0.75)
@@ -130,6 +132,12 @@ class Collaborative:
             said = scores > 0
         said[items] = False
         return best(scores, k, said)
+
+
+def _one_blas_thread() -> Any:
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(1, user_api="blas")
 
 
 def _library() -> Any:
