@@ -22,7 +22,7 @@ from funneltune.decisions import (
     write_pages,
 )
 from funneltune.decisions.diversity import VectorLikeness, intra_list_similarity
-from funneltune.errors import ConfigError, DataError
+from funneltune.errors import ConfigError, DataError, RunError
 
 SMALL = [
     "backbone=tiny",
@@ -361,3 +361,23 @@ def test_a_run_that_reads_pairs_is_ranked_too(tmp_path, capsys):
     status, printed = told(capsys, cross, f"query={QUERY}", "top=3", "candidates=popular", "depth=20")
     assert status == 0, printed
     assert printed.count("item-0") == 3
+
+
+def test_a_page_in_two_steps_is_the_page_and_rankings_may_share_an_assortment(scorer):
+    first = Recommender(scorer, Ranking(top=5))
+    again = Recommender(scorer, Ranking(top=5), items=first.items)
+    competing = again.competing(ONE)
+    placed = again.placed(competing, scorer.score([competing.asked], [competing.numbers])[0])
+    whole = first.page(ONE)
+    assert placed.items.tolist() == whole.items.tolist()
+    np.testing.assert_allclose(placed.value, whole.value, rtol=1e-6)
+    assert again.items.codes("brand", "x")[1] is first.items.codes("brand", "y")[1]
+
+
+def test_a_scorer_in_another_calibration_is_the_same_run(scorer):
+    raw = scorer.under("none")
+    assert raw.scalings == {}
+    assert raw.module is scorer.module
+    assert raw.item_side is scorer.item_side
+    with pytest.raises(RunError, match=r"calibration=odd must be none or one of"):
+        scorer.under("odd")

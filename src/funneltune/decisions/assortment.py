@@ -117,6 +117,8 @@ class Assortment:
         Raises:
             ConfigError: if the items have no such column.
         """
+        if name in self._codes:
+            return self._codes[name]
         if name not in self.catalogue.columns:
             near = get_close_matches(name, self.catalogue.columns, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"they have {', '.join(self.catalogue.columns)}."
@@ -124,7 +126,12 @@ class Assortment:
         mine = [one.get(name, "") for one in self.new]
         texts = np.array(["" if value is None else str(value) for value in [*self.catalogue.column(name), *mine]])
         values, codes = np.unique(texts, return_inverse=True)
-        return values.tolist(), codes.astype(np.int64)
+        return self._codes.setdefault(name, (values.tolist(), codes.astype(np.int64)))
+
+    @cached_property
+    def _codes(self) -> dict[str, tuple[list[str], NDArray[np.int64]]]:
+        """Columns that were asked for."""
+        return {}
 
     @cached_property
     def _numbers(self) -> dict[str, int]:

@@ -70,6 +70,19 @@ class Recommended:
     """(G,) the share that each group is due; empty without exposure."""
 
 
+@dataclass(frozen=True)
+class Competing:
+    """A request's candidates, before anything is said of them."""
+
+    request: str
+    asked: Asked
+    """With features for just these."""
+    numbers: Integers
+    """(C,) in the assortment, ascending."""
+    price: Floats | None
+    """(C,) None where no price is known at all."""
+
+
 class Recommender:
     """A run and a ranking, applied to requests one by one: a page is the same alone and among others.
 
@@ -78,6 +91,7 @@ class Recommender:
         ranking: The settings.
         new: Fields of items that the log does not have (`item`, `title`, `price`, ...); they compete by their texts.
         finder: How candidates are found; None: as `ranking.candidates` says.
+        items: The assortment, where several rankings share one; else that of `new`.
 
     Raises:
         ConfigError: if a column, a value or an item is none of the log's, or the rules leave nothing.
@@ -89,9 +103,10 @@ class Recommender:
         ranking: Ranking,
         new: Sequence[Mapping[str, Any]] = (),
         finder: Candidates | None = None,
+        items: Assortment | None = None,
     ) -> None:
         self.scorer, self.ranking = scorer, ranking
-        self.items = Assortment(scorer.catalogue, new)
+        self.items = items or Assortment(scorer.catalogue, new)
         self.worth = Worth.parse(ranking.by, scorer.rates)
         self.rules: RulesOn = ranking.rules.on(self.items)
         self.finder = finder
@@ -101,7 +116,7 @@ class Recommender:
         if ranking.exposure is not None:
             self.groups = self.items.codes(ranking.exposure.column, "exposure.column")
             self._due(np.zeros(0, dtype=np.int64), np.zeros(0))  # a group that is none is told now
-        self._fields = [{name: value for name, value in one.items() if name != "item"} for one in new]
+        self._fields = [{name: value for name, value in one.items() if name != "item"} for one in self.items.new]
 
     @classmethod
     def of_run(cls, run: Path, ranking: Ranking, new: Sequence[Mapping[str, Any]] = ()) -> Recommender:
@@ -122,9 +137,17 @@ class Recommender:
         Raises:
             ConfigError: if revenue is asked for and a price is not known, or its items are not.
         """
-        numbers, asked, price = self._candidates(request)
-        p = self._score(asked, numbers)
-        value = self.worth.of(p, price)
+        competing = self.competing(request)
+        return self.placed(competing, self._score(competing.asked, competing.numbers))
+
+    def placed(self, competing: Competing, p: Rates) -> Recommended:
+        """The page of candidates whose probabilities are known.
+
+        Raises:
+            ConfigError: if revenue is asked for and a price is not known.
+        """
+        numbers = competing.numbers
+        value = self.worth.of(p, competing.price)
         allowed = np.flatnonzero(self.rules.allowed(numbers))
         likeness = self._likeness(numbers[allowed])
         shares = self._shares(value[allowed], numbers[allowed])
@@ -139,7 +162,7 @@ class Recommender:
             plain = Plain(numbers[best], p[self.worth.joint][best], alike)
         factor = self.rules.factor[numbers]
         return Recommended(
-            request=request.key,
+            request=competing.request,
             items=numbers[chosen],
             p={rate: values[chosen] for rate, values in p.items()},
             value=(value * factor)[chosen],
@@ -152,10 +175,12 @@ class Recommender:
             due=np.zeros(0) if shares is None else shares.share,
         )
 
-    # --- parts -------------------------------------------------------------------------------------------------
+    def competing(self, request: Request) -> Competing:
+        """What competes for a request's places.
 
-    def _candidates(self, request: Request) -> tuple[Integers, Asked, Floats | None]:
-        """Which items compete, ascending; the request with features for just these; their prices."""
+        Raises:
+            ConfigError: if the ranking wants the request's own items and it names none.
+        """
         pins = list(self.rules.pins.values())
         own = request.items
         if self.ranking.candidates == LOGGED and own is None:
@@ -178,7 +203,10 @@ class Recommender:
             name: np.asarray(value)[first] if np.ndim(value) == 1 and len(value) == whole else value
             for name, value in asked.columns.items()
         }
-        return numbers, replace(asked, columns=columns), self._price(columns, numbers)
+        asked = replace(asked, columns=columns)
+        return Competing(request.key, asked, numbers, self._price(columns, numbers))
+
+    # --- parts -------------------------------------------------------------------------------------------------
 
     def _found(self, asked: Asked) -> Integers:
         """What a way finds, and all new items."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,18 @@ class Scorer:
             RunError: if it is no finished run, cannot be written to, or has no such scaling.
         """
         return cls(load(run), scalings_of(run, calibration), run)
+
+    def under(self, calibration: str) -> Scorer:
+        """The same run in another calibration (none, temperature, platt, isotonic); weights and vectors are shared.
+
+        Raises:
+            RunError: if the run has no such calibration.
+        """
+        scalings = scalings_of(self.folder, calibration)
+        _ = self.item_side  # computed once for both
+        found = copy(self)
+        found.scalings = scalings
+        return found
 
     @property
     def rates(self) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
@@ -109,6 +110,24 @@ class Ranking:
         return cls(**given)
 
     @classmethod
+    def changed(cls, content: Mapping[str, Any], changes: Mapping[str, Any]) -> Ranking:
+        """From plain data and changes to it, by dotted keys (`rules.stock`, `diversity.weight`); mappings join.
+
+        Raises:
+            ConfigError: as `from_config`.
+        """
+        content = deepcopy(dict(content))
+        for key, value in changes.items():
+            node, *inner = content, *key.split(".")
+            for name in inner[:-1]:
+                if not isinstance(node.get(name), dict):
+                    node[name] = {}
+                node = node[name]
+            both = isinstance(value, dict) and isinstance(node.get(inner[-1]), dict)
+            node[inner[-1]] = {**node[inner[-1]], **value} if both else value
+        return cls.from_config(content)
+
+    @classmethod
     def read(cls, path: Path | None, changes: Mapping[str, Any]) -> Ranking:
         """From a YAML file (None: the defaults) and changes to it, by dotted keys: `rules.stock`, `diversity.weight`.
 
@@ -121,15 +140,7 @@ class Ranking:
             raise ConfigError(f"ranking={path} cannot be read ({(str(error).splitlines() or [''])[0]}).") from None
         if not isinstance(content, dict):
             raise ConfigError(f"ranking={path} must hold settings (candidates, by, top, rules, ...).")
-        for key, value in changes.items():
-            node, *inner = content, *key.split(".")
-            for name in inner[:-1]:
-                if not isinstance(node.get(name), dict):
-                    node[name] = {}
-                node = node[name]
-            both = isinstance(value, dict) and isinstance(node.get(inner[-1]), dict)
-            node[inner[-1]] = {**node[inner[-1]], **value} if both else value
-        return cls.from_config(content)
+        return cls.changed(content, changes)
 
 
 PARTS |= {"diversity": Diversity, "rules": Rules, "exposure": Exposure}
