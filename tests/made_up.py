@@ -8,6 +8,7 @@ import httpx
 import numpy as np
 import pyarrow as pa
 
+from funneltune.decisions.candidates import Found
 from funneltune.errors import ConfigError
 from funneltune.serving import ServedRun
 
@@ -86,7 +87,7 @@ class Way:
         self.numbers = np.array([[*numbers, -1]])
 
     def find(self, asked, k):
-        return self
+        return Found(self.numbers, np.zeros(self.numbers.shape))
 
 
 class Client:
@@ -130,6 +131,8 @@ def served(scorer=None, side="a", **changes):
         "name": f"run {side}",
         "scorer": scorer,
         "ways": {"some": Way([4, 2])},
+        "calibrations": {},
+        "named": {},
         "explain": lambda asked, item, rate: {"sentence": f"{asked.query} {item} {rate}"},
         "labels": LABELS,
         "reads_query": True,

@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from made_up import told
+from made_up import Scorer, served, told
 
 DEEP = "[" * 100_000 + "]" * 100_000
 BODY = {"query": "shoes"}
@@ -37,7 +37,7 @@ BODIES = {
     "escaped quotes without end": ("/rank", '"' + '\\"' * 100_000, 400, "not JSON"),
     "a name twice": ("/rank", '{"query": "a", "query": "b"}', 400, "'query' is given twice"),
     "unknown field": ("/rank", body(colour="red"), 422, "colour is no field here"),
-    "unknown nested field": ("/rank", body(filters={"colour": 1}), 422, "filters.colour is no field here"),
+    "unknown nested field": ("/rank", body(rules={"colour": 1}), 422, "rules.colour is no field here"),
     "a name that pollutes": ("/rank", body(__proto__={"x": 1}), 422, "__proto__ is no field here"),
     "number for text": ("/rank", '{"query": 5}', 422, "query=5 must be a valid string"),
     "null for text": ("/rank", '{"query": null}', 422, "query=None must be a valid string"),
@@ -64,10 +64,81 @@ BODIES = {
     "no such rate": ("/rank", body(by="p"), 422, "by='p' must be one of"),
     "an order that is code": ("/rank", body(by="__import__('os').system('id')"), 422, "cannot be read"),
     "an endless weight": ("/rank", body(by="1e999*ctr"), 422, "weights must be numbers"),
-    "price upside down": ("/rank", body(filters={"price_from": "1"}), 422, "filters.price_from='1'"),
-    "no values": ("/rank", body(filters={"among": {"brand": []}}), 422, "filters.among.brand"),
-    "many values": ("/rank", body(filters={"among": {"brand": ["x"] * 101}}), 422, "at most 100 items"),
-    "many columns": ("/rank", body(filters={"among": {str(n): ["x"] for n in range(11)}}), 422, "filters.among"),
+    "no such ranking": ("/rank", body(ranking="../storefront"), 422, "ranking='../storefront' must be one of varied."),
+    "no such calibration": ("/rank", body(calibration="x"), 422, "calibration='x' must be one of none."),
+    "no depth": ("/rank", body(depth=0), 422, "depth=0 must be greater than or equal to 1"),
+    "no depths end": ("/rank", body(depth=10_001), 422, "depth=10001 must be less than or equal to 10000"),
+    "text for a part": ("/rank", body(diversity="much"), 422, "diversity='much' must be"),
+    "a weight above 1": ("/rank", body(diversity={"weight": 1.1}), 422, "diversity.weight=1.1 must be less than"),
+    "a weight as text": ("/rank", body(diversity={"weight": "1"}), 422, "diversity.weight='1' must be a valid number"),
+    "likeness by nothing": ("/rank", body(diversity={"by": []}), 422, "diversity.by=a value of type array must"),
+    "likeness by no column": ("/rank", body(diversity={"by": "brnd"}), 422, "column 'brnd'; did you mean 'brand'?"),
+    "an endless pool": ("/rank", body(diversity={"pool": 10**6}), 422, "diversity.pool=1000000 must be less than"),
+    "a price as text": ("/rank", body(rules={"price": ["1", None]}), 422, "rules.price[0]='1' must be"),
+    "a price below 0": ("/rank", body(rules={"price": [-1, None]}), 422, "rules.price[0]=-1 must be greater than"),
+    "one price": ("/rank", body(rules={"price": [1]}), 422, "rules.price=a value of type array must have at least 2"),
+    "price upside down": ("/rank", body(rules={"price": [3, 1]}), 422, "the lowest is above the highest"),
+    "no values": ("/rank", body(rules={"only": {"brand": []}}), 422, "rules.only.brand=a value of type array must"),
+    "many values": ("/rank", body(rules={"only": {"brand": ["x"] * 101}}), 422, "at most 100 items"),
+    "many columns": (
+        "/rank",
+        body(rules={"without": {str(n): ["x"] for n in range(11)}}),
+        422,
+        "rules.without=a value",
+    ),
+    "no such column": ("/rank", body(rules={"only": {"colour": ["red"]}}), 422, "rules.only: the items have no column"),
+    "no such value": (
+        "/rank",
+        body(rules={"only": {"brand": ["Bri"]}}),
+        422,
+        "no item has 'Bri'; did you mean 'Brio'?",
+    ),
+    "a boost below 0": ("/rank", body(rules={"boost": {"brand": {"Brio": -1}}}), 422, "rules.boost.brand.Brio=-1 must"),
+    "a huge boost": (
+        "/rank",
+        body(rules={"boost": {"brand": {"Brio": 1e9}}}),
+        422,
+        "must be less than or equal to 1000",
+    ),
+    "a boost of all": ("/rank", body(rules={"boost": {"brand": 2}}), 422, "rules.boost.brand=2 must be a valid dict"),
+    "none of a kind": ("/rank", body(rules={"at_most": {"brand": 0}}), 422, "rules.at_most.brand=0 must be greater"),
+    "a pin nowhere": ("/rank", body(rules={"pinned": {"0": "i1"}}), 422, "rules.pinned"),
+    "a pin twice": ("/rank", body(rules={"pinned": ["i1", "i1"]}), 422, "names an item twice"),
+    "an unknown pin": ("/rank", body(rules={"pinned": ["i9"]}), 422, "rules.pinned: 'i9' is none of the 6 items"),
+    "too many pins": ("/rank", body(rules={"pinned": ["i1"] * 101}), 422, "rules.pinned"),
+    "a file as stock": ("/rank", body(rules={"stock": "/etc/stock.csv"}), 422, "must be a column of the items"),
+    "a folder as stock": ("/rank", body(rules={"stock": "../x"}), 422, "the items have no column '../x'"),
+    "nothing left": (
+        "/rank",
+        body(rules={"price": [900, None]}),
+        422,
+        "rules leave none of the 6 items: price drops 6",
+    ),
+    "exposure of nothing": ("/rank", body(exposure={"target": "merit"}), 422, "exposure.column is missing"),
+    "a target of its own": (
+        "/rank",
+        body(exposure={"column": "brand", "target": "x"}),
+        422,
+        "exposure.target='x' must",
+    ),
+    "shares of words": (
+        "/rank",
+        body(exposure={"column": "brand", "target": {"Brio": "1"}}),
+        422,
+        "exposure.target.Brio='1' must be a valid number",
+    ),
+    "more than all": (
+        "/rank",
+        body(exposure={"column": "brand", "target": {"Brio": 0.7, "Quill": 0.7}}),
+        422,
+        "add up to 1.4",
+    ),
+    "many places to arrange": (
+        "/rank",
+        body(top=201, rules={"at_most": {"brand": 2}}),
+        422,
+        "top=201 must be 200 or less where rules, diversity or exposure",
+    ),
     "no pairs": ("/score", '{"pairs": []}', 422, "pairs"),
     "too many pairs": ("/score", json.dumps({"pairs": [{"query": "x", "item": "i0"}] * 1001}), 422, "at most 1000"),
     "pair without item": ("/score", '{"pairs": [{"query": "x"}]}', 422, "pairs[0].item is missing"),
@@ -80,7 +151,8 @@ BODIES = {
 @pytest.mark.parametrize("name", BODIES)
 def test_a_body_is_refused_in_one_line(serve, name):
     path, content, status, line = BODIES[name]
-    client = serve()
+    scorer = Scorer()
+    client = serve(served(scorer, named={"varied": {}}, calibrations={"none": scorer}))
     answer = client("POST", path, content=content, headers={"content-type": "application/json"})
     assert answer.status_code == status
     assert line in told(answer)

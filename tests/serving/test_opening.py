@@ -18,6 +18,14 @@ TRAIN = [
     *("trainer.max_steps=2", "trainer.enable_progress_bar=false", "trainer.precision=32-true", "+data.leaks=ignore"),
 ]
 
+RANKINGS = {
+    "purchases": {"by": "ctcvr"},
+    "varied": {"diversity": {"weight": 0.5}},
+    "sellers": {"exposure": {"column": "seller", "target": "merit"}},
+    "no such column": {"rules": {"at_most": {"colour": 1}}},
+    "no such way": {"candidates": "prophecy"},
+}
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
@@ -28,7 +36,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def opened(run):
-    return open_runs(run, run)
+    return open_runs(run, run, rankings=RANKINGS)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +84,8 @@ def test_the_run_is_told_as_its_record_has_it(client, run):
     a, b = client.get("/runs").json()["runs"]
     assert (a["tuning"], a["head"], a["calibration"], a["items"]) == ("full", "ESMM", "none", 60)
     assert a["labels"] == {"ctr": "p(click)", "cvr": "p(purchase | click)", "ctcvr": "p(click and purchase)"}
-    assert a["rankings"] == ["ctr", "cvr", "ctcvr", "revenue"]
+    assert a["by"] == ["ctr", "cvr", "ctcvr", "revenue"]
+    assert (a["rankings"], a["calibrations"]) == (["purchases", "varied", "sellers"], ["none"])
     assert (a["reads_query"], a["reads_user"]) == (True, False)
     assert "ctr/auc" in a["metrics"]
     assert not any("[" in key for key in a["metrics"])

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from funneltune.cli.arguments import Arguments
+from funneltune.cli.locate import config_root
 from funneltune.cli.verb import Verb, say
 from funneltune.errors import ConfigError
 
@@ -46,9 +48,8 @@ def run(arguments: Arguments) -> int:
         )
     with serving.bound_socket(keys["host"], port) as held, serving.watched_log():
         limits = serving.Limits()
-        runs, choices = serving.open_runs(
-            Path(keys["run"]), Path(keys["run_b"]) if keys["run_b"] else None, keys["calibration"] or None, threads
-        )
+        run_b = Path(keys["run_b"]) if keys["run_b"] else None
+        runs, choices = serving.open_runs(Path(keys["run"]), run_b, keys["calibration"] or None, threads, _rankings())
         names = [name for name in keys["hosts"].split(",") if name]
         app = serving.make_app(runs, choices, limits, token, [*names, keys["host"]])
         address = f"http://{_in_address(keys['host'])}:{held.getsockname()[1]}"
@@ -61,6 +62,15 @@ def run(arguments: Arguments) -> int:
         serving.serve(app, held, limits, ready)
     say("stopped")
     return 0
+
+
+def _rankings() -> dict[str, dict[str, Any]]:
+    """The rankings that ship, by name."""
+    import yaml
+
+    files = {one.stem: one for one in sorted((config_root() / "ranking").glob("*.yaml"))}
+    first = [name for name in ("purchases", "revenue") if name in files]
+    return {name: yaml.safe_load(files[name].read_text(encoding="utf-8")) for name in dict.fromkeys([*first, *files])}
 
 
 def _token(path: str) -> str | None:

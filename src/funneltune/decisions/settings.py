@@ -116,16 +116,16 @@ class Ranking:
         Raises:
             ConfigError: as `from_config`.
         """
-        content = deepcopy(dict(content))
+        settings: dict[str, Any] = deepcopy(dict(content))
         for key, value in changes.items():
-            node, *inner = content, *key.split(".")
+            node, *inner = settings, *key.split(".")
             for name in inner[:-1]:
                 if not isinstance(node.get(name), dict):
                     node[name] = {}
                 node = node[name]
             both = isinstance(value, dict) and isinstance(node.get(inner[-1]), dict)
             node[inner[-1]] = {**node[inner[-1]], **value} if both else value
-        return cls.from_config(content)
+        return cls.from_config(settings)
 
     @classmethod
     def read(cls, path: Path | None, changes: Mapping[str, Any]) -> Ranking:

@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 
 from funneltune.errors import FunnelError
 from funneltune.serving.batching import Job, ModelThread, QueueFullError, StoppedError
+from funneltune.serving.fields import KINDS as KINDS_OF_VALUE
 from funneltune.serving.gauges import CONTENT_TYPE, Gauges
 from funneltune.serving.guard import Guard, Refused
 from funneltune.serving.limits import CHOICES, LETTERS, Limits
@@ -254,7 +255,11 @@ async def _failed(*_: Any) -> Response:
 def _in_words(fault: dict[str, Any]) -> str:
     """Field, value and rule of a validation fault, in one line."""
     where = fault["loc"][1:]
-    field = "".join(f"[{part}]" if isinstance(part, int) else f".{shown(part)[1:-1]}" for part in where).lstrip(".")
+    field = "".join(
+        f"[{part}]" if isinstance(part, int) else f".{shown(part)[1:-1]}"
+        for part in where
+        if part not in KINDS_OF_VALUE
+    ).lstrip(".")
     if fault["type"] == "missing":
         return f"{field or 'body'} is missing; it is needed."
     if fault["type"] == "extra_forbidden":

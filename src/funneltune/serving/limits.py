@@ -14,6 +14,12 @@ PAIRS = 1000
 """Of one request for scores."""
 TOP = 1000
 """Places of one list."""
+ARRANGED = 200
+"""Of one list that rules, diversity or exposure fill place by place."""
+COLUMNS = 10
+"""Columns that one rule may name."""
+PINS = 100
+"""Items with places of their own."""
 CHOICES = 100
 """Values of a filter, and suggestions of one kind."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,20 +12,31 @@ import torch
 
 from funneltune.data import Asked
 from funneltune.decisions import Scorer
+from funneltune.decisions.candidates import Candidates
 from funneltune.decisions.explanations import Explainer
 from funneltune.decisions.finding import WAYS, hybrid
-from funneltune.errors import ConfigError
+from funneltune.decisions.order import REVENUE
+from funneltune.errors import ConfigError, FunnelError, RunError
 from funneltune.funnel import TaskFunnel
 from funneltune.records import RECORD_NAME, RunRecord
-from funneltune.serving.served import SMALL, Finds, ServedRun, require_one_log
+from funneltune.serving.guard import Refused
+from funneltune.serving.served import SMALL, ServedRun, require_one_log
 from funneltune.serving.suggestions import LogChoices
 from funneltune.serving.wire import RankRequest, Side
 
 logger = logging.getLogger(__name__)
 
 
+CALIBRATIONS = ("none", "temperature", "platt", "isotonic")
+NONE: Mapping[str, Mapping[str, Any]] = {}
+
+
 def open_runs(
-    run: Path, run_b: Path | None = None, calibration: str | None = None, threads: int | None = None
+    run: Path,
+    run_b: Path | None = None,
+    calibration: str | None = None,
+    threads: int | None = None,
+    rankings: Mapping[str, Mapping[str, Any]] = NONE,
 ) -> tuple[list[ServedRun], LogChoices]:
     """One run or two of one log, and what the log has to pick from.
 
@@ -34,6 +45,7 @@ def open_runs(
         run_b: Another, to stand beside it.
         calibration: none, temperature, platt, isotonic; None: what each run's config says.
         threads: Of the model; None: PyTorch's choice.
+        rankings: Name -> a ranking's settings, as a file of configs/ranking has them.
 
     Raises:
         RunError: if a folder is no finished run, or the runs' logs differ.
@@ -41,18 +53,20 @@ def open_runs(
     """
     if threads is not None:
         torch.set_num_threads(threads)
-    first = open_run(run, "a", calibration)
+    first = open_run(run, "a", calibration, rankings)
     choices = LogChoices(first.catalogue.rows)
     if run_b is None:
         return [first], choices
-    second = open_run(run_b, "b", calibration)
+    second = open_run(run_b, "b", calibration, rankings)
     require_one_log(first, second)
     if first.name == second.name:  # two seeds of a cell, say
         first.name, second.name = (f"{one.name} ({path})" for one, path in ((first, run), (second, run_b)))
     return [first, second], choices
 
 
-def open_run(run: Path, side: Side, calibration: str | None = None) -> ServedRun:
+def open_run(
+    run: Path, side: Side, calibration: str | None = None, rankings: Mapping[str, Mapping[str, Any]] = NONE
+) -> ServedRun:
     """One run, its item vectors computed and its first answer given, so that no client waits for either."""
     scorer, record = Scorer.of_run(run, calibration), RunRecord.read(run / RECORD_NAME)
     cfg, data = scorer.assembly.cfg, scorer.assembly.data
@@ -62,6 +76,8 @@ def open_run(run: Path, side: Side, calibration: str | None = None) -> ServedRun
         name=name_of(run, record),
         scorer=scorer,
         ways=_ways(scorer),
+        calibrations=_calibrations(scorer),
+        named=rankings,
         explain=_explaining(scorer, side),
         labels=_labels(scorer.funnel),
         reads_query=reads_text,
@@ -87,11 +103,36 @@ def name_of(run: Path, record: RunRecord) -> str:
 
 
 def warm(served: ServedRun, words: str) -> None:
-    """Ask each way of finding candidates once: what is computed on first use is computed now."""
-    for way in (served.default, *served.ways):
-        wanted = RankRequest(query=words, candidates=way, by=served.rankings[-1], top=1)
+    """Ask each way of finding candidates and each named ranking once: what is computed on first use is computed now.
+
+    A ranking that the run or its log cannot carry out is told and left out.
+    """
+    rankings = served.rankings
+    for way in rankings.candidates:
+        wanted = RankRequest(query=words, candidates=way, by=rankings.by[-1], top=1)
         asked, find, finish = served.work(wanted)
         finish(served.scorer.score([asked], find()))
+    for name in list(rankings.named):
+        wanted = RankRequest(query=words, ranking=name, items=served.keys[:2])
+        try:
+            if REVENUE in rankings.of(wanted).worth.weights and not rankings.priced:
+                raise ConfigError("by=revenue needs the price of every item.")
+            asked, find, finish = served.work(wanted)
+            finish(served.scorer.score([asked], find()))
+        except (FunnelError, Refused) as error:
+            logger.warning("ranking=%s is not offered: %s", name, error)
+            rankings.drop(name)
+
+
+def _calibrations(scorer: Scorer) -> dict[str, Scorer]:
+    """The run in each calibration that it has."""
+    found = {}
+    for name in CALIBRATIONS:
+        try:
+            found[name] = scorer.under(name)
+        except RunError:
+            logger.debug("calibration=%s: the run has none", name)
+    return found
 
 
 def _labels(funnel: TaskFunnel) -> dict[str, str]:
@@ -114,14 +155,14 @@ def _explaining(scorer: Scorer, side: Side) -> Callable[[Asked, int, str], dict[
     return lambda asked, item, rate: {**explainer.explain(asked, item, rate).to_json(), "run": side}
 
 
-def _ways(scorer: Scorer) -> dict[str, Finds]:
+def _ways(scorer: Scorer) -> dict[str, Candidates]:
     """Every way of finding candidates that the run and its log allow, the fused one first."""
     try:
         fused = hybrid(scorer)
         return {"hybrid": fused, **fused.ways}
     except ConfigError as error:  # a package is missing
         logger.warning("candidates=hybrid is not offered: %s", error)
-    found: dict[str, Finds] = {}
+    found: dict[str, Candidates] = {}
     for name, way in WAYS.items():
         if name != "hybrid":
             try:

@@ -4,35 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from funneltune.data import Asked
-from funneltune.decisions.order import REVENUE, Worth
+from funneltune.decisions import Recommended, Request
+from funneltune.decisions.candidates import Candidates
+from funneltune.decisions.recommend import Competing
 from funneltune.errors import RunError
 from funneltune.serving.batching import Job, Rates, ScorerLike
+from funneltune.serving.fields import in_words
 from funneltune.serving.guard import Refused
+from funneltune.serving.rankings import ALL, Rankings
 from funneltune.serving.strict import shown
-from funneltune.serving.wire import ExplainRequest, Filters, Pair, RankRequest, ScoreRequest, Side, in_words
+from funneltune.serving.wire import ExplainRequest, Pair, RankRequest, ScoreRequest, Side
 
 Integers = NDArray[np.int64]
 Finish = Callable[[Sequence[Rates]], dict[str, Any]]
-ALL = "all"
-DEPTH = 1000
-"""Candidates that a way of finding them brings."""
 SMALL = 2000
 """Items up to which every one competes where a request does not say otherwise; of more, candidates are found first."""
 TOLD = ("brand", "category", "seller", "product_type", "rating")
 """Columns of items that a list shows, where the log has them; else its first few of few letters."""
-
-
-class Finds(Protocol):
-    """A way of finding candidates, as `decisions.candidates` has them."""
-
-    def find(self, asked: Sequence[Asked], k: int) -> Any:
-        """The best k of each request; `numbers` (requests, k), -1 behind the last."""
 
 
 class ServedRun:
@@ -43,6 +37,8 @@ class ServedRun:
         name: What people call it.
         scorer: `decisions.Scorer`, or what answers as it does.
         ways: Name -> a way of finding candidates.
+        calibrations: Name -> the scorer in that calibration.
+        named: Name -> a ranking's settings, as a file of configs/ranking has them.
         explain: (asked, item, rate) -> an explanation in JSON; None: the run cannot be explained.
         labels: Rate -> what it is the probability of, for people.
         reads_query: Whether its probabilities depend on the words.
@@ -57,7 +53,9 @@ class ServedRun:
         side: Side,
         name: str,
         scorer: Any,
-        ways: Mapping[str, Finds],
+        ways: Mapping[str, Candidates],
+        calibrations: Mapping[str, Any],
+        named: Mapping[str, Mapping[str, Any]],
         explain: Callable[[Asked, int, str], dict[str, Any]] | None,
         labels: Mapping[str, str],
         reads_query: bool,
@@ -71,14 +69,12 @@ class ServedRun:
         self.rates: tuple[str, ...] = tuple(scorer.rates)
         self.ways, self.explain, self.labels = dict(ways), explain, dict(labels)
         self.reads_query, self.reads_user = reads_query, reads_user
-        self.default = ALL if sees_all or not ways else next(iter(ways))
+        default = ALL if sees_all or not ways else next(iter(ways))
+        self.rankings = Rankings(scorer, calibrations=calibrations, ways=self.ways, default=default, named=named)
         self.keys: list[str] = list(self.catalogue.keys)
         self.titles: list[str] = list(self.catalogue.titles)
         self.numbers = {key: number for number, key in enumerate(self.keys)}
         self.price: NDArray[np.float64] | None = self.catalogue.price
-        priced = self.price is not None and bool(np.isfinite(self.price).any())
-        self.rankings = (*self.rates, *((REVENUE,) if priced else ()))
-        self._columns: dict[str, tuple[NDArray[np.int64], dict[str, int]]] = {}
         self._told = self._telling()
 
     def as_json(self) -> dict[str, Any]:
@@ -89,8 +85,10 @@ class ServedRun:
             **self.about,
             "rates": list(self.rates),
             "labels": self.labels,
-            "rankings": list(self.rankings),
-            "candidates": [self.default, *(name for name in (ALL, *self.ways) if name != self.default)],
+            "by": self.rankings.by,
+            "rankings": list(self.rankings.named),
+            "candidates": self.rankings.candidates,
+            "calibrations": [name for name in self.rankings.scorers if name],
             "explains": self.explain is not None,
             "reads_query": self.reads_query,
             "reads_user": self.reads_user,
@@ -107,43 +105,36 @@ class ServedRun:
             ConfigError: for an order that cannot be read.
         """
         asked, find, finish = self.work(wanted)
-        size = len(wanted.items or ()) or (len(self.keys) if self._way(wanted) == ALL else DEPTH)
-        return Job(self.scorer, finish, [asked], find, size, deadline)
+        recommender = self.rankings.of(wanted)
+        every = recommender.ranking.candidates == ALL
+        size = len(wanted.items or ()) or (len(self.keys) if every else recommender.ranking.depth)
+        return Job(recommender.scorer, finish, [asked], find, size, deadline)
 
     def work(self, wanted: RankRequest) -> tuple[Asked, Callable[[], list[Integers | None]], Finish]:
         """What is asked, what finds its candidates, and what makes the list of their probabilities."""
-        worth, way = Worth.parse(wanted.by, self.rates), self._way(wanted)
-        if REVENUE in worth.weights and REVENUE not in self.rankings:
-            raise Refused(422, f"by={shown(wanted.by)} needs prices, which the log does not tell; see GET /runs.")
+        recommender = self.rankings.of(wanted)
         named = None if wanted.items is None else self._items("items", wanted.items)
-        asked = self._asked(wanted.query, wanted.user, wanted.time)
-        passes = self._passing(wanted.filters)
-        candidates: list[Integers | None] = []
+        request = Request("", self._asked(wanted.query, wanted.user, wanted.time), named)
+        held: list[Competing] = []
 
         def find() -> list[Integers | None]:
-            found = named
-            if named is None and way != ALL:
-                found = self.ways[way].find([asked], DEPTH).numbers[0]
-                found = found[found >= 0]
-            if passes is not None:
-                found = np.flatnonzero(passes) if found is None else found[passes[found]]
-            candidates[:] = [found]
-            return candidates
+            held[:] = [recommender.competing(request)]
+            numbers = held[0].numbers
+            return [None if len(numbers) == len(self.keys) else numbers]
 
         def finish(found: Sequence[Rates]) -> dict[str, Any]:
-            items = np.arange(len(self.keys)) if candidates[0] is None else candidates[0]
+            page = recommender.placed(held[0], found[0])
             return {
                 "run": self.side,
-                "by": wanted.by or self.rates[-1],
-                "candidates": way if named is None else "given",
-                "competed": len(items),
-                "ranked": self._ranked(items, found[0], worth, wanted.top),
+                "ranking": wanted.ranking,
+                "by": recommender.ranking.by or self.rates[-1],
+                "candidates": recommender.ranking.candidates if named is None else "given",
+                "competed": page.competing,
+                "dropped": page.dropped,
+                "ranked": self._ranked(page),
             }
 
-        return asked, find, finish
-
-    def _way(self, wanted: RankRequest) -> str:
-        return self._one_of("candidates", wanted.candidates or self.default, (ALL, *self.ways))
+        return request.asked, find, finish
 
     def score(self, wanted: ScoreRequest, deadline: float) -> Job[dict[str, Any]]:
         """Probabilities of pairs; pairs of one request are scored together.
@@ -207,49 +198,22 @@ class ServedRun:
             raise Refused(422, f"{field}={shown(value)} must be one of {', '.join(known)} (run={self.side}).")
         return value
 
-    def _passing(self, filters: Filters) -> NDArray[np.bool_] | None:
-        """(items,): which ones pass; None: all."""
-        if not filters.model_fields_set:
-            return None
-        passes = np.ones(len(self.keys), dtype=bool)
-        for field, bound, below in (("price_from", filters.price_from, False), ("price_to", filters.price_to, True)):
-            if bound is None:
-                continue
-            if self.price is None:
-                raise Refused(422, f"filters.{field}={bound:g} needs prices, which the log does not tell.")
-            passes &= (self.price <= bound) if below else (self.price >= bound)
-        for name, values in filters.among.items():
-            if name not in self.catalogue.columns:
-                raise Refused(422, f"filters.among={shown(name)} must be one of {', '.join(self.catalogue.columns)}.")
-            codes, known = self._coded(name)
-            passes &= np.isin(codes, [known[value] for value in values if value in known])
-        passes[self._items("filters.without", filters.without)] = False
-        return passes
-
-    def _coded(self, name: str) -> tuple[NDArray[np.int64], dict[str, int]]:
-        if name not in self._columns:
-            known: dict[str, int] = {}
-            codes = [known.setdefault(in_words(value), len(known)) for value in self.catalogue.column(name)]
-            self._columns[name] = np.array(codes, dtype=np.int64), known
-        return self._columns[name]
-
     # --- to words ----------------------------------------------------------------------------------------------
 
-    def _ranked(self, items: Integers, p: Rates, worth: Worth, top: int) -> list[dict[str, Any]]:
-        price = None if self.price is None else np.nan_to_num(self.price[items])  # without a price: revenue 0, last
-        value = worth.of(p, price)
-        best = np.argsort(-value, kind="stable")[:top]
+    def _ranked(self, page: Recommended) -> list[dict[str, Any]]:
         return [
             {
-                "place": place,
-                "item": self.keys[number := int(items[row])],
+                "place": row + 1,
+                "item": self.keys[number],
                 "title": self.titles[number],
                 "price": None if self.price is None else _number(self.price[number]),
-                "p": {rate: _number(values[row]) for rate, values in p.items()},
-                "value": _number(value[row]),
+                "p": {rate: _number(values[row]) for rate, values in page.p.items()},
+                "value": _number(page.value[row]),
+                "before": int(page.before[row]),
+                "why": page.why[row],
                 "about": {name: words for name, values in self._told.items() if (words := in_words(values[number]))},
             }
-            for place, row in enumerate(best.tolist(), start=1)
+            for row, number in enumerate(page.items.tolist())
         ]
 
     def _telling(self) -> dict[str, NDArray[Any]]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from funneltune.serving.wire import in_words, plain
+from funneltune.serving.fields import in_words, plain
 
 TOLD = 4
 """Fields of a shopper or query that are shown."""

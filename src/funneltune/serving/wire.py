@@ -2,65 +2,18 @@
 
 from __future__ import annotations
 
-import math
-import unicodedata
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
-from funneltune.serving.limits import CHOICES, ITEMS, LETTERS, PAIRS, TOP
+from funneltune.serving.fields import Body, DiversityFields, ExposureFields, Key, Plain, RulesFields, Time
+from funneltune.serving.limits import ITEMS, PAIRS, TOP
 
 Side = Literal["a", "b"]
 """`a`: the run given as run=, `b`: the one given as run_b=."""
 
 
-def plain(text: str) -> str:
-    """A text without control characters, blanks of all kinds as one.
-
-    Raises:
-        ValueError: for a control character (line ends and tabs are blanks).
-    """
-    told = " ".join(text.split())
-    if not told.isprintable():  # most texts are, and need no second look
-        for letter in told:
-            if unicodedata.category(letter) == "Cc":
-                raise ValueError(f"must hold no control character, and holds U+{ord(letter):04X}")
-    return told
-
-
-def in_words(value: Any) -> str:
-    """A value of the log, short, as people read it; empty where there is none."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    return f"{value:.4g}" if isinstance(value, float) else " ".join(str(value).split())[:80]
-
-
-Plain = Annotated[str, Field(max_length=LETTERS), AfterValidator(plain)]
-Key = Annotated[str, Field(min_length=1, max_length=LETTERS), AfterValidator(plain)]
-Price = Annotated[float, Field(ge=0, le=1e12)]
-Time = Annotated[float, Field(ge=0, le=1e11)]
-
-
-class _Asked(BaseModel):
-    """Bodies of requests: no unknown field, no number as text, no NaN."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class Filters(_Asked):
-    """Which candidates may be in the list."""
-
-    price_from: Price | None = None
-    price_to: Price | None = None
-    among: dict[Key, Annotated[list[Plain], Field(min_length=1, max_length=CHOICES)]] = Field(
-        default_factory=dict,
-        max_length=10,
-        description="Column of the items -> values that pass, as {'brand': ['Quill']}.",
-    )
-    without: list[Key] = Field(default_factory=list, max_length=ITEMS, description="Items that do not pass.")
-
-
-class RankRequest(_Asked):
+class RankRequest(Body):
     """A search, or a shopper at the start page."""
 
     run: Side = "a"
@@ -70,16 +23,21 @@ class RankRequest(_Asked):
     items: Annotated[list[Key], Field(min_length=1, max_length=ITEMS)] | None = Field(
         default=None, description="The candidates themselves; without them `candidates` finds some."
     )
+    ranking: Plain = Field(default="", description="One of `rankings` of GET /runs; the fields below change it.")
     candidates: Key | None = Field(default=None, description="How candidates are found: see `candidates` of GET /runs.")
+    depth: int | None = Field(default=None, ge=1, le=ITEMS, description="How many candidates are found; else 1,000.")
     by: Annotated[Plain, Field(max_length=200)] = Field(
         default="",
-        description="What the order is by: one of `rankings` of GET /runs, or a weighted sum as 0.2*ctr + 0.8*ctcvr.",
+        description="What decides: one of `by` of GET /runs, or a weighted sum as 0.2*ctr + 0.8*ctcvr.",
     )
-    top: int = Field(default=20, ge=1, le=TOP)
-    filters: Filters = Field(default_factory=Filters)
+    calibration: Plain = Field(default="", description="One of `calibrations` of GET /runs; else the run's own.")
+    top: int | None = Field(default=None, ge=1, le=TOP, description="Places; else the ranking's, or 20.")
+    diversity: DiversityFields | None = None
+    rules: RulesFields | None = None
+    exposure: ExposureFields | None = None
 
 
-class Pair(_Asked):
+class Pair(Body):
     """One row to score."""
 
     query: Plain = ""
@@ -88,14 +46,14 @@ class Pair(_Asked):
     time: Time | None = None
 
 
-class ScoreRequest(_Asked):
+class ScoreRequest(Body):
     """Rows to score."""
 
     run: Side = "a"
     pairs: Annotated[list[Pair], Field(min_length=1, max_length=PAIRS)]
 
 
-class ExplainRequest(_Asked):
+class ExplainRequest(Body):
     """One row to explain."""
 
     run: Side = "a"
@@ -114,7 +72,9 @@ class Placed(BaseModel):
     title: str
     price: float | None
     p: dict[str, float | None] = Field(description="Rate (ctr, cvr, ctcvr) -> calibrated probability.")
-    value: float = Field(description="What the order is by.")
+    value: float = Field(description="What it is worth, with boosts.")
+    before: int = Field(description="Its place by value alone among all candidates.")
+    why: str = Field(description="The rules that moved it, or what happened around it.")
     about: dict[str, str] = Field(description="What the log tells of the item.")
 
 
@@ -122,9 +82,11 @@ class RankAnswer(BaseModel):
     """A list, best first."""
 
     run: Side
+    ranking: str = Field(description="The named ranking; empty: none.")
     by: str
     candidates: str
-    competed: int = Field(description="Candidates that passed the filters.")
+    competed: int = Field(description="Candidates.")
+    dropped: str = Field(description="How many of them each rule drops.")
     ranked: list[Placed]
 
 
@@ -160,9 +122,11 @@ class Run(BaseModel):
     head: str
     rates: list[str]
     labels: dict[str, str] = Field(description="Rate -> what it is the probability of.")
+    by: list[str]
     rankings: list[str]
     candidates: list[str]
     calibration: str
+    calibrations: list[str]
     explains: bool
     reads_query: bool
     reads_user: bool
