@@ -116,8 +116,9 @@ VERB = Verb(
     run=run,
     keys={
         "run": "folder of a trained run",
-        "ways": "of lexical, semantic, bare, item_item, als, popular; hybrid fuses those named by ranks, convex by "
-        "scores; ranked is the fused one's first in the run's order, blended both; the last is held against the others",
+        "ways": "of lexical, semantic, bare, collaborative, als, popular; hybrid fuses those named by ranks (where "
+        "none is: as rank does), convex by scores; ranked is the fused one's first in the run's order, blended both; "
+        "the last is held against the others",
         "ranker": "folder of another run that ranks (default: the same)",
         "by": "the rate that ranks (default: the last of the funnel, ctcvr)",
         "split": "test or validation (default test)",

@@ -12,6 +12,7 @@ from funneltune.decisions.candidates import Found, Reranked, Semantic
 from funneltune.decisions.candidates.hybrid import standardised
 from funneltune.decisions.candidates.measure import Judged, known, measure_retrieval, measured, recall_curve
 from funneltune.decisions.candidates.named import Remembered, ways_of
+from funneltune.decisions.finding import candidates_of
 from funneltune.errors import ConfigError
 
 SMALL = [
@@ -27,7 +28,7 @@ SMALL = [
     "logger=none",
     "trainer.enable_progress_bar=false",
 ]
-EVERY = ["lexical", "semantic", "bare", "item_item", "als", "popular", "hybrid", "convex", "ranked", "blended"]
+EVERY = ["lexical", "semantic", "bare", "collaborative", "als", "popular", "hybrid", "convex", "ranked", "blended"]
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +83,13 @@ def test_every_way_is_measured_and_the_last_held_against_each_other(scorer):
     assert curves["hybrid"][-1] == pytest.approx(record.numbers["hybrid/recall@30"]["value"], abs=1e-5)
 
 
+def test_hybrid_alone_is_what_rank_calls_so(scorer):
+    asked, _ = known(scorer, "test", 4)
+    here, there = ways_of(scorer, ["hybrid"])["hybrid"].find(asked, 20), candidates_of(scorer, "hybrid").find(asked, 20)
+    np.testing.assert_array_equal(here.numbers, there.numbers)
+    np.testing.assert_array_equal(here.scores, there.scores)
+
+
 def test_the_last_place_is_decided_by_the_run_or_by_both(scorer):
     asked, _ = known(scorer, "test", 5)
     first = Remembered(Semantic.of(scorer))
@@ -123,9 +131,11 @@ def test_the_command_prints_and_writes_a_record_and_a_picture(run, tmp_path, cap
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["ways=lexicl"], "ways='lexicl' must be one of lexical, semantic, bare, item_item, als, popular, hybrid"),
+        (["ways=lexicl"], "ways='lexicl' must be one of lexical, semantic, bare, collaborative, als, popular, hybrid"),
         (["ways=lexical,lexical"], "ways: 'lexical' stands twice"),
         (["ways=ranked"], "ways: ranked fuses single ways, and none is named"),
+        (["ways=hybrid,convex"], "ways: convex fuses single ways, and none is named"),
+        (["ways=hybrid", "weights=lexical:2"], "ways: hybrid fuses single ways, and none is named"),
         (["split=train"], "split='train' must be one of validation, test"),
         (["k=9"], "k=9 must be >= 10"),
         (["k=many"], "k=many must be a whole number, 1 or more"),

@@ -99,7 +99,7 @@ class Collaborative:
         if store.table("users").num_rows < 2 or not store.has("time"):
             raise ConfigError(
                 "collaborative: needs shoppers and the times of their requests, which the log does not tell; leave "
-                "ways=item_item and ways=als out."
+                "collaborative and als out."
             )
         rows = data.rows("train")
         chosen = rows[data.told(rows)[0][data.funnel.binary[0].name] > 0]

@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
-from functools import partial
 
 from funneltune.data import Asked
-from funneltune.decisions.candidates.collaborative import Collaborative
 from funneltune.decisions.candidates.hybrid import Convex, Hybrid
-from funneltune.decisions.candidates.lexical import Lexical
-from funneltune.decisions.candidates.popular import Popular
 from funneltune.decisions.candidates.protocol import Candidates, Found
 from funneltune.decisions.candidates.reranked import Reranked
-from funneltune.decisions.candidates.semantic import Semantic
+from funneltune.decisions.finding import candidates_of, hybrid, require_way
 from funneltune.decisions.scorer import Scorer
 from funneltune.errors import ConfigError
 
-SINGLE: dict[str, Callable[[Scorer], Candidates]] = {
-    "lexical": Lexical.of,
-    "semantic": Semantic.of,
-    "bare": partial(Semantic.of, encoder="bare"),
-    "item_item": partial(Collaborative.of, method="cosine"),
-    "als": partial(Collaborative.of, method="als"),
-    "popular": Popular.of,
-}
-"""Ways that look at one thing, by name."""
+SINGLE = ("lexical", "semantic", "bare", "collaborative", "als", "popular")
+"""Ways that look at one thing."""
 FUSED, CONVEX, RANKED, BLENDED = "hybrid", "convex", "ranked", "blended"
 RANKS = {RANKED, BLENDED}
 NAMES = (*SINGLE, FUSED, CONVEX, RANKED, BLENDED)
@@ -60,10 +48,10 @@ def ways_of(
 ) -> dict[str, Candidates]:
     """Ways by their names, in this order.
 
-    `lexical`, `semantic` (the run's encoder), `bare` (its backbone before tuning), `item_item`, `als`, `popular`;
-    `hybrid` fuses those single ways that are named with it by their ranks, `convex` by their scores; `ranked` is the
-    first `seen` of these (of `convex` where it is named, else of `hybrid`) by a run's rate, `blended` by both that
-    rate and the fused score.
+    `lexical`, `semantic` (the run's encoder), `bare` (its backbone before tuning), `collaborative`, `als`, `popular`;
+    `hybrid` fuses those single ways that are named with it by their ranks (where none is, it is what rank and serving
+    call so), `convex` by their scores; `ranked` is the first `seen` of these (of `convex` where it is named, else of
+    `hybrid`) by a run's rate, `blended` by both that rate and the fused score.
 
     Args:
         scorer: The run whose catalogue is searched.
@@ -79,23 +67,28 @@ def ways_of(
         ConfigError: if a name is unknown or stands twice, or there is nothing to fuse.
     """
     for name in names:
-        if name not in NAMES:
-            near = get_close_matches(name, NAMES, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else "."
-            raise ConfigError(f"ways={name!r} must be one of {', '.join(NAMES)}{hint}")
+        require_way("ways", name, NAMES)
         if list(names).count(name) > 1:
             raise ConfigError(f"ways: {name!r} stands twice; name each once.")
-    single: dict[str, Candidates] = {name: Remembered(SINGLE[name](scorer)) for name in names if name in SINGLE}
-    if len(single) < len(names) and not single:
-        raise ConfigError(f"ways: {names[0]} fuses single ways, and none is named; add some of {', '.join(SINGLE)}.")
-    made: dict[str, Candidates] = dict(single)
-    if len(single) < len(names):
+    found = {name: candidates_of(scorer, name, "ways", NAMES) for name in names if name in SINGLE}
+    made: dict[str, Candidates] = {name: Remembered(way) for name, way in found.items()}
+    if len(made) == len(names):
+        if weights:
+            raise ConfigError(
+                "weights: say how much single ways count where they are fused; add hybrid or convex to ways."
+            )
+        return made
+    if made:
+        single = dict(made)
         made[FUSED] = Remembered(Hybrid(single, weights, depth=depth))
         made[CONVEX] = Remembered(Convex(single, weights, depth=depth))
-        if RANKS & set(names):
-            made |= _ranked(made[CONVEX if CONVEX in names else FUSED], ranker or scorer, by, seen, weight)
-    elif weights:
-        raise ConfigError("weights: say how much single ways count where they are fused; add hybrid or convex to ways.")
+    elif FUSED in names and CONVEX not in names and not weights:
+        made[FUSED] = Remembered(hybrid(scorer, depth))
+    else:
+        alone = next((name for name in names if name != FUSED), FUSED)
+        raise ConfigError(f"ways: {alone} fuses single ways, and none is named; add some of {', '.join(SINGLE)}.")
+    if RANKS & set(names):
+        made |= _ranked(made[CONVEX if CONVEX in names else FUSED], ranker or scorer, by, seen, weight)
     return {name: made[name] for name in names}
 
 
