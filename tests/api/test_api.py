@@ -114,6 +114,20 @@ def test_items_are_ranked_for_a_query(run):
     assert pages.groupby("request").size().tolist() == [4, 4]
 
 
+def test_a_ranking_from_python_has_all_that_the_command_has(run):
+    Path("short.yaml").write_text("top: 3\nby: cvr\n")
+    of_file = funneltune.rank(run, "red shoes", ranking="short.yaml")
+    assert len(of_file) == 3  # its own top stands where none is given
+    assert of_file.value.tolist() == of_file.p_purchase_given_click.tolist()
+    pd.DataFrame({"request": ["a", "b"], "query": ["red shoes", "lamp"]}).to_csv("asked.csv", index=False)
+    parts = {"diversity": {"weight": 0.5}, "exposure": {"column": "seller", "target": "catalogue"}}
+    found = funneltune.rank(run, requests="asked.csv", candidates="hybrid", top=5, output="pages.parquet", **parts)
+    assert found.groupby("request").size().to_dict() == {"a": 5, "b": 5}
+    pd.testing.assert_frame_equal(pd.read_parquet("pages.parquet"), found)
+    with pytest.raises(ConfigError, match=r"output=pages.parquet exists; name another file or remove it."):
+        funneltune.rank(run, "red shoes", output="pages.parquet")
+
+
 def test_a_config_is_composed_as_the_command_would(tmp_path):
     assert funneltune.compose("quickstart", "tuning=lora", "seed=3").tuning.rank == 8
     with pytest.raises(ConfigError, match=r"tunign is no key \(nearest: tuning\)"):

@@ -201,7 +201,7 @@ def rank(
     run: Run | Path | str,
     query: str = "",
     by: str = "",
-    top: int = 10,
+    top: int | None = None,
     diversity: Mapping[str, Any] | None = None,
     rules: Mapping[str, Any] | None = None,
     exposure: Mapping[str, Any] | None = None,
@@ -213,11 +213,12 @@ def rank(
         run: a finished run, or its folder.
         query: the words of a search; or give `requests=FILE`, or `split="test"`.
         by: what decides: a rate, `revenue`, or weights; by default the last rate of the funnel.
-        top: how many items.
+        top: how many items; None: as the ranking says, or 10.
         diversity: as `configs/ranking` has it: `{"weight": 0.8, "by": "vectors"}`.
         rules: likewise: `{"at_most": {"brand": 2}}`.
         exposure: likewise: `{"column": "seller", "target": "merit"}`.
-        settings: by the command's keys: `user="shopper-1", candidates="hybrid", ranking="fair_sellers", most=100`.
+        settings: by the command's keys: `user="shopper-1", candidates="hybrid", ranking="fair_sellers", most=100`;
+            `output="pages.csv"` writes the table, too.
 
     Returns: a row per place: request, place, item, title, the probabilities, value, before, why.
 

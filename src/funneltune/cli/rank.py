@@ -47,12 +47,18 @@ def run(arguments: Arguments) -> int:
 
 
 def ranked(words: Sequence[str], changes: Mapping[str, Any]) -> pd.DataFrame:
-    """What the command would write for these words and changes to the ranking, as a table."""
-    from funneltune.decisions import page_table
+    """What the command would write for these words and changes to the ranking, as a table; written where they say."""
+    from funneltune.decisions import page_table, require_output, write_pages
 
     keys, told = _sorted_out(Arguments(overrides=tuple(words)))
+    output = Path(keys["output"]) if keys["output"] else None
+    if output is not None:
+        require_output(output)
     recommender, pages, _ = _carried_out(keys, {**told, **changes})
-    return page_table(recommender, pages)
+    table = page_table(recommender, pages)
+    if output is not None:
+        write_pages(table, output)
+    return table
 
 
 def _carried_out(keys: Mapping[str, str], changes: Mapping[str, Any]) -> tuple[Recommender, list[Recommended], Summary]:
