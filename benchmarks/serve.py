@@ -1,7 +1,7 @@
 """A server under load: `python -m benchmarks.serve RUN` starts `funneltune serve`, asks it, and writes a record.
 
-First one client alone: lists of 1,000 named candidates. Then many clients at once, each asking again as soon as it is
-answered. Clients and server share the machine's cores.
+First one client alone: lists of 1,000 named candidates, by value alone and by each named ranking. Then many clients at
+once, each asking again as soon as it is answered. Clients and server share the machine's cores.
 """
 
 from __future__ import annotations
@@ -86,16 +86,16 @@ class Asking:
             return path, {"pairs": pairs}
         return f"{path}?query={query[:2].strip() or 'a'}", None
 
-    def candidates(self, rng: random.Random) -> Body:
+    def candidates(self, rng: random.Random) -> dict[str, Any]:
         """A list of many named candidates."""
         return {"query": rng.choice(self.queries), "items": rng.sample(self.items, len(self.items)), "top": TOP}
 
 
-async def alone(port: int, asking: Asking, repeats: int) -> dict[str, Any]:
+async def alone(port: int, asking: Asking, repeats: int, ranking: str = "") -> dict[str, Any]:
     """One client: milliseconds from a request to its list."""
     client, rng, seconds = Client(port), random.Random(0), []
     for n in range(WARM_UP + repeats):
-        body = asking.candidates(rng)
+        body = {**asking.candidates(rng), "ranking": ranking}
         begun = time.perf_counter()
         status, _ = await client.ask("/rank", body)
         if n >= WARM_UP:
@@ -196,6 +196,8 @@ async def measured(port: int, pid: int, chosen: argparse.Namespace) -> dict[str,
     asking.items = asking.items[:CANDIDATES]
     _, runs = await Client(port).ask("/runs")
     found = {"rerank": await alone(port, asking, chosen.repeats)}
+    named = json.loads(runs)["runs"][0]["rankings"]
+    found["rankings"] = {name: await alone(port, asking, chosen.repeats // 5, name) for name in named}
     _, before = await Client(port).ask("/metrics")
     found["load"] = await together(port, pid, asking, chosen.clients, chosen.seconds)
     _, after = await Client(port).ask("/metrics")
@@ -236,7 +238,7 @@ def main() -> None:
     if chosen.record is not None:
         chosen.record.write_text(json.dumps(record, indent=1) + "\n")
     record["load"].pop("resident_mb_by_second")
-    print(json.dumps(record["rerank"]), json.dumps(record["load"]), sep="\n")
+    print(*(json.dumps(record[part]) for part in ("rerank", "rankings", "load")), sep="\n")
 
 
 if __name__ == "__main__":

@@ -165,7 +165,7 @@ def test_another_shopper_or_ranking_makes_another_list(visit):
     assert after.value.request.post_data_json["user"] == shopper != ""
     anyone, own = ([one["value"] for one in found.value.json()["ranked"]] for found in (before, after))
     assert own != anyone
-    page.get_by_label("Rank by").select_option("revenue")
+    page.get_by_label("Rank by").select_option(value="revenue")
     page.wait_for_function("() => document.querySelector('#results:not([aria-busy])')")
     prices = [
         float(text.split()[-1].replace(",", ""))
@@ -186,7 +186,58 @@ def test_filters_thin_the_lists_out(visit):
     assert all(40 <= price <= 60 for price in prices)
     page.get_by_label("Price to").fill("40.0001")
     page.get_by_role("button", name="Rank", exact=True).click()
-    expect(page.get_by_text("No item fits").first).to_be_visible()
+    expect(page.locator("#problem")).to_have_text("rules leave none of the 150 items: price drops 150.")
+    assert all("422" in line for line in visit.said)
+    visit.said.clear()
+
+
+def test_a_named_ranking_orders_both_lists_and_badges_say_which_rule_moved_an_item(visit):
+    page = visit(**VIEWS["desktop"])
+    search(page)
+    assert page.locator(".mark").count() == 0
+    named = page.locator("#by optgroup[label='Named rankings'] option")
+    assert named.all_inner_texts() == ["purchases", "revenue", "fair sellers", "storefront", "varied"]
+    seen = {}
+    for name in ("varied", "fair_sellers", "storefront"):
+        with page.expect_response("**/rank") as answer:
+            page.get_by_label("Rank by").select_option(value=f"ranking:{name}")
+        ranked = answer.value.json()["ranked"]
+        assert answer.value.request.post_data_json["ranking"] == answer.value.json()["ranking"] == name
+        page.wait_for_function("() => document.querySelector('#results:not([aria-busy])')")
+        items = page.locator(".items").nth("ab".index(answer.value.json()["run"])).locator(".item").all()
+        for one, item in zip(ranked, items, strict=False):
+            marks = item.locator(".mark").all_inner_texts()
+            seen[name] = [*seen.get(name, []), *marks]
+            assert ("diversified" in marks) == ("diversity" in one["why"])
+            assert ("fair share" in marks) == ("exposure" in one["why"])
+            if marks and one["before"] != one["place"]:
+                expect(item.locator(".marks")).to_contain_text(f"{one['before']} by value alone")
+    assert "fair share" in seen["fair_sellers"]
+    assert "diversified" in [*seen["varied"], *seen["storefront"]]
+    marked = page.locator(".item:has(.mark)").first
+    marked.locator(".title").click()
+    expect(page.get_by_role("dialog").get_by_role("rowheader", name="moved by")).to_be_visible()
+    page.keyboard.press("Escape")
+    assert "by=ranking%3Astorefront" in page.evaluate("location.hash")
+
+
+def test_boosts_pins_and_limits_have_badges(visit):
+    page = visit(**VIEWS["desktop"])
+    why = ["pinned", "boost x1.5; diversity", "bury x0.5", "at most: brand, seller", "others moved down", ""]
+
+    def told(route):
+        answer = route.fetch()
+        body = answer.json()
+        for one, words in zip(body["ranked"], why, strict=False):
+            one["why"] = words
+        route.fulfill(response=answer, json=body)
+
+    page.route("**/rank", told)
+    search(page)
+    items = page.locator(".items").first.locator(".item")
+    found = [items.nth(n).locator(".mark").all_inner_texts() for n in range(len(why))]
+    boosted, buried = "boosted \N{MULTIPLICATION SIGN}1.5", "buried \N{MULTIPLICATION SIGN}0.5"
+    assert found == [["pinned"], [boosted, "diversified"], [buried], ["at most: brand, seller"], [], []]
 
 
 def test_the_difference_is_a_picture_and_a_table(visit):
@@ -228,7 +279,20 @@ def test_an_explanation_opens_on_a_click_and_adds_up(visit):
     expect(dialog.locator(".sentence")).to_contain_text("(ctr", timeout=20_000)
     dialog.get_by_label("Run").select_option("b")
     expect(dialog.locator(".sentence")).to_be_visible(timeout=20_000)
+    words = dialog.locator(".words-told").nth(1).locator(".word")
+    assert " ".join(words.all_inner_texts()) == title
+    assert all(word.get_attribute("title") for word in words.all())
+    told = {text.strip() for text in dialog.locator(".pushes .push-name .quiet").all_inner_texts()}
+    assert told - {"query", "title"}, told  # features push, too
+    expect(dialog.get_by_role("region", name="Table: Shares near and everywhere")).to_be_visible()
+    assert dialog.get_by_role("region", name="Table: What if").locator("tbody tr").count() > 2
+    dialog.get_by_text("nearest impression").click()
+    assert dialog.get_by_role("region", name="Table: Nearest training impressions").locator("tbody tr").count() > 2
     dialog.get_by_role("button", name="Close").click()
+    expect(dialog).to_be_hidden()
+    page.locator(".item .title").nth(1).click()
+    expect(dialog.locator(".sentence")).to_be_visible(timeout=20_000)
+    page.keyboard.press("Escape")
     expect(dialog).to_be_hidden()
 
 
@@ -288,6 +352,9 @@ def test_axe_finds_nothing(visit, view):
     search(page)
     page.locator("#about").evaluate("part => { part.open = true; }")
     check()
+    page.get_by_label("Rank by").select_option(value="ranking:fair_sellers")
+    expect(page.locator(".mark").first).to_be_visible()
+    check()
     page.get_by_role("button", name="Difference").click()
     check()
     page.get_by_role("button", name="List A" if view == "phone" else "Side by side").click()
@@ -306,6 +373,9 @@ def test_on_a_phone_nothing_scrolls_sideways_and_one_list_is_shown(visit):
 
     fits()
     search(page)
+    fits()
+    page.get_by_label("Rank by").select_option(value="ranking:fair_sellers")
+    expect(page.locator(".mark").first).to_be_visible()
     fits()
     assert [part.is_visible() for part in page.locator(".list").all()] == [True, False]
     page.get_by_role("button", name="List B").click()

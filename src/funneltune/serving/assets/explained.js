@@ -58,9 +58,12 @@ function evidence(found, labels) {
       make("p", { class: "quiet" }, `Alike: ${found.measure}.`))];
 }
 
+const fromTo = ({ what, before, after }) =>
+  (what.endsWith(" without a word") ? `“${before}” left out` : [before, after].filter(Boolean).join(" → "));
+
 function changes(list) {
   const rows = list.slice().sort((x, y) => Math.abs(y.difference) - Math.abs(x.difference)).slice(0, TOP)
-    .map((one) => [one.what, [one.before, one.after].filter(Boolean).join(" → "), percent(one.p), `${signed(100 * one.difference, 3)}`]);
+    .map((one) => [one.what.replace(" without a word", ""), fromTo(one), percent(one.p), `${signed(100 * one.difference, 3)}`]);
   return [make("h4", {}, "What if one thing were otherwise"),
     grid("What if", ["changed", "from what to what", "then", "points"], rows)];
 }

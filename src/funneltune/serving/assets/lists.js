@@ -16,6 +16,22 @@ export function badge(move, letter) {
     : ["down", `↓ ${-move}`, `${places} lower than in ${letter}`];
 }
 
+const RULES = {
+  pinned: ["rule", "pinned", "the shop gave it this place"],
+  diversity: ["rule", "diversified", "unlike what stands above it"],
+  exposure: ["rule", "fair share", "its group was due this place"],
+};
+
+/** What the rules of a ranking did to an item: [class, text, the same in words]; nothing for what follows from others. */
+export function marks(why) {
+  return why.split("; ").flatMap((part) => {
+    const [kind, times] = part.split(" x");
+    if (times) return [kind === "boost" ? ["raised", `boosted ×${times}`, `its value counts ${times} times`] : ["lowered", `buried ×${times}`, `its value counts ${times} times`]];
+    if (part.startsWith("at most: ")) return [["rule", part, "better ones of their kind are shown often enough"]];
+    return RULES[part] ? [RULES[part]] : [];
+  });
+}
+
 /** Places that are asked for: what "new" is measured by. */
 export const DEEP = 100;
 
@@ -30,9 +46,13 @@ function card(one, run, move, most, opened) {
   const title = make("button", { type: "button", class: "title", "aria-haspopup": "dialog", lang: "" }, one.title || one.item);
   title.addEventListener("click", () => opened(one, run));
   const told = Object.entries(one.about).filter(([name, value]) => value && name !== "rating").map(([, value]) => value.replaceAll("_", " ")).join(" · ");
+  const ruled = marks(one.why);
+  const rules = ruled.map(([kind, text, words]) => make("li", { class: `mark ${kind}`, title: words }, text));
+  if (rules.length && one.before !== one.place) rules.push(make("li", { class: "quiet" }, `place ${one.before} by value alone`));
   const place = make("span", { class: "place" }, String(one.place));
   const row = make("li", { class: "item", "data-item": one.item }, place,
-    make("div", { class: "what" }, title, told ? make("p", { class: "quiet told" }, told) : null),
+    make("div", { class: "what" }, title, told ? make("p", { class: "quiet told" }, told) : null,
+      rules.length ? make("ul", { class: "marks", "aria-label": "Rules" }, ...rules) : null),
     make("div", { class: "end" },
       one.price === null ? null : make("span", { class: "price" }, make("span", { class: "aloud" }, "price "), price(one.price)),
       move && make("span", { class: `badge ${move[0]}`, title: move[2] },

@@ -10,6 +10,7 @@ const part = (id) => document.getElementById(id);
 const [query, user, by, candidates] = ["query", "user", "by", "candidates"].map(part);
 const [lists, said, problem] = ["lists", "said", "problem"].map(part);
 const STEP = 10;
+const NAMED = "ranking:";
 const state = { runs: [], answers: null, asked: null, shown: STEP, view: "lists", stop: null };
 
 // --- light or dark: the reader's system decides until the button does
@@ -23,25 +24,31 @@ label();
 
 // --- what is asked
 function wanted() {
-  const body = { query: query.value.trim(), user: user.value.trim(), by: by.value, candidates: candidates.value, top: DEEP };
-  const filters = {};
-  for (const [field, id] of [["price_from", "price-from"], ["price_to", "price-to"]]) {
-    if (part(id).value !== "") filters[field] = Number(part(id).value);
-  }
-  return Object.keys(filters).length ? { ...body, filters } : body;
+  const named = by.value.startsWith(NAMED);
+  const body = {
+    query: query.value.trim(),
+    user: user.value.trim(),
+    ranking: named ? by.value.slice(NAMED.length) : "",
+    by: named ? "" : by.value,
+    candidates: candidates.value || null,
+    top: DEEP,
+  };
+  const price = ["price-from", "price-to"].map((id) => (part(id).value === "" ? null : Number(part(id).value)));
+  return price.every((bound) => bound === null) ? body : { ...body, rules: { price } };
 }
 
 const runsOf = (body) => state.runs.map((run) => ({
   ...body,
   run: run.run,
-  by: run.rankings.includes(body.by) ? body.by : "",
   candidates: run.candidates.includes(body.candidates) ? body.candidates : null,
 }));
 
 /** The address keeps what is asked behind `#`, which a browser does not send. */
 function remember(body) {
   const kept = new URLSearchParams();
-  for (const key of ["query", "user", "by", "candidates"]) if (body[key]) kept.set(key, body[key]);
+  for (const [key, value] of Object.entries({ query: body.query, user: body.user, by: by.value, candidates: candidates.value })) {
+    if (value) kept.set(key, value);
+  }
   history.replaceState(null, "", `#${kept}`);
 }
 
@@ -79,7 +86,8 @@ async function rank() {
 function tell(found, milliseconds) {
   const competed = count(Math.max(...found.map((one) => one.competed)), "candidate");
   const alike = found.length > 1 ? ` ${likeness(...found)}` : "";
-  said.textContent = `${competed} in ${milliseconds.toFixed(0)} ms.${alike}`;
+  const dropped = found.map((one) => one.dropped).find((told) => told !== "nothing is dropped");
+  said.textContent = `${competed} in ${milliseconds.toFixed(0)} ms${dropped ? `; ${dropped}` : ""}.${alike}`;
 }
 
 // --- what is shown: "empty", "waiting", "problem" or "answers"
@@ -159,8 +167,17 @@ addEventListener("keydown", (event) => {
 walkable(lists);
 
 // --- begin
-function choices(select, values) {
-  select.replaceChildren(...values.map((value) => make("option", { value }, value)));
+const option = (value, told = value) => make("option", { value }, told);
+const ofAll = (kind) => state.runs[0][kind].filter((name) => state.runs.every((run) => run[kind].includes(name)));
+
+function choices() {
+  const joint = state.runs[0].rates.at(-1);
+  const [numbers, named] = [ofAll("by"), ofAll("rankings")];
+  const one = make("optgroup", { label: "By one number" }, ...numbers.map((name) =>
+    option(name, name === "revenue" ? `price × ${joint}` : name)));
+  by.replaceChildren(one, ...(named.length ? [make("optgroup", { label: "Named rankings" }, ...named.map((name) =>
+    option(`${NAMED}${name}`, name.replaceAll("_", " "))))] : []));
+  candidates.replaceChildren(option("", "as usual"), ...state.runs[0].candidates.map((name) => option(name)));
 }
 
 function about(run) {
@@ -181,13 +198,13 @@ async function begin() {
   const names = state.runs.map((run) => run.name.replaceAll(",", ", ")).join(" and ");
   part("title").textContent = names;
   document.title = `${names} · funneltune serve`;
-  choices(by, first.rankings);
-  choices(candidates, first.candidates);
+  choices();
   part("runs").replaceChildren(...state.runs.map(about));
   const kept = new URLSearchParams(location.hash.slice(1));
   query.value = kept.get("query") ?? "";
   user.value = kept.get("user") ?? "";
-  by.value = first.rankings.includes(kept.get("by")) ? kept.get("by") : first.rates.at(-1);
+  by.value = kept.get("by") ?? "";
+  if (!by.value) by.value = first.rates.at(-1);
   if (first.candidates.includes(kept.get("candidates"))) candidates.value = kept.get("candidates");
   if (!state.runs.some((run) => run.reads_query)) {
     part("empty-text").textContent = "These runs read no words: pick a shopper, or rank for anyone.";

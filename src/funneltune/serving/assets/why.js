@@ -16,9 +16,12 @@ function numbers(one, shown) {
   const head = sides.map(({ run }) => make("th", { scope: "col" }, sides.length > 1
     ? make("span", { class: `letter ${run.run}` }, run.run.toUpperCase()) : null, make("small", {}, run.name.replaceAll(",", ", "))));
   const row = (name, values) => make("tr", {}, make("th", { scope: "row" }, name), ...values.map((value) => make("td", {}, value)));
+  const moved = sides.some(({ found }) => found?.why);
   return make("table", {}, make("caption", { class: "aloud" }, "Place and probabilities"),
     make("thead", {}, make("tr", {}, make("td", {}), ...head)),
     make("tbody", {}, row("place", sides.map(({ found }) => (found ? String(found.place) : "not in the list"))),
+      ...(moved ? [row("place by value alone", sides.map(({ found }) => (found ? String(found.before) : ""))),
+        row("moved by", sides.map(({ found }) => found?.why || ""))] : []),
       ...rates.map((rate) => row(labels[rate], sides.map(({ found }) => (found ? percent(found.p[rate]) : ""))))));
 }
 
@@ -48,9 +51,9 @@ function reasons(one, run, shown) {
   };
   const rates = () => {
     const chosen = able.find((other) => other.run === of.value);
-    const kept = rate.value || shown.asked.by;
+    const kept = rate.value || shown.answers[0].by;
     rate.replaceChildren(...chosen.rates.map((name) => make("option", { value: name }, chosen.labels[name])));
-    rate.value = chosen.rates.includes(kept) ? kept : chosen.rates[0];
+    rate.value = chosen.rates.includes(kept) ? kept : chosen.rates.at(-1);
     tell();
   };
   of.addEventListener("change", rates);
