@@ -74,7 +74,7 @@ class Slow(Scorer):
 def test_requests_that_gather_while_the_model_works_are_answered_together(serve):
     scorer = Slow()
     client = serve(served(scorer))
-    threading.Thread(target=lambda: (scorer.entered.wait(20), time.sleep(0.2), scorer.gate.set()), daemon=True).start()
+    threading.Thread(target=lambda: (scorer.entered.wait(20), time.sleep(1.5), scorer.gate.set()), daemon=True).start()
     answers = client.together(*({"query": f"words {n}"} for n in range(12)), first=0.05)
     assert [answer.status_code for answer in answers] == [200] * 12
     assert scorer.batches == [1, 11]
@@ -89,7 +89,7 @@ def test_requests_that_gather_while_the_model_works_are_answered_together(serve)
 def test_a_batch_has_its_limits(serve, limits):
     scorer = Slow()
     client = serve(served(scorer), limits=limits)
-    threading.Thread(target=lambda: (scorer.entered.wait(20), time.sleep(0.2), scorer.gate.set()), daemon=True).start()
+    threading.Thread(target=lambda: (scorer.entered.wait(20), time.sleep(1.5), scorer.gate.set()), daemon=True).start()
     client.together(*({"query": f"words {n}"} for n in range(8)), first=0.05)
     assert scorer.batches == [1, 3, 3, 1]
 
@@ -97,7 +97,7 @@ def test_a_batch_has_its_limits(serve, limits):
 def test_runs_do_not_share_a_batch_and_none_waits_forever(serve):
     a, b = Slow(), Scorer("b")
     client = serve(served(a), served(b, "b"))
-    threading.Thread(target=lambda: (a.entered.wait(20), time.sleep(0.2), a.gate.set()), daemon=True).start()
+    threading.Thread(target=lambda: (a.entered.wait(20), time.sleep(1.5), a.gate.set()), daemon=True).start()
     bodies = [{"query": f"words {n}", "run": "ab"[n % 2]} for n in range(9)]
     assert {answer.status_code for answer in client.together(*bodies, first=0.05)} == {200}
     assert (a.batches, b.batches) == ([1, 4], [4])
@@ -269,7 +269,7 @@ def test_a_way_that_fails_fails_its_own_request_alone(serve):
 
     scorer = Slow()
     client = serve(served(scorer, ways={"broken": Broken([0]), "some": Way([1])}))
-    threading.Thread(target=lambda: (scorer.entered.wait(20), time.sleep(0.2), scorer.gate.set()), daemon=True).start()
+    threading.Thread(target=lambda: (scorer.entered.wait(20), time.sleep(1.5), scorer.gate.set()), daemon=True).start()
     bodies = [{"query": "x"}, {"query": "y", "candidates": "broken"}, {"query": "z", "candidates": "some"}]
     assert [answer.status_code for answer in client.together(*bodies, first=0.05)] == [200, 422, 200]
 
