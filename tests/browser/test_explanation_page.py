@@ -1,26 +1,14 @@
 """The page that `funneltune explain output=why.html` writes, in headless Chromium."""
 
-import os
-import shutil
-
-import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import sync_playwright
 
+from chromium import MARKS, VIEWS, listened
 from funneltune.cli import main
 
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-QUIET = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
-VIEWS = {
-    "desktop": {"viewport": {"width": 1400, "height": 900}},
-    "dark": {"viewport": {"width": 1400, "height": 900}, "color_scheme": "dark"},
-    "phone": {"viewport": {"width": 390, "height": 844}, "is_mobile": True},
-}
+pytestmark = MARKS
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium, or CHROMIUM=/path/to/it")
-def test_an_explanation_reads_well_everywhere_and_asks_for_nothing(tmp_path):
+def test_an_explanation_reads_well_everywhere_and_asks_for_nothing(browser, tmp_path):
     train = [
         *("backbone=tiny", "head=esmm", "objective=entire_space_bce", "tuning=full", "features=all", "baselines=[]"),
         *("data.source.impressions=600", "data.source.items=60", "data.source.queries=20", "data.source.shoppers=40"),
@@ -31,25 +19,19 @@ def test_an_explanation_reads_well_everywhere_and_asks_for_nothing(tmp_path):
     words = ["query=red running shoes <b>& more</b>", "item=item-000007", "user=shopper-000003", f"output={written}"]
     assert main(["explain", f"run={tmp_path / 'run'}", *words]) == 0
     said, asked = [], []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
-        for name, options in VIEWS.items():
-            page = browser.new_context(**options).new_page()
-            page.on("console", lambda message: said.append(message.text))
-            page.on("pageerror", lambda error: said.append(str(error)))
-            page.on("request", lambda request: asked.append(request.url))
-            page.goto(written.as_uri())
-            found = Axe().run(page)
-            assert found.violations_count == 0, f"{name}: {found.generate_report()}"
-            wide, seen = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
-            assert wide <= seen, name
-            assert page.locator("table").count() >= 3
-            assert "<b>& more</b>" in page.locator("body").inner_text()  # words are never markup
-            page.emulate_media(media="print")
-            assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)", name
-            for table in page.locator("table").all():
-                assert table.is_visible(), name  # paper unfolds nothing
-            assert 1 <= page.pdf(format="A4").count(b"/Type /Page\n") <= 6, name
-        browser.close()
+    for name, options in VIEWS.items():
+        page = listened(browser.new_context(**options), said, asked)
+        page.goto(written.as_uri())
+        found = Axe().run(page)
+        assert found.violations_count == 0, f"{name}: {found.generate_report()}"
+        wide, seen = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+        assert wide <= seen, name
+        assert page.locator("table").count() >= 3
+        assert "<b>& more</b>" in page.locator("body").inner_text()  # words are never markup
+        page.emulate_media(media="print")
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)", name
+        for table in page.locator("table").all():
+            assert table.is_visible(), name  # paper unfolds nothing
+        assert 1 <= page.pdf(format="A4").count(b"/Type /Page\n") <= 6, name
     assert said == []
     assert set(asked) == {written.as_uri()}

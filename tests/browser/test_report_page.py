@@ -1,41 +1,21 @@
 """The page of experiments/peft, built from committed evidence alone, in headless Chromium."""
 
-import os
-import shutil
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import sync_playwright
 
+from chromium import MARKS, VIEWS, listened
 from funneltune.reporting import write_report
 
 EVIDENCE = Path(__file__).parents[2] / "experiments" / "peft"
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-QUIET = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium, or CHROMIUM=/path/to/it"),
-]
-VIEWS = {
-    "desktop": {"viewport": {"width": 1400, "height": 900}},
-    "dark": {"viewport": {"width": 1400, "height": 900}, "color_scheme": "dark"},
-    "phone": {"viewport": {"width": 390, "height": 844}, "is_mobile": True},
-}
+pytestmark = MARKS
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     return write_report(EVIDENCE, tmp_path_factory.mktemp("peft"))
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
-        yield started
-        started.close()
 
 
 @pytest.fixture
@@ -47,10 +27,7 @@ def visit(browser, made):
     def opened(**options):
         context = browser.new_context(**options)
         contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("request", lambda request: asked.append(request.url))
+        page = listened(context, said, asked)
         page.goto(address)
         return page
 

@@ -1,29 +1,19 @@
 """The page of `funneltune serve` over two runs, in headless Chromium."""
 
 import os
-import shutil
 import subprocess
 import sys
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
+from chromium import MARKS, VIEWS, listened
 from funneltune.cli import main
 
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-QUIET = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
 TOKEN = "a-token-of-letters"
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium, or CHROMIUM=/path/to/it"),
-]
-VIEWS = {
-    "desktop": {"viewport": {"width": 1400, "height": 900}},
-    "dark": {"viewport": {"width": 1400, "height": 900}, "color_scheme": "dark"},
-    "phone": {"viewport": {"width": 390, "height": 844}, "is_mobile": True},
-}
+pytestmark = MARKS
 
 
 @pytest.fixture(scope="module")
@@ -39,14 +29,6 @@ def runs(tmp_path_factory):
     for name, steps in (("run_0", 20), ("run_1", 24)):
         assert main(["train", f"run_dir={folder / name}", f"trainer.max_steps={steps}", *common]) == 0
     return folder / "run_0", folder / "run_1"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
-        yield started
-        started.close()
 
 
 def started(*words, **environment):
@@ -84,15 +66,12 @@ def guarded(runs):
 @pytest.fixture
 def visit(browser, address):
     """Opens the page; at the end nothing may have been said on the console, nor asked of anyone but the server."""
-    contexts, said, asked = [], [], []
+    contexts, said, asked = [], [], {}
 
     def opened(path="", at=address, **options):
         context = browser.new_context(**options)
         contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("request", lambda request: asked.append((at, request.url)))
+        page = listened(context, said, asked.setdefault(at, []))
         page.goto(at + path)
         return page
 
@@ -101,7 +80,7 @@ def visit(browser, address):
     for context in contexts:
         context.close()
     assert said == []
-    assert all(url.startswith(at) for at, url in asked)
+    assert all(url.startswith(at) for at, urls in asked.items() for url in urls)
 
 
 def search(page, words="running shoes"):

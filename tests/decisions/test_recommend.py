@@ -23,35 +23,15 @@ from funneltune.decisions import (
 )
 from funneltune.decisions.diversity import VectorLikeness, intra_list_similarity
 from funneltune.errors import ConfigError, DataError, RunError
+from small_market import train
 
-SMALL = [
-    "backbone=tiny",
-    "tuning=lora",
-    "head=esmm",
-    "objective=entire_space_bce",
-    "data.source.impressions=1200",
-    "data.source.items=150",
-    "data.source.queries=40",
-    "data.source.shoppers=30",
-    "data.source.ctr=0.3",
-    "data.source.cvr=0.4",
-    "trainer.precision=32-true",
-    "baselines=[]",
-    "logger=none",
-    "trainer.enable_progress_bar=false",
-]
 QUERY = "red running shoes"
 ONE = Request("1", Asked(query=QUERY))
 
 
-def train(folder, *more):
-    assert main(["train", f"run_dir={folder / 'run'}", f"data.cache_dir={folder / 'cache'}", *SMALL, *more]) == 0
-    return folder / "run"
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return train(tmp_path_factory.mktemp("twin"), "features=none")
+    return train(tmp_path_factory.mktemp("twin"), "tuning=lora", "features=none")
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +46,7 @@ def logged(scorer):
 
 @pytest.fixture(scope="module")
 def with_features(tmp_path_factory):
-    return Scorer.of_run(train(tmp_path_factory.mktemp("features"), "features=all"))
+    return Scorer.of_run(train(tmp_path_factory.mktemp("features"), "tuning=lora", "features=all"))
 
 
 def recommender(scorer, new=(), **settings):
@@ -356,7 +336,7 @@ def test_the_command_says_where_the_rules_leave_nothing_of_a_query(run, capsys, 
 
 
 def test_a_run_that_reads_pairs_is_ranked_too(tmp_path, capsys):
-    cross = train(tmp_path, "features=none", "backbone.interaction=cross")
+    cross = train(tmp_path, "tuning=lora", "features=none", "backbone.interaction=cross")
     capsys.readouterr()
     status, printed = told(capsys, cross, f"query={QUERY}", "top=3", "candidates=popular", "depth=20")
     assert status == 0, printed

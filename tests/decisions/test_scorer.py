@@ -8,27 +8,12 @@ import pandas as pd
 import pytest
 import torch
 
-from funneltune.cli import main
 from funneltune.data import Asked
 from funneltune.decisions import Scorer, logged_requests, read_requests
 from funneltune.errors import ConfigError, DataError
 from funneltune.funnel import TaskFunnel
+from small_market import train
 
-SMALL = [
-    "backbone=tiny",
-    "head=esmm",
-    "objective=entire_space_bce",
-    "data.source.impressions=1200",
-    "data.source.items=150",
-    "data.source.queries=40",
-    "data.source.shoppers=30",
-    "data.source.ctr=0.3",
-    "data.source.cvr=0.4",
-    "trainer.precision=32-true",
-    "baselines=[]",
-    "logger=none",
-    "trainer.enable_progress_bar=false",
-]
 KINDS = {
     "twin": ["tuning=lora", "features=none"],
     "all": ["tuning=frozen", "features=all"],
@@ -36,11 +21,6 @@ KINDS = {
     "no_texts": ["backbone=none", "tuning=frozen", "features=all"],
     "per_task": ["tuning=lora", "tuning.sharing=per_task", "features=none"],
 }
-
-
-def train(folder, *more):
-    assert main(["train", f"run_dir={folder / 'run'}", f"data.cache_dir={folder / 'cache'}", *SMALL, *more]) == 0
-    return folder / "run"
 
 
 @pytest.fixture(scope="module", params=KINDS)

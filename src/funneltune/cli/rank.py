@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -146,10 +147,8 @@ def _time(text: str) -> float | None:
     """Unix seconds of a time."""
     if not text:
         return None
-    try:
+    with suppress(ValueError):
         return float(text)
-    except ValueError:
-        pass
     try:
         told = datetime.fromisoformat(text)
     except ValueError:

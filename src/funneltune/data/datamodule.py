@@ -98,10 +98,9 @@ class LogDataModule(L.LightningDataModule):
         delayed: Delayed = "drop",
     ) -> None:
         super().__init__()
-        self.guard = Guard.parse(leaks)
+        self.guard, self._guarded = Guard.parse(leaks), False
         self.leaks_found: list[dict[str, str]] = []
         """What the guard found before training, as plain values: kind, message, action."""
-        self._guarded = False
         if not 0 < train_share <= 1:
             raise ConfigError(f"data.train_share={train_share} must lie in (0, 1].")
         self.source, self.funnel, self.split = source, tasks, split
