@@ -12,6 +12,7 @@ from funneltune.errors import FailedRunError, RunError
 from funneltune.files import (
     locked,
     remove_parts,
+    require_new,
     require_space,
     sha256_of,
     told_write_faults,
@@ -161,3 +162,17 @@ def test_a_folder_is_whole_or_not_there(tmp_path):
     assert (target / "in" / "a").read_text() == "a"
     with pytest.raises(RunError, match=r"made exists; name another folder or remove it"), whole_folder(target):
         pass
+
+
+def test_what_is_to_be_written_is_new(tmp_path):
+    (tmp_path / "empty").mkdir()
+    require_new(tmp_path / "empty")
+    require_new(tmp_path / "why.html", (".html", ".json"))
+    (tmp_path / "why.html").touch()
+    with pytest.raises(RunError, match=r"why.html exists; name another file or remove it\."):
+        require_new(tmp_path / "why.html", (".html",))
+    with pytest.raises(RunError, match=r"why.txt must end in \.html or \.json\."):
+        require_new(tmp_path / "why.txt", (".html", ".json"))
+    for taken in (tmp_path, tmp_path / "why.html"):
+        with pytest.raises(RunError, match="exists; name another folder or remove it"):
+            require_new(taken)

@@ -8,7 +8,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -66,6 +66,22 @@ def whole_folder(target: Path) -> Iterator[Path]:
             to_disk(target.parent)
         finally:
             shutil.rmtree(part, ignore_errors=True)
+
+
+def require_new(output: Path, endings: Sequence[str] = ()) -> None:
+    """Refuse what is to be written where it cannot be or something is lost by it, before anything is computed.
+
+    Args:
+        output: A new folder (an empty one counts as new), or with `endings` a new file.
+        endings: Those that a file's name may have.
+
+    Raises:
+        RunError: if it exists, or its name ends otherwise.
+    """
+    if endings and output.suffix not in endings:
+        raise RunError(f"output={output} must end in {' or '.join(endings)}.")
+    if output.exists() and (endings or not output.is_dir() or any(output.iterdir())):
+        raise RunError(f"output={output} exists; name another {'file' if endings else 'folder'} or remove it.")
 
 
 def write_text(path: Path, text: str) -> Path:

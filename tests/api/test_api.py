@@ -124,7 +124,7 @@ def test_a_ranking_from_python_has_all_that_the_command_has(run):
     found = funneltune.rank(run, requests="asked.csv", candidates="hybrid", top=5, output="pages.parquet", **parts)
     assert found.groupby("request").size().to_dict() == {"a": 5, "b": 5}
     pd.testing.assert_frame_equal(pd.read_parquet("pages.parquet"), found)
-    with pytest.raises(ConfigError, match=r"output=pages.parquet exists; name another file or remove it."):
+    with pytest.raises(RunError, match=r"output=pages.parquet exists; name another file or remove it."):
         funneltune.rank(run, "red shoes", output="pages.parquet")
 
 

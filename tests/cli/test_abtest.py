@@ -50,7 +50,7 @@ def test_it_prints_the_tables_and_writes_record_and_picture(run, tmp_path, capsy
     assert len(record.tables["looks"]["rows"]) == 3
     assert (out / record.figures[0]).read_bytes()[:4] == b"\x89PNG"
     assert main(["abtest", f"run_a={run}", f"run_b={run}", *FAST, f"output={out}"]) == 2
-    assert "is there already" in capsys.readouterr().err
+    assert "exists; name another folder" in capsys.readouterr().err
 
 
 def test_without_a_folder_nothing_is_written(run, in_a_folder, tmp_path, capsys):

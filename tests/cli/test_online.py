@@ -35,7 +35,7 @@ def test_it_prints_a_row_per_policy_and_writes_record_and_picture(run, tmp_path,
     )
     assert (out / "purchases.png").read_bytes()[:4] == b"\x89PNG"
     assert main(["online", f"run={run}", *FAST, f"output={out}"]) == 2
-    assert "is there already" in capsys.readouterr().err
+    assert "exists; name another folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

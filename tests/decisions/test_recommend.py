@@ -10,6 +10,7 @@ import pytest
 from funneltune.cli import main
 from funneltune.data import Asked
 from funneltune.decisions import (
+    SUFFIXES,
     Ranking,
     Recommender,
     Request,
@@ -18,11 +19,11 @@ from funneltune.decisions import (
     logged_requests,
     new_items,
     page_table,
-    require_output,
     write_pages,
 )
 from funneltune.decisions.diversity import VectorLikeness, intra_list_similarity
 from funneltune.errors import ConfigError, DataError, RunError
+from funneltune.files import require_new
 from small_market import train
 
 QUERY = "red running shoes"
@@ -233,9 +234,9 @@ def test_the_table_has_a_row_per_place_in_every_format(scorer, logged, tmp_path)
     write_pages(frame, tmp_path / "a.jsonl")
     lines = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
     assert [line["item"] for line in lines] == frame["item"].tolist()
-    for name, told in (("a.csv", "exists"), ("b.txt", "must end in .parquet, .csv, .jsonl")):
-        with pytest.raises(ConfigError, match=told):
-            require_output(tmp_path / name)
+    for name, told in (("a.csv", "exists"), ("b.txt", "must end in .parquet or .csv or .jsonl")):
+        with pytest.raises(RunError, match=told):
+            require_new(tmp_path / name, SUFFIXES)
 
 
 def test_new_items_are_read_without_their_empty_cells(tmp_path):

@@ -13,6 +13,7 @@ from rich.table import Table
 from funneltune.cli.arguments import Arguments
 from funneltune.cli.verb import Verb, say
 from funneltune.errors import ConfigError
+from funneltune.files import require_new
 
 if TYPE_CHECKING:
     from funneltune.records import DecisionRecord
@@ -81,11 +82,10 @@ def carried_out(run_a: Path, run_b: str, settings: dict[str, Any], output: Path 
     """
     from funneltune.decisions.abtest import Settings, abtest
     from funneltune.decisions.abtest.record import record_of, write
-    from funneltune.decisions.online.record import require_folder
 
     asked = Settings(**settings)
     if output is not None:
-        require_folder(output)
+        require_new(output)
     found = abtest(run_a, run_b, asked)
     record = record_of(found, str(run_a), run_b)
     if output is not None:

@@ -6,17 +6,18 @@ from pathlib import Path
 
 from funneltune.cli.arguments import Arguments
 from funneltune.cli.verb import Verb, say
+from funneltune.files import require_new
 
 
 def run(arguments: Arguments) -> int:
     """Load the run, encode, write."""
     arguments.only_word("run")
     keys = arguments.keys({"run": "PATH", "output": "FILE"}, {"input": "", "what": "queries"})
-    from funneltune.decisions.embedding import embed_file, require_writable
+    from funneltune.decisions.embedding import FORMATS, embed_file
     from funneltune.decisions.scorer import Scorer
 
     target = Path(keys["output"])
-    require_writable(target)
+    require_new(target, FORMATS)
     found = embed_file(Scorer.of_run(Path(keys["run"])), keys["what"], Path(keys["input"]) if keys["input"] else None)
     found.write(target)
     say(f"{len(found.keys):,} vectors of {found.vectors.shape[1]} numbers: {target}")

@@ -11,7 +11,8 @@ from rich.text import Text
 
 from funneltune.cli.arguments import Arguments
 from funneltune.cli.verb import Verb, say
-from funneltune.errors import ConfigError, RunError
+from funneltune.errors import ConfigError
+from funneltune.files import require_new
 
 if TYPE_CHECKING:
     from funneltune.decisions.explanations import Explanation
@@ -37,10 +38,8 @@ def run(arguments: Arguments) -> int:
     arguments.only_word("run")
     keys = arguments.keys({"run": "PATH"}, OPTIONAL)
     output = Path(keys["output"]) if keys["output"] else None
-    if output is not None and output.suffix not in (".html", ".json"):
-        raise RunError(f"output={output} must end in .html or .json.")
-    if output is not None and output.exists():
-        raise RunError(f"output={output} exists; name another file or remove it.")
+    if output is not None:
+        require_new(output, (".html", ".json"))
     row = whole("row", keys["row"]) if keys["row"] else None
     steps = None if keys["steps"] == "auto" else whole("steps", keys["steps"])
     from funneltune.decisions.explanations import explained, parse_what_if, write

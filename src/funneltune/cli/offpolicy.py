@@ -13,7 +13,8 @@ from rich.table import Table
 
 from funneltune.cli.arguments import Arguments
 from funneltune.cli.verb import Verb, say
-from funneltune.errors import ConfigError, RunError
+from funneltune.errors import ConfigError
+from funneltune.files import require_new
 
 if TYPE_CHECKING:
     from funneltune.records import DecisionRecord
@@ -73,8 +74,8 @@ def carried_out(keys: Mapping[str, Any]) -> DecisionRecord:
         RunError: if the folder is there.
     """
     output = Path(keys["output"]) if keys["output"] else None
-    if output is not None and output.exists():
-        raise RunError(f"output={output} exists; name another folder or remove it.")
+    if output is not None:
+        require_new(output)
     temperature, epsilon = (_number(name, keys[name]) for name in ("temperature", "epsilon"))
     clip = _number("clip", keys["clip"]) if keys["clip"] else None
     most, draws = (_whole(name, keys[name]) for name in ("most", "draws"))
@@ -95,7 +96,7 @@ def carried_out(keys: Mapping[str, Any]) -> DecisionRecord:
         draws=draws,
     )
     if output is not None:
-        output.mkdir(parents=True)
+        output.mkdir(parents=True, exist_ok=True)
         record.figures.append(draw_estimates(record, output).name)
         record.write(output)
     return record

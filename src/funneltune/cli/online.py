@@ -13,6 +13,7 @@ from rich.table import Table
 from funneltune.cli.arguments import Arguments
 from funneltune.cli.verb import Verb, say
 from funneltune.errors import ConfigError
+from funneltune.files import require_new
 
 if TYPE_CHECKING:
     from funneltune.records import DecisionRecord
@@ -86,10 +87,9 @@ def carried_out(
     folder: Path, output: Path, settings: dict[str, Any], tell: Callable[[str], None] = lambda _: None
 ) -> DecisionRecord:
     """Compare and write the record."""
-    from funneltune.decisions.online.record import require_folder
     from funneltune.decisions.online.study import study
 
-    require_folder(output)
+    require_new(output)
     return study(folder, output, settings, tell)
 
 

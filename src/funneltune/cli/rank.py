@@ -12,6 +12,7 @@ from funneltune.cli.arguments import Arguments, nearest_clause
 from funneltune.cli.locate import config_root
 from funneltune.cli.verb import Verb, say
 from funneltune.errors import ConfigError
+from funneltune.files import require_new
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,10 +32,10 @@ def run(arguments: Arguments) -> int:
     if not (keys["query"] or keys["user"] or keys["output"]):
         asked = "requests" if keys["requests"] else "split"
         raise ConfigError(f"missing output=FILE; pages of {asked}={keys[asked]} go into a file.")
-    from funneltune.decisions import page_table, require_output, write_pages
+    from funneltune.decisions import SUFFIXES, page_table, write_pages
 
     if keys["output"]:
-        require_output(Path(keys["output"]))
+        require_new(Path(keys["output"]), SUFFIXES)
     recommender, pages, summary = _carried_out(keys, changes)
     ranking = recommender.ranking
     if keys["output"]:
@@ -49,12 +50,12 @@ def run(arguments: Arguments) -> int:
 
 def ranked(words: Sequence[str], changes: Mapping[str, Any]) -> pd.DataFrame:
     """What the command would write for these words and changes to the ranking, as a table; written where they say."""
-    from funneltune.decisions import page_table, require_output, write_pages
+    from funneltune.decisions import SUFFIXES, page_table, write_pages
 
     keys, told = _sorted_out(Arguments(overrides=tuple(words)))
     output = Path(keys["output"]) if keys["output"] else None
     if output is not None:
-        require_output(output)
+        require_new(output, SUFFIXES)
     recommender, pages, _ = _carried_out(keys, {**told, **changes})
     table = page_table(recommender, pages)
     if output is not None:

@@ -12,7 +12,8 @@ from rich.table import Table
 
 from funneltune.cli.arguments import Arguments
 from funneltune.cli.verb import Verb, say
-from funneltune.errors import ConfigError, RunError
+from funneltune.errors import ConfigError
+from funneltune.files import require_new
 
 DEFAULTS = {
     "ways": "lexical,semantic,hybrid",
@@ -37,8 +38,8 @@ def run(arguments: Arguments) -> int:
     weight = _number("weight", keys["weight"])
     weights = _weights(keys["weights"])
     output = Path(keys["output"]) if keys["output"] else None
-    if output is not None and output.exists():
-        raise RunError(f"output={output} exists; name another folder or remove it.")
+    if output is not None:
+        require_new(output)
     from funneltune.decisions.candidates.measure import measure_retrieval
     from funneltune.decisions.candidates.named import RANKS, ways_of
     from funneltune.decisions.candidates.picture import draw

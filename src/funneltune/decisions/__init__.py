@@ -3,7 +3,7 @@
 from funneltune.decisions.assortment import Assortment, new_items
 from funneltune.decisions.exposure import Exposure
 from funneltune.decisions.items import Items
-from funneltune.decisions.pages import Summary, page_table, require_output, write_pages
+from funneltune.decisions.pages import SUFFIXES, Summary, page_table, write_pages
 from funneltune.decisions.recommend import Recommended, Recommender
 from funneltune.decisions.requests import Request, logged_requests, read_requests
 from funneltune.decisions.rules import Rules
@@ -11,6 +11,7 @@ from funneltune.decisions.scorer import Scorer
 from funneltune.decisions.settings import Diversity, Ranking
 
 __all__ = [
+    "SUFFIXES",
     "Assortment",
     "Diversity",
     "Exposure",
@@ -26,6 +27,5 @@ __all__ = [
     "new_items",
     "page_table",
     "read_requests",
-    "require_output",
     "write_pages",
 ]

@@ -23,8 +23,8 @@ from funneltune.backbones import Backbone, BoundaryCache, Encoder
 from funneltune.data import Asked, built_folder
 from funneltune.decisions.requests import read_frame, read_times
 from funneltune.decisions.scorer import AT_ONCE, Scorer
-from funneltune.errors import ConfigError, DataError, RunError
-from funneltune.files import whole_file
+from funneltune.errors import ConfigError, DataError
+from funneltune.files import require_new, whole_file
 from funneltune.schema import Texts
 
 KINDS = ("queries", "items", "users")
@@ -47,7 +47,7 @@ class Embedded:
         Raises:
             RunError: if the file exists, or its name ends in neither.
         """
-        require_writable(path)
+        require_new(path, FORMATS)
         with whole_file(path) as part:
             if path.suffix == ".npz":
                 with part.open("wb") as file:
@@ -56,18 +56,6 @@ class Embedded:
             width = self.vectors.shape[1]
             lists = pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(self.vectors).ravel()), width)
             pq.write_table(pa.table({"key": pa.array(self.keys, pa.string()), "vector": lists}), part)
-
-
-def require_writable(path: Path) -> None:
-    """Refuse a file before anything is computed.
-
-    Raises:
-        RunError: if it exists, or its name ends in neither .parquet nor .npz.
-    """
-    if path.suffix not in FORMATS:
-        raise RunError(f"output={path} must end in {' or '.join(FORMATS)}.")
-    if path.exists():
-        raise RunError(f"output={path} exists; name another file or remove it.")
 
 
 def embed(scorer: Scorer, what: str, rows: pd.DataFrame | None = None) -> Embedded:

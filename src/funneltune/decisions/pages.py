@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from funneltune.decisions.exposure import discounts, distance, exposure
 from funneltune.decisions.recommend import Recommended, Recommender
-from funneltune.errors import ConfigError
-from funneltune.files import whole_file
+from funneltune.files import require_new, whole_file
 
 SUFFIXES = (".parquet", ".csv", ".jsonl")
 
@@ -42,21 +41,9 @@ def page_table(recommender: Recommender, pages: Sequence[Recommended]) -> pd.Dat
     )
 
 
-def require_output(path: Path) -> None:
-    """Refuse a file that cannot be written to, before anything is computed.
-
-    Raises:
-        ConfigError: if its name ends in nothing that is known, or it exists.
-    """
-    if path.suffix not in SUFFIXES:
-        raise ConfigError(f"output={path} must end in {', '.join(SUFFIXES)}.")
-    if path.exists():
-        raise ConfigError(f"output={path} exists; name another file or remove it.")
-
-
 def write_pages(frame: pd.DataFrame, path: Path) -> None:
     """Write a table whole or not at all, in the format of its name."""
-    require_output(path)
+    require_new(path, SUFFIXES)
     with whole_file(path) as part:
         if path.suffix == ".parquet":
             frame.to_parquet(part, index=False)

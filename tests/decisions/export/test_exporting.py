@@ -276,6 +276,7 @@ def test_a_changed_weight_is_found_by_the_check(plain, tmp_path, monkeypatch):
 def test_what_is_asked_wrongly_is_told_in_a_line(plain, tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match=r"to=onx must be one of merged, safetensors, onnx, int8, all"):
         export(plain, tmp_path / "out", to="onx")
+    (tmp_path / "mine").touch()
     with pytest.raises(RunError, match=r"output=.* exists; name another folder or remove it"):
         export(plain, tmp_path)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)

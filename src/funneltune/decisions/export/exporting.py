@@ -26,8 +26,8 @@ from funneltune.decisions.export.graphs import outputs_of, quantise, require_pac
 from funneltune.decisions.export.latency import COLUMNS, latencies
 from funneltune.decisions.export.merged import ADAPTERS, merge, predicted_by_merged, refusal, write_merged
 from funneltune.decisions.export.whole import read_whole, write_whole
-from funneltune.errors import ConfigError, FailedRunError, RunError
-from funneltune.files import whole_folder
+from funneltune.errors import ConfigError, FailedRunError
+from funneltune.files import require_new, whole_folder
 from funneltune.metrics import METHODS, Scaling, scalings
 from funneltune.records import RECORD_NAME, DecisionRecord, RunRecord
 from funneltune.runs import Assembly, assemble
@@ -203,8 +203,7 @@ def export(
     if to not in (*KINDS, "all"):
         raise ConfigError(f"to={to} must be one of {', '.join((*KINDS, 'all'))}.")
     output = run / "export" if output is None else output
-    if output.exists():
-        raise RunError(f"output={output} exists; name another folder or remove it.")
+    require_new(output)
     if to in ("all", "onnx", "int8"):
         require_packages("onnx", "onnxruntime", "onnxscript")
     assembly = loaded(run)
@@ -219,6 +218,8 @@ def export(
     )
     kinds = list(_chosen(to, at_hand))
     at_hand.measure()
+    if output.is_dir():  # empty: the whole one takes its place
+        output.rmdir()
     with whole_folder(output) as part:
         for kind in kinds:
             at_hand.write(kind, part / FOLDERS[kind])

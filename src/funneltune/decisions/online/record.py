@@ -25,16 +25,6 @@ POINTS = 120
 Number = dict[str, Any]
 
 
-def require_folder(output: Path) -> None:
-    """Refuse a folder that has something in it, before anything is computed.
-
-    Raises:
-        ConfigError: if it has, or is a file.
-    """
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise ConfigError(f"output={output} is there already; name a new folder or remove it.")
-
-
 def measured(compared: Compared, window: int, share: float = 0.5) -> dict[str, Number]:
     """Every number of a comparison, by `policy/number`.
 
