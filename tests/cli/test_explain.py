@@ -90,7 +90,7 @@ def test_the_terminal_shows_the_sentence_and_what_was_asked(run, capsys):
         (["item=item-000007", "query=red", "steps=0"], "steps=0 must be >= 1"),
         (["item=item-00007", "query=red"], "item='item-00007' is none of the log's 80 items; did you mean"),
         (["item=item-000007", "query=red", "what_if=cheap"], "what_if=cheap must be NAME=VALUE"),
-        (["item=item-000007"], "query='' is empty; give the words of a search."),
+        (["item=item-000007"], "query='' is empty, and this run reads words; give those of a search."),
     ],
 )
 def test_what_is_wrong_is_told_in_one_line(run, words, told, capsys):

@@ -23,7 +23,7 @@ from funneltune.decisions.abtest import (
     tried,
 )
 from funneltune.decisions.abtest.arms import FIRST, require_one_world
-from funneltune.decisions.abtest.record import record_of
+from funneltune.decisions.abtest.record import picture, record_of
 from funneltune.decisions.abtest.study import compared
 from funneltune.errors import ConfigError, RunError
 from funneltune.marketplace import satisfaction
@@ -309,3 +309,9 @@ def test_runs_of_two_worlds_are_refused_and_logs_of_one_are_not(run):
     other.assembly.cfg.data.source.items = 151
     with pytest.raises(ConfigError, match=r"data.source.items=151, and that of run_a has 150; give two runs of one"):
         require_one_world(scorer, other)
+
+
+def test_an_experiment_without_a_purchase_has_its_picture_too(found):
+    looks = found.happened[0].looks
+    unknown = replace(looks, valid_reach=[math.nan] * len(looks.shoppers), fixed_reach=[math.nan] * len(looks.shoppers))
+    picture(replace(found, happened=(replace(found.happened[0], looks=unknown), *found.happened[1:])))

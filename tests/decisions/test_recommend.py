@@ -181,6 +181,12 @@ def test_diversity_makes_pages_less_alike_and_its_likeness_is_that_of_the_vector
     assert len(set(scorer.catalogue.column("brand")[by_brand.items])) == 5
 
 
+def test_a_run_without_texts_is_told_to_compare_columns(scorer, monkeypatch):
+    monkeypatch.setattr(scorer.assembly.data, "interaction", "none")
+    with pytest.raises(ConfigError, match=r"diversity\.by=\[category,brand\]"):
+        page(scorer, diversity={"weight": 0.3})
+
+
 def test_exposure_brings_groups_nearer_to_what_they_are_due_and_the_cost_is_told(scorer, logged):
     made = recommender(scorer, exposure={"column": "domain"}, top=10)
     pages = list(made.pages(logged))

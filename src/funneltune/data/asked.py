@@ -168,7 +168,7 @@ class AskedRows:
         reads = self.collator.interaction != "none"
         for one in asked:
             if reads and not one.query.strip() and one.query not in self.queries:
-                raise ConfigError(f"query={one.query!r} is empty; give the words of a search.")
+                raise ConfigError(f"query={one.query!r} is empty, and this run reads words; give those of a search.")
         places: dict[str, int] = {}
         query = [places.setdefault(one.query, len(places)) for one in asked]
         return list(places), np.array(query, dtype=np.int64)

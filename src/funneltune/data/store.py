@@ -18,6 +18,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from rich.console import Console
 from rich.progress import track
 
 from funneltune.data.folders import built_folder
@@ -203,7 +204,7 @@ def _tokenise(texts: list[str], tokenizer: Any, max_tokens: int, folder: Path) -
     ids, lengths = [np.zeros(0, np.int32)], [np.zeros(1, np.int64)]
     starts = range(0, len(texts), TEXTS_AT_ONCE)
     told = f"tokenising {len(texts):,} texts once"
-    for start in track(starts, told, transient=True, disable=len(starts) < 10):
+    for start in track(starts, told, transient=True, console=Console(stderr=True), disable=len(starts) < 10):
         encoded = tokenizer(
             texts[start : start + TEXTS_AT_ONCE],
             add_special_tokens=False,

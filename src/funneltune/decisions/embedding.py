@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
+from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
@@ -225,5 +226,7 @@ class BareEncoder:
         items = collator.catalogue().behind(len(collator.queries))
         parts = -(-len(items) // AT_ONCE)
         told = f"encoding {len(items):,} items with the bare backbone once"
-        for texts in track(items.texts(AT_ONCE), told, total=parts, transient=True, disable=parts < 2):
+        for texts in track(
+            items.texts(AT_ONCE), told, total=parts, transient=True, console=Console(stderr=True), disable=parts < 2
+        ):
             yield texts, self.encoder(texts).float()

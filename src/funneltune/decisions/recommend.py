@@ -241,6 +241,11 @@ class Recommender:
             return None
         if diversity.columns:
             return ColumnLikeness(self._codes[numbers])
+        if self.scorer.assembly.data.interaction == "none":
+            raise ConfigError(
+                "diversity.by=vectors compares the items' text vectors, and backbone=none reads no text; "
+                "compare by columns of the items instead, as diversity.by=[category,brand]."
+            )
         return VectorLikeness(self._vectors[numbers] if len(self.items.new) else self.scorer.item_vectors[numbers])
 
     @cached_property

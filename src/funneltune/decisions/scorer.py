@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
+from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
@@ -167,7 +168,9 @@ class Scorer:
         items = collator.catalogue().behind(len(collator.queries))
         parts = -(-len(items) // AT_ONCE)
         told = f"encoding {len(items):,} items once"
-        for texts in track(items.texts(AT_ONCE), told, total=parts, transient=True, disable=parts < 2):
+        for texts in track(
+            items.texts(AT_ONCE), told, total=parts, transient=True, console=Console(stderr=True), disable=parts < 2
+        ):
             yield texts, self._vectors(encoder, texts)
 
     # --- probabilities -----------------------------------------------------------------------------------------
@@ -248,7 +251,7 @@ class Scorer:
 
     def _said(self, query: str) -> str:
         if not query.strip() and query not in self.rows.queries:
-            raise ConfigError(f"query={query!r} is empty; give the words of a search.")
+            raise ConfigError(f"query={query!r} is empty, and this run reads words; give those of a search.")
         return query
 
     def _in_parts(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import lightning as L
+from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
@@ -108,7 +109,9 @@ def _read(encoder: Encoder, catalogue: Catalogue) -> Iterator[tuple[Texts, Tenso
     device = next(encoder.parameters()).device
     parts = -(-len(catalogue) // AT_ONCE)
     told = f"reading {len(catalogue):,} texts once"
-    for texts in track(catalogue.texts(AT_ONCE), told, total=parts, transient=True, disable=parts < 2):
+    for texts in track(
+        catalogue.texts(AT_ONCE), told, total=parts, transient=True, console=Console(stderr=True), disable=parts < 2
+    ):
         yield texts, encoder.below(texts.to(device))
 
 
