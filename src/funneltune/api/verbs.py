@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+from rich.console import Console
 
 from funneltune import records
 from funneltune.api.results import Records, Run, metrics_table, told
 from funneltune.errors import ConfigError, DataError
-from funneltune.reporting import write_report
+from funneltune.reporting import report_decisions, write_report
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -241,7 +242,7 @@ def report(folder: Path | str, output: Path | str | None = None, figures: Sequen
     """Write report.html and the table (Markdown, CSV, LaTeX) beside the records, or into `output`; the page's path.
 
     Args:
-        folder: a study, its evidence, some runs, one run.
+        folder: a study, its evidence, some runs, one run; or decisions alone, whose page has no table.
         output: where to write.
         figures: formats (png, svg, pdf) in which every figure is written too, into figures/.
 
@@ -249,7 +250,8 @@ def report(folder: Path | str, output: Path | str | None = None, figures: Sequen
         RunError: if the folder is missing or holds no record, or `output` is a file.
         ConfigError: if a format is unknown.
     """
-    return write_report(folder, output, figures).folder / "report.html"
+    quiet = Console(quiet=True)
+    return report_decisions(folder, output, quiet) or write_report(folder, output, figures).page
 
 
 def arguments_of(words: Sequence[str], config_dir: Path | str | None, **keys: Any) -> Arguments:

@@ -18,13 +18,14 @@ def run(arguments: Arguments) -> int:
     folder = Path(word)
     if not folder.is_dir():
         raise RunError(f"{word} is not a folder; give the folder of a study, of runs or of records.")
-    from funneltune.reporting import collect, report
+    from funneltune.reporting import collect, report, report_decisions
 
     if keys["evidence"]:
         collect(folder, Path(keys["evidence"]))
     figures = [form.strip() for form in keys["figures"].strip("[]").split(",") if form.strip()]
-    made = report(folder, Path(keys["output"]) if keys["output"] else None, figures=figures)
-    say(f"page: {made.page}")
+    output = Path(keys["output"]) if keys["output"] else None
+    page = report_decisions(folder, output)
+    say(f"page: {page or report(folder, output, figures=figures).page}")
     return 0
 
 

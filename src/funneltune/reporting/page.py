@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -14,6 +15,7 @@ from funneltune.reporting.answer import answer
 from funneltune.reporting.changes import changes_section, flat_config
 from funneltune.reporting.columns import Column
 from funneltune.reporting.comparisons import fold_of
+from funneltune.reporting.decided import NUMBER_HEADINGS, decisions_below
 from funneltune.reporting.figures import Group, to_svg
 from funneltune.reporting.findings import Findings
 from funneltune.reporting.meanings import meaning_of
@@ -46,11 +48,13 @@ def to_html(findings: Findings, groups: Sequence[Group]) -> str:
     sections = [*findings.sections, *([changes] if changes else [])]
     told = _with_ids(sections)
     pictures = [_group(group) for group in groups]
+    decisions = decisions_below(findings.records.path)
     comparisons = [(comparison_texts(c, findings.table.names), c.verdict) for c in findings.comparisons]
     contents = [
         ("answer", "Answer"),
         ("table", "Quality and cost"),
         *((group["id"], group["title"]) for group in pictures),
+        *((made["id"], made["title"]) for made in decisions),
         *([("comparisons", "Every comparison")] if comparisons else []),
         *((section["id"], section["title"]) for section in told),
         *(("data", "Data and protocol"), ("again", "Run it again"), ("runs", "Runs")),
@@ -67,6 +71,8 @@ def to_html(findings: Findings, groups: Sequence[Group]) -> str:
         warnings=findings.table.warnings,
         **_main_table(findings),
         groups=pictures,
+        decisions=decisions,
+        number_headings=NUMBER_HEADINGS,
         comparisons=[texts for texts, _ in comparisons],
         comparison_kinds=[verdict for _, verdict in comparisons],
         comparison_headings=COMPARISON_HEADINGS,
@@ -84,6 +90,17 @@ def to_html(findings: Findings, groups: Sequence[Group]) -> str:
         config=[] if first is None else sorted(flat_config(first.record.config).items()),
         run_headings=RUN_HEADINGS,
         runs=list(_runs(findings)),
+    )
+
+
+def decisions_html(folder: Path) -> str:
+    """Decisions alone, of a folder that holds no run."""
+    return ASSETS.get_template("decisions.html.j2").render(
+        title=folder.resolve().name,
+        style=Markup(_asset("report.css")),
+        script=Markup(_asset("report.js")),
+        decisions=decisions_below(folder),
+        number_headings=NUMBER_HEADINGS,
     )
 
 

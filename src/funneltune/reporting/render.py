@@ -55,9 +55,16 @@ def to_console(
     if said:
         parts.append(_rich_verdicts(said, shown.names))
         parts += [Text(line, style="dim") for line in methods(said, shown.names)]
+    parts += [to_console_sections(sections)] if sections else []
+    parts += [Text(f"Careful: {line}.", style="yellow") for line in shown.warnings]
+    return Group(*parts)
+
+
+def to_console_sections(sections: Sequence[Section]) -> Group:
+    """Small tables, each with its remarks."""
+    parts: list[Any] = []
     for section in sections:
         parts += [_rich_section(section), *(Text(note, style="dim") for note in section.notes)]
-    parts += [Text(f"Careful: {line}.", style="yellow") for line in shown.warnings]
     return Group(*parts)
 
 

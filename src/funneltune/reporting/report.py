@@ -12,14 +12,15 @@ from rich.console import Console
 from funneltune.errors import ConfigError, RunError
 from funneltune.files import told_write_faults, whole_file, write_text
 from funneltune.metrics import Comparison
-from funneltune.records import STUDY_NAME, as_json, read_records, write_json
+from funneltune.records import STUDY_NAME, as_json, read_records, record_paths, write_json
 from funneltune.reporting.answer import answer
+from funneltune.reporting.decided import NUMBER_HEADINGS, decisions_below
 from funneltune.reporting.figures import FORMATS, Drawing, groups, overview, save, to_png
 from funneltune.reporting.figures.rank_maps import write_ranks
 from funneltune.reporting.findings import Findings
 from funneltune.reporting.latex import to_latex
-from funneltune.reporting.page import to_html
-from funneltune.reporting.render import console_for, plain_rows, to_console, to_csv, to_markdown
+from funneltune.reporting.page import decisions_html, to_html
+from funneltune.reporting.render import console_for, plain_rows, to_console, to_console_sections, to_csv, to_markdown
 from funneltune.reporting.sections import Section
 from funneltune.reporting.table import Table
 
@@ -92,6 +93,28 @@ def report(
     found = made.findings
     out.print(to_console(found.table, found.comparisons, found.headline, out.width, found.sections))
     return made
+
+
+def report_decisions(path: Path | str, output: Path | str | None = None, console: Console | None = None) -> Path | None:
+    """Print the decisions of a folder that holds no run, and write their page to `output`, by default the folder.
+
+    Returns: the page; None where the folder holds runs (`report` shows decisions beside them) or no decision.
+
+    Raises:
+        RunError: a decision cannot be read, its picture is missing, or `output` is a file.
+    """
+    folder = Path(path)
+    if not folder.is_dir() or record_paths(folder) or not (found := decisions_below(folder)):
+        return None
+    written = Path(output) if output is not None else folder
+    if written.exists() and not written.is_dir():
+        raise RunError(f"output={written} is a file; name a folder.")
+    with told_write_faults(written):
+        written.mkdir(parents=True, exist_ok=True)
+    write_text(written / PAGE, decisions_html(folder))
+    sections = (Section(made["title"], NUMBER_HEADINGS, tuple(made["numbers"]), tuple(made["notes"])) for made in found)
+    (console or console_for()).print(to_console_sections(list(sections)))
+    return written / PAGE
 
 
 def write_report(path: Path | str, output: Path | str | None = None, figures: Sequence[str] = ()) -> Report:

@@ -245,9 +245,9 @@ def _draw_looks(axes: Axes, compared: Compared) -> None:
     axes.plot(at, middle, color=INK, linewidth=1.4, marker="o", markersize=3, label="difference")
     axes.axhline(0, color=INK, linewidth=0.6)
     axes.axhline(compared.plan.effect, color=INK, linewidth=1.0, linestyle="--", label="truth")
-    reach = np.array(looks.valid_reach[len(at) // 4 :])
-    if np.isfinite(reach).any():  # nobody bought, or too few came for an interval: as far as the points go
-        widest = 1.8 * np.nanmax(np.where(np.isfinite(reach), reach, np.nan))
+    widths = np.array(looks.valid_reach[len(at) // 4 :])
+    if np.isfinite(widths).any():  # nobody bought, or too few came for an interval: as far as the points go
+        widest = 1.8 * widths[np.isfinite(widths)].max()
         axes.set_ylim(compared.plan.effect - widest, compared.plan.effect + widest)
     axes.set_xlabel("shoppers so far")
     axes.set_ylabel(f"{compared.settings.metric} per shopper, B less A")

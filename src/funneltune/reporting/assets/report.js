@@ -61,11 +61,13 @@
     });
     count.textContent = `${shown} of ${main.tBodies[0].rows.length} rows`;
   };
-  filter.addEventListener("input", choose);
-  verdict?.addEventListener("change", choose);
-  choose();
+  if (main) {
+    filter.addEventListener("input", choose);
+    verdict?.addEventListener("change", choose);
+    choose();
+  }
   document.querySelectorAll("input.group").forEach((box) => box.addEventListener("change", () => {
-    main.querySelectorAll(`[data-group="${box.value}"]`).forEach((field) => { field.hidden = !box.checked; });
+    main?.querySelectorAll(`[data-group="${box.value}"]`).forEach((field) => { field.hidden = !box.checked; });
   }));
 
   // on paper everything is open
