@@ -10,6 +10,7 @@ from funneltune.modules.variants import (
     AdapterTuning,
     FrozenBackbone,
     FullFineTuning,
+    FusionTuning,
     UpdateTuning,
     module_class,
 )
@@ -23,6 +24,7 @@ __all__ = [
     "FrozenBackbone",
     "FullFineTuning",
     "FunnelModule",
+    "FusionTuning",
     "LanguageModule",
     "PredictionMeter",
     "UpdateTuning",

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from funneltune.errors import ConfigError
 from funneltune.modules.base import FunnelModule
-from funneltune.tuning import AdaLoRA, BitFit, BottleneckTuning, Frozen, Full, PeftTuning, Prefix, TuningMethod
+from funneltune.tuning import AdaLoRA, BitFit, BottleneckTuning, Frozen, Full, Fusion, PeftTuning, Prefix, TuningMethod
 
 
 class FullFineTuning(FunnelModule):
@@ -32,6 +32,17 @@ class AdapterTuning(FunnelModule):
         return {"tuning/weight_norm": self.tuning.weight_norm()}
 
 
+class FusionTuning(FunnelModule):
+    """The adapters of several runs, weighed (Pfeiffer et al. 2021); logs the mean attention of each."""
+
+    methods: ClassVar[tuple[type, ...]] = (Fusion,)
+
+    def tuning_scalars(self) -> dict[str, float]:
+        """Of the positions that were read last, by the runs' places in `tuning.runs`."""
+        assert isinstance(self.tuning, Fusion)
+        return {f"tuning/attention_{place}": share for place, share in enumerate(self.tuning.attention())}
+
+
 class UpdateTuning(FunnelModule):
     """Something small is added beside frozen weights: LoRA, DoRA, (IA)3, a prefix."""
 
@@ -50,7 +61,7 @@ class AdaLoRATuning(FunnelModule):
 
 def module_class(tuning: TuningMethod) -> type[FunnelModule]:
     """The variant that serves a tuning method."""
-    for variant in (FullFineTuning, FrozenBackbone, AdapterTuning, UpdateTuning, AdaLoRATuning):
+    for variant in (FullFineTuning, FrozenBackbone, AdapterTuning, FusionTuning, UpdateTuning, AdaLoRATuning):
         if isinstance(tuning, variant.methods):
             return variant
     raise ConfigError(f"tuning={type(tuning).__name__} has no LightningModule; add a variant in modules/.")

@@ -5,6 +5,7 @@ from funneltune.tuning.bottleneck import BottleneckAdapter, BottleneckTuning
 from funneltune.tuning.change import ParameterChange, Replaced
 from funneltune.tuning.factors import orthogonality
 from funneltune.tuning.full import BitFit, Frozen, Full
+from funneltune.tuning.fusion import AdapterFusion, Fusion
 from funneltune.tuning.houlsby import Houlsby, Pfeiffer, PfeifferHub
 from funneltune.tuning.lora import IA3, DoRA, LoRA
 from funneltune.tuning.peft_based import PeftTuning
@@ -15,12 +16,14 @@ from funneltune.tuning.schedule import RankSchedule
 __all__ = [
     "IA3",
     "AdaLoRA",
+    "AdapterFusion",
     "BitFit",
     "BottleneckAdapter",
     "BottleneckTuning",
     "DoRA",
     "Frozen",
     "Full",
+    "Fusion",
     "Houlsby",
     "LoRA",
     "ParameterChange",

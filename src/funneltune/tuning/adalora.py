@@ -21,10 +21,10 @@ from transformers import PreTrainedModel
 
 from funneltune.errors import TuningError
 from funneltune.tuning.change import ParameterChange, Replaced
-from funneltune.tuning.factors import FACTORS, orthogonality, resize
+from funneltune.tuning.factors import FACTORS, orthogonality, put_first, require_names, resize
 from funneltune.tuning.lean import LeanSVD
 from funneltune.tuning.peft_based import ADAPTER, stores_transposed, wrap, write_adapter
-from funneltune.tuning.protocol import WeightTuning
+from funneltune.tuning.protocol import WeightTuning, require_same
 from funneltune.tuning.schedule import RankSchedule
 
 AVERAGES = ("ipt", "exp_avg_ipt", "exp_avg_unc")
@@ -153,6 +153,11 @@ class AdaLoRA(WeightTuning):
         self._model: PeftModel = wrapped
         self._peft: AdaLoraModel = wrapped.base_model
         self._backbone = backbone
+
+    def take_up(self, method: str, tensors: Mapping[str, Tensor]) -> None:
+        """The stored function; ranks that it has no use for are allocated anew."""
+        require_same(self.name, method)
+        put_first(self._layers(), tensors)
 
     def begin(self, total_steps: int) -> None:
         """Fix the schedule in optimizer steps."""
@@ -335,15 +340,8 @@ class AdaLoRA(WeightTuning):
 
     def restore(self, backbone: PreTrainedModel, tensors: Mapping[str, Tensor]) -> None:
         """Take over factors of any ranks."""
-        layers = self._layers()
-        expected = {f"{n}.{part}.{ADAPTER}" for n in layers for part in ("lora_A", "lora_B", "lora_E", "ranknum")}
-        odd = sorted(expected ^ set(tensors))
-        if odd:
-            raise TuningError(
-                f"tuning=adalora: stored weights do not fit, {odd[0]!r} is missing or unknown; "
-                "load them with the config they were trained with."
-            )
-        for name, layer in layers.items():
+        require_names(self._layers(), tensors)
+        for name, layer in self._layers().items():
             resize(layer, {part: tensors[f"{name}.{part}.{ADAPTER}"] for part in FACTORS})
             layer.ranknum[ADAPTER].data.copy_(tensors[f"{name}.ranknum.{ADAPTER}"])
         self._shrunk = True

@@ -18,7 +18,19 @@ from funneltune.tuning.protocol import WeightTuning, is_norm
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu, "silu": F.silu}
 
 
-class BottleneckAdapter(nn.Module):
+class Residual(nn.Module):
+    """h + change(h)."""
+
+    def change(self, states: Float[Tensor, "*positions width"]) -> Float[Tensor, "*positions width"]:
+        """What is added."""
+        raise NotImplementedError
+
+    def forward(self, states: Float[Tensor, "*positions width"]) -> Float[Tensor, "*positions width"]:
+        """Hidden states, changed a little."""
+        return states + self.change(states)
+
+
+class BottleneckAdapter(Residual):
     """h + up(act(down(h))): 2 * width * bottleneck + bottleneck + width parameters, near the identity at its start.
 
     Weights are drawn from a normal of `init_std` cut at two standard deviations, biases are zero, as in the code of
@@ -43,15 +55,11 @@ class BottleneckAdapter(nn.Module):
         added: Tensor = self.up(ACTIVATIONS[self.activation](self.down(states)))
         return added
 
-    def forward(self, states: Float[Tensor, "*positions width"]) -> Float[Tensor, "*positions width"]:
-        """Hidden states, changed a little."""
-        return states + self.change(states)
-
 
 class AdaptedNorm(nn.Module):
     """LN(s + adapter's change of LN(s)) for the residual sum s: AdapterHub's place, which reads the block's output."""
 
-    def __init__(self, norm: nn.Module, adapter: BottleneckAdapter) -> None:
+    def __init__(self, norm: nn.Module, adapter: Residual) -> None:
         super().__init__()
         self.norm, self.adapter = norm, adapter
 

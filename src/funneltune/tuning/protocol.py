@@ -65,6 +65,12 @@ class TuningMethod(Protocol):
         """
         ...
 
+    def take_up(self, method: str, tensors: Mapping[str, Tensor]) -> None:
+        """Start training from what a run tuned by `method` exported, instead of the method's own start. Called between
+        `share` and `begin`. Raises TuningError where they do not fit.
+        """
+        ...
+
     def begin(self, total_steps: int) -> None:
         """Called once the trainer knows how many optimizer steps there will be."""
         ...
@@ -229,6 +235,11 @@ class WeightTuning:
             return [self._sets.of(label) for label in self._sets.labels]
         return [{name: p for name, p in self.backbone.named_parameters() if p.requires_grad}]
 
+    def take_up(self, method: str, tensors: Mapping[str, Tensor]) -> None:
+        """The values of a run of the same method and size."""
+        require_same(self.name, method)
+        self.restore(self.backbone, tensors)
+
     def begin(self, total_steps: int) -> None:
         """Nothing to schedule."""
 
@@ -296,6 +307,14 @@ class WeightTuning:
         with torch.no_grad():
             for name, parameter in expected.items():
                 parameter.copy_(tensors[name])
+
+
+def require_same(own: str, method: str) -> None:
+    """Raises TuningError unless weights to start from were tuned by the same method."""
+    if own != method:
+        raise TuningError(
+            f"start: that run was tuned by tuning={method}, and this is tuning={own}; give both the same."
+        )
 
 
 def is_norm(module: nn.Module) -> bool:
