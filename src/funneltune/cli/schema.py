@@ -86,6 +86,8 @@ class TrainConfig:
     name: str = MISSING
     seed: int = MISSING
     run_dir: str | None = None
+    start: Any = None
+    """Folders of finished runs; null: the backbone as it was pretrained."""
     resume: str | None = None
     resume_changes: list[str] = field(default_factory=list)
     gradients_every: int = 0

@@ -7,10 +7,12 @@ from funneltune.runs.load import evaluate, load, predict, scalings_of
 from funneltune.runs.precision import chosen_precision
 from funneltune.runs.pretrain import pretrain
 from funneltune.runs.remeasure import remeasure
+from funneltune.runs.starting import Carried, start_from, zero_shot
 from funneltune.runs.train import train
 
 __all__ = [
     "Assembly",
+    "Carried",
     "assemble",
     "check_config",
     "chosen_precision",
@@ -21,5 +23,7 @@ __all__ = [
     "pretrain",
     "remeasure",
     "scalings_of",
+    "start_from",
     "train",
+    "zero_shot",
 ]

@@ -52,8 +52,9 @@ def what_decides(plain: Mapping[str, Any]) -> dict[str, Any]:
             *([] if tuning.get("start") else ["start"]),
         ]
         kept["tuning"] = {key: value for key, value in tuning.items() if key not in off}
-    if kept.get("pretraining") is None:
-        kept.pop("pretraining", None)
+    for key in ("pretraining", "start"):
+        if not kept.get(key):
+            kept.pop(key, None)
     callbacks = plain.get("callbacks") or {}
     deciding = {k: v for k, v in callbacks.items() if isinstance(v, dict) and v.get("_target_") in DECIDING_CALLBACKS}
     return kept | ({"callbacks": deciding} if deciding else {})

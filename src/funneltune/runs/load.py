@@ -40,13 +40,15 @@ def load(run: Path, **changes: Any) -> Assembly:
     return assembly
 
 
-def finished_config(run: Path) -> DictConfig:
-    """The config of a finished run, checked again: a config found in a folder is as untrusted as any."""
-    cfg = stored_config(run)
+def finished_config(run: Path, field: str = "run") -> DictConfig:
+    """The config of a finished run, checked again: a config found in a folder is as untrusted as any. `field` of the
+    command line named the folder.
+    """
+    cfg = stored_config(run, field)
     record = RunRecord.read(run / RECORD_NAME)
     if record.status != "finished":
         raise RunError(
-            f"run={run} has status {record.status!r}; only a finished run can be used, go on with it: "
+            f"{field}={run} has status {record.status!r}; only a finished run can be used, go on with it: "
             f"funneltune train resume={run}."
         )
     check_config(cfg)
@@ -68,7 +70,7 @@ def measured(assembly: Assembly, run: Path, split: str) -> dict[str, dict[str, A
     from_kept = kept and (policy == "always" or (split == "validation" and assembly.cfg.select == "last"))
     assembly.module.encoder.caching = Caching("always" if from_kept else "never", float("inf"))
     with train_log(None):
-        trainer = make_trainer(_single_process(assembly.cfg), run, [], [])
+        trainer = make_trainer(single_process(assembly.cfg), run, [], [])
         step = trainer.test if split == "test" else trainer.validate
         step(assembly.module, datamodule=assembly.data, verbose=False)
     return assembly.module.measured[split]
@@ -97,7 +99,7 @@ def predict(run: Path, input: Path, output: Path, calibration: str | None = None
     if data.features.history:
         logger.warning("features.history: %s tells no clicks, so every shopper is taken to have no past.", input)
     with train_log(None):
-        trainer = make_trainer(_single_process(cfg), run, [], [])
+        trainer = make_trainer(single_process(cfg), run, [], [])
         trainer.predict(assembly.module, datamodule=data, return_predictions=False)
     frame = _as_the_file_has_it(scaled(assembly.module.predicted["predict"], data.funnel, scaling), data)
     with whole_file(output) as part:
@@ -142,9 +144,11 @@ def _as_the_file_has_it(columns: Mapping[str, Any], data: LogDataModule) -> pd.D
     return pd.DataFrame(kept).sort_values("row", kind="stable", ignore_index=True)
 
 
-def _single_process(cfg: DictConfig) -> DictConfig:
+def single_process(cfg: DictConfig) -> DictConfig:
     """The run's trainer on one device, without what only training needs."""
     bar = bool(cfg.trainer.get("enable_progress_bar", True)) and sys.stdout.isatty()  # nothing where no one watches
+    cfg = cfg.copy()
+    OmegaConf.set_struct(cfg, False)
     alone = {"devices": 1, "strategy": "auto", "logger": False, "enable_progress_bar": bar}
     cfg = OmegaConf.merge(cfg, {"trainer": alone})  # type: ignore[assignment]
     return cfg

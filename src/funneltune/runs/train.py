@@ -29,13 +29,14 @@ from funneltune.callbacks import (
 from funneltune.errors import Interrupted, RunError
 from funneltune.modules import FunnelModule
 from funneltune.records import RunRecord
-from funneltune.runs.assemble import Assembly, assemble, make_trainer, parameter_counts
+from funneltune.runs.assemble import Assembly, make_trainer, parameter_counts
 from funneltune.runs.check import check_config
 from funneltune.runs.folder import Earlier, earlier_run, held
 from funneltune.runs.logs import logger, train_log
 from funneltune.runs.measuring import now, write_down
 from funneltune.runs.precision import chosen_precision
 from funneltune.runs.recording import new_record, stopped, written_down
+from funneltune.runs.starting import begin
 from funneltune.runs.targets import build
 from funneltune.runs.weights import save_weights
 
@@ -75,7 +76,7 @@ def _train(cfg: DictConfig, run_dir: Path, stop: StopRequest, extra: Sequence[L.
         sys.stderr.write(f"{run_dir} is finished already: nothing is trained\n")
         return earlier.record
     L.seed_everything(cfg.seed, workers=True, verbose=False)
-    assembly = assemble(cfg)
+    assembly = begin(cfg)
     assembly.data.prepare_data()
     assembly.data.setup("fit")
     with held(run_dir, fresh=earlier is None):
@@ -95,7 +96,7 @@ def is_first_rank() -> bool:
 def _follow(cfg: DictConfig, run_dir: Path, stop: StopRequest, extra: Sequence[L.Callback]) -> RunRecord:
     """A further rank: it trains along and leaves the folder to the first."""
     L.seed_everything(cfg.seed, workers=True, verbose=False)
-    assembly = assemble(cfg)
+    assembly = begin(cfg)
     assembly.data.prepare_data()
     assembly.data.setup("fit")
     told = os.environ.get(RESUME_FROM)  # from the first rank, where that one started this

@@ -59,22 +59,31 @@ def _whole(tensor: Tensor) -> Tensor:
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
+def read_weights(folder: Path) -> tuple[str, dict[str, Tensor]]:
+    """The tuning method that `save_weights` wrote down, and the tensors, by part and name.
+
+    Raises:
+        RunError: if a file is missing or damaged (its sha256 differs).
+    """
+    try:
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
+        method, expected = str(manifest["tuning"]), manifest["files"][TENSORS]
+        if sha256_of(folder / TENSORS) != expected:
+            raise RunError(f"{folder}/{TENSORS} is damaged: its sha256 is not the manifest's; train it anew.")
+        return method, load_file(folder / TENSORS)
+    except FileNotFoundError as error:
+        raise RunError(f"{error.filename} is missing: the run has no weights; train it again.") from None
+    except (json.JSONDecodeError, KeyError, SafetensorError) as error:
+        raise RunError(f"{folder} holds unreadable weights ({error}); restore them or train again.") from None
+
+
 def load_weights(module: FunnelModule, folder: Path) -> None:
     """Bring a freshly assembled module to the state that `save_weights` wrote.
 
     Raises:
         RunError: if a file is missing, damaged (its sha256 differs), or belongs to another architecture.
     """
-    try:
-        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
-        expected = manifest["files"][TENSORS]
-        if sha256_of(folder / TENSORS) != expected:
-            raise RunError(f"{folder}/{TENSORS} is damaged: its sha256 is not the manifest's; train it anew.")
-        tensors = load_file(folder / TENSORS)
-    except FileNotFoundError as error:
-        raise RunError(f"{error.filename} is missing: the run has no weights; train it again.") from None
-    except (json.JSONDecodeError, KeyError, SafetensorError) as error:
-        raise RunError(f"{folder} holds unreadable weights ({error}); restore them or train again.") from None
+    _, tensors = read_weights(folder)
     parts: dict[str, dict[str, Any]] = {"backbone": {}, **{prefix: {} for prefix in _above(module)}}
     for name, tensor in tensors.items():
         prefix, _, rest = name.partition(".")
