@@ -2,6 +2,7 @@
 
 from funneltune.api.decided import abtest, embed, explain, export, offpolicy, online, rank
 from funneltune.api.results import Records, Run
+from funneltune.api.shop import ads
 from funneltune.api.verbs import (
     compose,
     describe,
@@ -20,6 +21,7 @@ __all__ = [
     "Records",
     "Run",
     "abtest",
+    "ads",
     "compose",
     "describe",
     "embed",

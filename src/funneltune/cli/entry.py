@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from funneltune.cli import (
     abtest,
+    ads,
     data,
     embed,
     evaluate,
@@ -49,6 +50,7 @@ VERBS: dict[str, Verb] = {
         offpolicy,
         online,
         abtest,
+        ads,
         study,
         search,
         reproduce,

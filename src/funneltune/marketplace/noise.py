@@ -37,6 +37,7 @@ class Stream(IntEnum):
     DELAY = 17
     DRAW = 18
     PATIENCE = 19
+    BID = 20
 
 
 def _mix(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -185,3 +185,21 @@ def t_interval(
     p = float(2 * special.stdtr(df, -abs(estimate - null) / error))
     detectable = minimum_detectable(error, df, level)
     return Interval(estimate, error, estimate - reach, estimate + reach, p, df, detectable, seeds, clusters, method)
+
+
+def clustered_mean(values: ArrayLike, cluster: ArrayLike, level: float = 0.95) -> Interval:
+    """The mean of rows that are independent between clusters only (shoppers), with its linearised t interval.
+
+    With S_g the sum and n_g the rows of cluster g of G, the variance is G / (G - 1) sum_g (S_g - m n_g)^2 / n^2, as of
+    a ratio (Cochran 1977, ch. 6).
+
+    >>> clustered_mean([1, 1, 3, 3], [0, 0, 1, 1]).standard_error
+    1.0
+    """
+    rows = np.asarray(values, dtype=np.float64)
+    names, place = np.unique(np.asarray(cluster), return_inverse=True)
+    n, groups = len(rows), len(names)
+    mean = float(rows.mean()) if n else math.nan
+    apart = np.bincount(place, weights=rows - mean, minlength=groups)
+    variance = groups / (groups - 1) * float((apart**2).sum()) / n**2 if groups > 1 else math.nan
+    return t_interval(mean, variance, groups - 1, level, 1, groups, "clustered mean")
