@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         reproduce,
         study,
         train,
+        transfer,
         validate,
     )
     from funneltune.errors import FunnelError
@@ -56,6 +57,7 @@ __all__ = [
     "reproduce",
     "study",
     "train",
+    "transfer",
     "validate",
 ]
 

@@ -55,7 +55,7 @@ def test_help_of_train_shows_groups_with_their_choices_and_a_users_own(capsys, t
     (tmp_path / "experiment" / "mine.yaml").write_text("name: mine\n")
     assert main(["train", "--help", "--config-dir", str(tmp_path)]) == 0
     shown = capsys.readouterr().out
-    assert "adalora, bitfit, dora, frozen, full, houlsby" in shown
+    assert "adalora, bitfit, dora, frozen, full, fusion, houlsby" in shown
     assert " mine," in shown  # in its alphabetical place among ours
     assert "initial weights, order of rows, dropout (default 0)" in shown
 

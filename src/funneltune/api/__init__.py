@@ -2,7 +2,7 @@
 
 from funneltune.api.decided import abtest, embed, explain, export, offpolicy, online, rank
 from funneltune.api.results import Records, Run
-from funneltune.api.shop import ads
+from funneltune.api.shop import ads, transfer
 from funneltune.api.verbs import (
     compose,
     describe,
@@ -38,5 +38,6 @@ __all__ = [
     "reproduce",
     "study",
     "train",
+    "transfer",
     "validate",
 ]

@@ -32,6 +32,27 @@ def ads(run: Run | Path | str, output: Path | str | None = None, **settings: Any
     return carried_out(keys_of(run, output, settings, DEFAULTS))
 
 
+@told
+def transfer(run: Run | Path | str, to: str, output: Path | str | None = None, **settings: Any) -> DecisionRecord:
+    """A run's weights on another log: untrained, and after a few of its requests, as `funneltune transfer` does.
+
+    Args:
+        run: a finished run whose weights are carried, or its folder.
+        to: the target's log: an experiment or data set, `key=value` of the run's config, or both.
+        output: a new folder for the record, the picture and the runs; None: none.
+        settings: by the command's keys: `shots=[0, 100], start=["run", "average:runs/fashion"], seeds=[0, 1]`.
+
+    Raises:
+        ConfigError: if a setting is unknown or out of range, or the target has other tasks or too few requests.
+        RunError: if a run is no finished one, or its weights do not go with the others.
+    """
+    from funneltune.cli.transfer import DEFAULTS, carried_out
+
+    start = settings.get("start")
+    joined = {"start": "+".join(start)} if isinstance(start, (list, tuple)) else {}
+    return carried_out({**keys_of(run, output, {**settings, **joined}, DEFAULTS), "to": to})
+
+
 def keys_of(
     run: Run | Path | str, output: Path | str | None, settings: Mapping[str, Any], defaults: Mapping[str, str]
 ) -> dict[str, str]:

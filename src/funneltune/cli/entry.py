@@ -29,6 +29,7 @@ from funneltune.cli import (
     serve,
     study,
     train,
+    transfer,
 )
 from funneltune.cli.arguments import Arguments, nearest_clause
 from funneltune.cli.verb import Verb, is_first_process, say
@@ -51,6 +52,7 @@ VERBS: dict[str, Verb] = {
         online,
         abtest,
         ads,
+        transfer,
         study,
         search,
         reproduce,
