@@ -148,6 +148,7 @@ def tiny():
     ("words", "told"),
     [
         (["backbone=none", "tuning=frozen"], "backbone=none reads no text"),
+        (["start=elsewhere"], "start=elsewhere: pretraining goes on from a backbone"),
         (["resume=auto"], "resume=auto: pretraining is not taken up"),
         (["trainer.devices=2"], "pretraining is one process"),
         (["trainer.precision=bf16-true"], "pretraining keeps float32 weights"),

@@ -94,6 +94,8 @@ def require_possible(cfg: DictConfig) -> None:
     """
     if cfg.get("pretraining") is None:
         raise ConfigError("pretraining=null says nothing to learn; set pretraining=mlm or pretraining=clm.")
+    if cfg.get("start"):
+        raise ConfigError(f"start={cfg.start}: pretraining goes on from a backbone; set backbone.name=RUN/backbone.")
     if cfg.get("resume") is not None:
         raise ConfigError(f"resume={cfg.resume}: pretraining is not taken up; begin anew in another run_dir.")
     if str(cfg.backbone.get("_target_")).endswith(".NoBackbone"):

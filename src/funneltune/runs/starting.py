@@ -65,7 +65,7 @@ def starts_of(cfg: DictConfig) -> list[Path]:
     found = named if isinstance(named, list) else [named] if named else []
     if odd := [one for one in found if not isinstance(one, str) or ":/" in one]:
         raise RunError(f"start={odd[0]!r} must be the folder of a finished run, or a list of them: start=[RUN1,RUN2].")
-    return [Path(one) for one in found]
+    return [Path(str(one)) for one in found]
 
 
 def start_from(assembly: Assembly, folders: Sequence[Path]) -> Carried:

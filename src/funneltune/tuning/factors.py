@@ -54,7 +54,7 @@ def require_names(layers: Mapping[str, AdaLoraLayer], tensors: Mapping[str, Tens
 
 @torch.no_grad()
 def put_first(layers: Mapping[str, AdaLoraLayer], tensors: Mapping[str, Tensor]) -> None:
-    """Copy stored factors into the first ranks of layers that have more; the other ranks' singular values become 0, so
+    """Copy stored factors into the first ranks of fresh layers that have more, whose own singular values are 0: so
     that the layers compute what the stored ones did.
 
     Raises:
@@ -69,7 +69,6 @@ def put_first(layers: Mapping[str, AdaLoraLayer], tensors: Mapping[str, Tensor])
                 f"start: {name!r} has a stored update of another shape, or that began with rank {begun:g} and here "
                 f"with {float(layer.ranknum[ADAPTER]):g}; set tuning.initial_rank as that run had it."
             )
-        layer.lora_E[ADAPTER].zero_()
         for part, dim in FACTORS.items():
             own = getattr(layer, part)[ADAPTER]
             own.narrow(dim, 0, stored[part].shape[dim]).copy_(stored[part])

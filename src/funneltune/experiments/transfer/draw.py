@@ -40,8 +40,8 @@ def _draw_values(axes: Axes, found: Transferred) -> None:
     for place, scorer in enumerate(found.lexical if 0 in found.counts else ()):
         of = next((of for (_, other), of in found.untrained().items() if other == scorer), None)
         if of is not None and of.baseline_value is not None:
-            told = {"color": FAINT, "linestyle": (":", "-.")[place], "linewidth": 1.0}
-            axes.axhline(of.baseline_value, label=f"{scorer}, untrained", **told)
+            dashes = (":", "-.")[place]
+            axes.axhline(of.baseline_value, color=FAINT, linestyle=dashes, linewidth=1.0, label=f"{scorer}, untrained")
     axes.set_ylabel(found.metric)
     axes.legend(frameon=False, fontsize=8)
 
