@@ -134,6 +134,20 @@ def test_what_is_stored_holds_the_adapters_too(tmp_path, backbone):
         other.restore(again, {**kept, "odd": torch.zeros(1)})
 
 
+def test_it_goes_on_from_a_fusion_and_leaves_adapters_where_they_are(tmp_path, backbone):
+    run, alone = stored(tmp_path / "a", Pfeiffer, backbone, 1)
+    method = Fusion([run])
+    method.apply(backbone)
+    method.take_up("pfeiffer", {"whatever": torch.zeros(1)})
+    with torch.no_grad():
+        assert torch.equal(states(backbone), states(alone))
+    other = {name: torch.full_like(t, 0.1) for name, t in method.export(backbone).items()}
+    method.take_up("fusion", other)
+    assert all(bool((t == 0.1).all()) for t in method.export(backbone).values())
+    with pytest.raises(TuningError, match="was tuned by tuning=lora, and this is tuning=fusion"):
+        method.take_up("lora", other)
+
+
 def test_what_cannot_be_fused_is_told(tmp_path, backbone):
     first, _ = stored(tmp_path / "a", Pfeiffer, backbone, 1)
     norms, _ = stored(tmp_path / "b", Houlsby, backbone, 1)

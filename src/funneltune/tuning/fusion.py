@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 
 from funneltune.errors import TuningError
 from funneltune.tuning.bottleneck import ACTIVATIONS, AdaptedNorm, BottleneckAdapter, Residual, read_start
-from funneltune.tuning.protocol import WeightTuning
+from funneltune.tuning.protocol import WeightTuning, require_same
 
 WEIGHTS, MANIFEST = "weights/trained.safetensors", "weights/manifest.json"
 """Of a run's folder."""
@@ -121,7 +121,14 @@ class Fusion(WeightTuning):
             self._fused[place] = fusion
 
     def take_up(self, method: str, tensors: Mapping[str, Tensor]) -> None:
-        """Nothing: the runs' adapters are the start."""
+        """The attention of a run that fused as many; of runs with adapters nothing, they are in their places already.
+
+        Raises:
+            TuningError: if the run was tuned otherwise, or what it fused does not fit.
+        """
+        if method not in METHODS:
+            require_same(self.name, method)
+            self.restore(self.backbone, tensors)
 
     def penalty(self) -> Float[Tensor, ""]:
         """`regularisation` times the squared distances of all V from the identity, added up."""
