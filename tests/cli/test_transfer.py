@@ -88,6 +88,7 @@ def test_each_number_is_that_of_a_run_which_its_own_config_gives(decided, place,
     assert record.numbers["average of 2/20"]["value"] == pytest.approx(mean, abs=1e-6)
     assert [one.data["requests"]["train"] for one in each] == [20, 20]
     assert len(each[0].config["start"]) == 2
+    assert each[0].name == "average of 2, 20 requests"
     for start in ("pretrained", "run"):
         first = RunRecord.read(decided / "runs" / start / "shots=20" / "seed=0" / "record.json")
         assert first.data["fingerprint"] == each[0].data["fingerprint"]

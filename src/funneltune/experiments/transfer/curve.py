@@ -130,7 +130,7 @@ def transfer(cfg: DictConfig, run: Path, settings: Settings, folder: Path) -> Tr
     for number, (start, shots, seed) in enumerate(jobs, 1):
         home = folder / start.name.replace(" ", "_") / f"shots={shots}" / f"seed={seed}"
         at = time.perf_counter()
-        train(share(beginning(cfg, start, run, seed), shots, requests), home)
+        train(share(beginning(cfg, start, run, seed), start, shots, requests), home)
         told = f"{number}/{len(jobs)}: {start.name}, {shots} requests, seed {seed}, {time.perf_counter() - at:.0f} s\n"
         sys.stderr.write(told)
         found.statistics.setdefault((start, shots), []).append(read_statistics(home / STATISTICS_NAME))

@@ -123,9 +123,10 @@ def beginning(cfg: DictConfig, start: Start, run: Path, seed: int) -> DictConfig
     return found
 
 
-def share(cfg: DictConfig, shots: int, requests: int) -> DictConfig:
+def share(cfg: DictConfig, start: Start, shots: int, requests: int) -> DictConfig:
     """The config of a run on so many of the target's training requests; more of them hold the fewer."""
     found = cfg.copy()
+    found.name = f"{start.name}, {shots} requests"  # what a report of the runs tells them apart by
     OmegaConf.update(found, "data.train_share", shots / requests, force_add=True)
     return found
 
