@@ -1,8 +1,9 @@
 """funneltune from Python: the verbs as functions, and what they give back as tables."""
 
 from funneltune.api.decided import abtest, embed, explain, export, offpolicy, online, rank
+from funneltune.api.people import assist
 from funneltune.api.results import Records, Run
-from funneltune.api.shop import ads, transfer
+from funneltune.api.shop import ads, demand, fairness, price, stock, transfer
 from funneltune.api.verbs import (
     compose,
     describe,
@@ -22,20 +23,25 @@ __all__ = [
     "Run",
     "abtest",
     "ads",
+    "assist",
     "compose",
+    "demand",
     "describe",
     "embed",
     "evaluate",
     "explain",
     "export",
+    "fairness",
     "offpolicy",
     "online",
     "predict",
     "pretrain",
+    "price",
     "rank",
     "read_records",
     "report",
     "reproduce",
+    "stock",
     "study",
     "train",
     "transfer",

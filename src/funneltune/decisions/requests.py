@@ -48,7 +48,8 @@ def read_requests(path: Path, scorer: Scorer) -> list[Request]:
         raise DataError(f"{path}: column {unknown[0]!r} is none of {', '.join(sorted(known))}{hint}")
     if "query" not in frame and "user" not in frame:
         raise DataError(f"{path}: needs a column query (words of a search) or user (a shopper), and has neither.")
-    frame = frame.assign(**{name: frame[name].fillna("").astype(str) for name in ("query", "user") if name in frame})
+    words = [name for name in ("query", "user") if name in frame]
+    frame = frame.assign(**{name: frame[name].astype(object).fillna("").astype(str) for name in words})
     if "time" in frame:
         frame = frame.assign(time=read_times(path, frame["time"]))
     key = frame["request"].astype(str) if "request" in frame else pd.Series(np.arange(1, len(frame) + 1).astype(str))

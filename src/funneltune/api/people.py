@@ -1,0 +1,34 @@
+"""The verbs that say something of shoppers and to them, as plain functions: see `funneltune.api.verbs`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from funneltune.api.results import Run, told
+from funneltune.api.shop import keys_of
+
+if TYPE_CHECKING:
+    from funneltune.cli.assist import Assisted
+
+
+@told
+def assist(run: Run | Path | str, question: str = "", output: Path | str | None = None, **settings: Any) -> Assisted:
+    """A shopper's question answered from items and reviews, or not at all, as `funneltune assist` does.
+
+    Args:
+        run: a finished run that reads texts, or its folder.
+        question: what is asked; empty: the assistant is only judged.
+        output: a new folder for the record, the judged answers and the picture; None: none.
+        settings: by the command's keys: `questions="asked.csv", reviews="reviews.csv", precision=0.9, way="semantic"`.
+
+    Returns: `answer` (answered, confidence, intent, numbers of passages), `passages`, `record` with the judgement.
+
+    Raises:
+        ConfigError: if a setting is unknown or out of range, or there is nothing to do.
+        DataError: if questions or reviews cannot be read.
+        RunError: if it is no finished run.
+    """
+    from funneltune.cli.assist import DEFAULTS, carried_out
+
+    return carried_out(keys_of(run, output, {"question": question, **settings}, DEFAULTS))
