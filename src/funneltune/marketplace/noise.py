@@ -38,6 +38,9 @@ class Stream(IntEnum):
     DRAW = 18
     PATIENCE = 19
     BID = 20
+    PRICE_TEST = 31
+    CATEGORY_DEMAND = 32
+    ITEM_DEMAND = 33
 
 
 def _mix(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:

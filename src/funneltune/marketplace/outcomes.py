@@ -6,6 +6,7 @@ Legend: n requests, pages of k items; arrays without a comment are (n, k).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +60,7 @@ class Scene:
     private: Floats  # a need that no column tells: the unobserved cause that clicks and purchases share
     over_budget: Floats  # 0 to 1
     sold_out: NDArray[np.bool_]
+    demand: Floats | float = 0.0  # of the week: `Pricing.demand`
 
 
 def click_utility(scene: Scene) -> Floats:
@@ -71,7 +73,8 @@ def click_utility(scene: Scene) -> Floats:
         + RATING * scene.rating
         + SEASON * scene.season
         + MOOD * scene.mood
-        + PRIVATE * scene.private,
+        + PRIVATE * scene.private
+        + scene.demand,
         dtype=np.float32,
     )
 
@@ -85,7 +88,8 @@ def cart_utility(scene: Scene, selection_bias: float) -> Floats:
         + CART_RATING * scene.rating
         + CART_TASTE * scene.taste
         + selection_bias * scene.private
-        + OUT_OF_STOCK * scene.sold_out,
+        + OUT_OF_STOCK * scene.sold_out
+        + scene.demand,
         dtype=np.float32,
     )
 
@@ -166,8 +170,6 @@ def gather(
         fit_true += likeness[row, true].sum(-1)
     list_price = catalogue.price[ranking]
     relative = catalogue.relative_price[ranking] + np.log(prices / list_price) / np.float32(0.45)
-    peak = vocabulary.season[kind]
-    distance = np.abs((day[:, None] - peak + 182.5) % 365 - 182.5)
     left = np.maximum(shoppers.budget[user] - spent[user], 0.0)[:, None]
     return Scene(
         match=vocabulary.match[searches.target[query][:, None], kind],
@@ -177,9 +179,16 @@ def gather(
         price=(relative * shoppers.sensitivity[user][:, None]).astype(np.float32),
         rating=((catalogue.rating[ranking] - 4.1) / 0.4).astype(np.float32),
         quality=catalogue.quality[ranking],
-        season=np.where(np.isnan(peak), 0.0, np.cos(np.pi * np.minimum(distance, 90) / 90)).astype(np.float32),
+        season=season(vocabulary, kind, day),
         mood=np.broadcast_to(mood[:, None], ranking.shape),
         private=private,
         over_budget=(prices / (left + prices)).astype(np.float32),
         sold_out=stock[ranking] <= 0,
     )
+
+
+def season(vocabulary: Vocabulary, kind: NDArray[Any], day: NDArray[np.float64]) -> Floats:
+    """From -1 (out of season) to 1 (its peak), of product types; 0 for those that have none."""
+    peak = vocabulary.season[kind]
+    distance = np.abs((day[:, None] - peak + 182.5) % 365 - 182.5)
+    return np.where(np.isnan(peak), 0.0, np.cos(np.pi * np.minimum(distance, 90) / 90)).astype(np.float32)

@@ -15,6 +15,7 @@ from funneltune.marketplace import outcomes as truth
 from funneltune.marketplace.catalogue import build_catalogue
 from funneltune.marketplace.noise import Stream, normal, uniform
 from funneltune.marketplace.outcomes import Outcome, Scene
+from funneltune.marketplace.pricing import Pricing
 from funneltune.marketplace.searches import build_searches
 from funneltune.marketplace.shoppers import AGE_BANDS, SEGMENTS, build_shoppers
 from funneltune.marketplace.vocabulary import load_vocabulary
@@ -75,6 +76,13 @@ class World:
         purchase_window: Days within which every purchase comes.
         taste_weight: How much tastes matter, in clicks and in carts. At 1 a full shift costs the best ranking of before
             about 2% of its purchases, at 4 about a quarter.
+        price_confounding: How strongly a demand of the week moves both clicks and carts and the sellers' prices, which
+            rise with it and with the season (`Pricing`): a log then makes shoppers look less price-sensitive.
+        price_hidden: Share of that demand that is an item's own, which nothing in the log tells; the rest is its
+            category's.
+        price_spread: Standard deviation of log prices that are tried at random, item by item and week by week.
+        loyalty: Share of the searches that are for the shopper's favourite category; the others do not depend on who
+            asks.
 
     Raises:
         ConfigError: if a knob is out of range or a domain unknown.
@@ -101,12 +109,17 @@ class World:
         purchase_delay: float = 0.0,
         purchase_window: float = 14.0,
         taste_weight: float = 1.0,
+        price_confounding: float = 0.0,
+        price_hidden: float = 0.0,
+        price_spread: float = 0.0,
+        loyalty: float = 0.0,
     ) -> None:
         _check(locals())
         self.seed, self.page, self.days = seed, page, days
         self.click_model, self.position_decay = click_model, position_decay
         self.selection_bias, self.taste_shift, self.taste_weight = selection_bias, taste_shift, taste_weight
-        self.purchase_delay, self.purchase_window = purchase_delay, purchase_window
+        self.purchase_delay, self.purchase_window, self.loyalty = purchase_delay, purchase_window, loyalty
+        self.pricing = Pricing(price_confounding, price_hidden, price_spread)
         rng = np.random.default_rng(seed)
         self.vocabulary = load_vocabulary(tuple(domains), language)
         self.catalogue = build_catalogue(self.vocabulary, rng, items, page, days, cold_items)
@@ -175,10 +188,8 @@ class World:
         return State(0, self.catalogue.stock.astype(np.int64), np.zeros(len(self.shoppers), np.float32))
 
     def prices(self, ranking: NDArray[np.int64], day: NDArray[np.float64]) -> NDArray[np.float32]:
-        """What the sellers ask: list prices, a tenth of the items 15% off in any week."""
-        week = (day // 7).astype(np.int64)
-        promoted = uniform(self.seed, Stream.PROMOTION, ranking, week[:, None]) < 0.1
-        return np.where(promoted, 0.85, 1.0).astype(np.float32) * self.catalogue.price[ranking]
+        """What the sellers ask: list prices, a tenth of the items 15% off in any week; more by `Pricing`'s knobs."""
+        return self.pricing.asked(self, ranking, day)
 
     def step(
         self, state: State, request: Requests, ranking: NDArray[np.int64], prices: NDArray[np.float32]
@@ -237,7 +248,7 @@ class World:
         shoppers, late = self.shoppers, (request.day >= self.days / 2)[:, None]
         weight = np.float32(self.taste_shift) * late
         taste = (1 - weight) * shoppers.taste[request.user] + weight * shoppers.taste_later[request.user]
-        return truth.gather(
+        scene = truth.gather(
             self.vocabulary,
             self.catalogue,
             self.searches,
@@ -253,6 +264,7 @@ class World:
             spent=state.spent,
             stock=state.stock,
         )
+        return replace(scene, demand=self.pricing.demand(self, ranking, request.day))
 
     def _calibrate(self, ctr: float, cvr: float) -> None:
         """Set the intercepts so that the default policy's pages give the wanted rates, whatever the seed and size."""
@@ -296,6 +308,7 @@ def _check(knobs: dict[str, Any]) -> None:
         ("purchase_delay", 0.0, 365.0),
         ("purchase_window", 0.01, 365.0),
         ("taste_weight", 0.0, 10.0),
+        ("loyalty", 0.0, 1.0),
     ):
         if not low <= knobs[name] <= high:
             raise ConfigError(f"data.source.{name}={knobs[name]} must lie in [{low}, {high}].")

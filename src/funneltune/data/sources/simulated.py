@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from funneltune.data.pictures import Named, as_png
 from funneltune.data.sources.reading import TableFiles
 from funneltune.data.sources.table import Table
+from funneltune.data.store import LogStore
 from funneltune.data.write import StoreWriter
-from funneltune.errors import DataError
+from funneltune.errors import ConfigError, DataError
 from funneltune.marketplace import Mixture, World, simulate
+from funneltune.marketplace.images import photographs
 
+PHOTO = "photo"
 LABELS = ("click", "cart", "purchase")
 ITEM_TEXTS = ("brand", "category", "product_type", "domain", "seller", "rating", "reviews")
 """Texts that an item has beside its title."""
@@ -47,6 +51,10 @@ class Simulated:
         purchase_delay: float = 0.0,
         purchase_window: float = 14.0,
         taste_weight: float = 1.0,
+        price_confounding: float = 0.0,
+        price_hidden: float = 0.0,
+        price_spread: float = 0.0,
+        loyalty: float = 0.0,
     ) -> None:
         self.impressions = impressions
         self.knobs: dict[str, Any] = {
@@ -71,6 +79,10 @@ class Simulated:
             self.knobs |= {"purchase_delay": purchase_delay, "purchase_window": purchase_window}
         if taste_weight != 1.0:  # likewise
             self.knobs["taste_weight"] = taste_weight
+        pricing = {"price_confounding": price_confounding, "price_hidden": price_hidden, "price_spread": price_spread}
+        self.knobs |= {name: value for name, value in pricing.items() if value}  # likewise
+        if loyalty:  # likewise
+            self.knobs["loyalty"] = loyalty
         self.fitting, self.popular = fitting, popular
 
     def describe(self) -> dict[str, Any]:
@@ -93,6 +105,18 @@ class Simulated:
             price="price" if "price" in found else None,
             labels_required=False,
         )
+
+    def pictures(self, name: str, store: LogStore) -> Iterator[Named]:
+        """Each item's photograph, as a PNG file.
+
+        Raises:
+            ConfigError: if the name is not `photo`.
+        """
+        if name != PHOTO:
+            raise ConfigError(f"vision.images: the marketplace has no pictures {name!r}; it has {PHOTO}.")
+        world = World(**self.knobs)
+        for item, pixels in enumerate(photographs(world.vocabulary, world.catalogue, world.seed)):
+            yield Named(as_png(pixels), f"photograph {item}")
 
     def write(self, writer: StoreWriter) -> None:
         """Stream the log into a store.
