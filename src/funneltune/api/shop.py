@@ -33,6 +33,25 @@ def ads(run: Run | Path | str, output: Path | str | None = None, **settings: Any
 
 
 @told
+def fairness(run: Run | Path | str, output: Path | str | None = None, **settings: Any) -> DecisionRecord:
+    """Exposure, calibration and errors by group, what narrows a gap and its cost, as `funneltune fairness` does.
+
+    Args:
+        run: a finished run, or its folder.
+        output: a new folder for the record, the groups' file and the pictures; None: none.
+        settings: by the command's keys: `by=["seller", "user.segment"], mitigate="exposure", ranking="fair_sellers"`.
+
+    Raises:
+        ConfigError: if a setting is unknown or out of range, a column is none of the log's, or a mitigation unfit.
+        DataError: if groups are too small, or the log tells no shopper.
+        RunError: if it is no finished run.
+    """
+    from funneltune.cli.fairness import DEFAULTS, carried_out
+
+    return carried_out(keys_of(run, output, settings, DEFAULTS))
+
+
+@told
 def transfer(run: Run | Path | str, to: str, output: Path | str | None = None, **settings: Any) -> DecisionRecord:
     """A run's weights on another log: untrained, and after a few of its requests, as `funneltune transfer` does.
 
@@ -51,6 +70,62 @@ def transfer(run: Run | Path | str, to: str, output: Path | str | None = None, *
     start = settings.get("start")
     joined = {"start": "+".join(start)} if isinstance(start, (list, tuple)) else {}
     return carried_out({**keys_of(run, output, {**settings, **joined}, DEFAULTS), "to": to})
+
+
+@told
+def demand(run: Run | Path | str, output: Path | str | None = None, **settings: Any) -> DecisionRecord:
+    """Purchases per item and day with intervals, against forecasting, as `funneltune demand` does.
+
+    Args:
+        run: a finished run that predicts purchases on a log that is cut by time, or its folder.
+        output: a new folder for the record, the picture and demand.csv; None: none.
+        settings: by the command's keys: `by="category", days=14, level=0.9, traffic="known", baselines=["ets"]`.
+
+    Raises:
+        ConfigError: if a setting is unknown or out of range, the run or its log cannot be used, a package is missing.
+        RunError: if it is no finished run.
+    """
+    from funneltune.cli.demand import DEFAULTS, carried_out
+
+    return carried_out(keys_of(run, output, settings, DEFAULTS))
+
+
+@told
+def stock(run: Run | Path | str, output: Path | str | None = None, **settings: Any) -> DecisionRecord:
+    """What to order of each item, and what ordering so would have cost, as `funneltune stock` does.
+
+    Args:
+        run: as for `demand`.
+        output: a new folder for the record, the picture and orders.csv; None: none.
+        settings: by the command's keys: `lead_time=3, review=7, shortage_cost=5, on_hand="shelves.csv"`.
+
+    Raises:
+        ConfigError: if a setting is unknown or out of range, the run or its log cannot be used, a package is missing.
+        DataError: if a file of shelves cannot be read.
+        RunError: if it is no finished run.
+    """
+    from funneltune.cli.stock import DEFAULTS, carried_out
+
+    return carried_out(keys_of(run, output, settings, DEFAULTS))
+
+
+@told
+def price(run: Run | Path | str, output: Path | str | None = None, **settings: Any) -> DecisionRecord:
+    """Demand at other prices, its elasticity and the price that brings most, as `funneltune price` does.
+
+    Args:
+        run: a finished run that reads prices and predicts clicks and purchases, or its folder.
+        output: a new folder for the record, the curves and the picture; None: none.
+        settings: by the command's keys: `item="item-000012", goal="profit", cost_share=0.6, correct="dml"`.
+
+    Raises:
+        ConfigError: if a setting is unknown or out of range, the item unknown, or no price may be advised.
+        DataError: if the items or groups cannot be read.
+        RunError: if it is no finished run, it reads no price, or its log tells none.
+    """
+    from funneltune.cli.price import DEFAULTS, carried_out
+
+    return carried_out(keys_of(run, output, settings, DEFAULTS))
 
 
 def keys_of(
