@@ -95,6 +95,9 @@ class FeatureNeeds:
     """Ids are hashed into as many."""
     numbers: tuple[str, ...] = ()
     vectors: tuple[str, ...] = ()
+    """Fixed vectors of items, those of `images` behind the others."""
+    images: tuple[str, ...] = ()
+    """Those of the vectors that a vision backbone makes of pictures."""
     history: int = 0
     """Events of the shopper's past; 0: none."""
     history_ids: bool = False

@@ -6,6 +6,7 @@ from funneltune.backbones.interaction import CrossInteraction, TwinInteraction, 
 from funneltune.backbones.none import NoBackbone, NoEncoder, NoInteraction
 from funneltune.backbones.resolve import DROPOUTS, Backbone
 from funneltune.backbones.views import WeightSets
+from funneltune.backbones.vision import NoVision, Vision
 
 __all__ = [
     "DROPOUTS",
@@ -18,7 +19,9 @@ __all__ = [
     "NoBackbone",
     "NoEncoder",
     "NoInteraction",
+    "NoVision",
     "TwinInteraction",
+    "Vision",
     "WeightSets",
     "build_interaction",
 ]

@@ -32,8 +32,8 @@ WRAPPERS = ("timm_wrapper", "timm_backbone", "rag")
 """Architectures that load other models, or pickles."""
 
 
-def check_home(name: str, revision: str | None = None) -> None:
-    """Refuse a backbone's home whose files ask for more than weights and numbers.
+def check_home(name: str, revision: str | None = None, key: str = "backbone.name") -> None:
+    """Refuse a backbone's home whose files ask for more than weights and numbers; `key` is the config's word for it.
 
     Raises:
         ConfigError: naming file and field.
@@ -41,7 +41,7 @@ def check_home(name: str, revision: str | None = None) -> None:
     read = _read if Path(name).is_dir() else _remembered
     if read(name, ADAPTER, revision) is not None:
         raise ConfigError(
-            f"backbone.name={name!r} holds {ADAPTER}, which sends the load to another model; name the model, and give "
+            f"{key}={name!r} holds {ADAPTER}, which sends the load to another model; name the model, and give "
             "an adapter as tuning.adapter."
         )
     told = read(name, CONFIG, revision) or {}
@@ -49,9 +49,7 @@ def check_home(name: str, revision: str | None = None) -> None:
     if told.get("auto_map") and told.get("model_type") not in CONFIG_MAPPING:
         faults.insert(0, f"auto_map asks for code of its own for {told.get('model_type')!r}, which is never run")
     if faults:
-        raise ConfigError(
-            f"backbone.name={name!r}, {CONFIG}: {'; '.join(faults)}; remove the field, or choose another model."
-        )
+        raise ConfigError(f"{key}={name!r}, {CONFIG}: {'; '.join(faults)}; remove the field, or choose another model.")
 
 
 def field_faults(fields: Any, path: str = "") -> Iterator[str]:

@@ -99,6 +99,7 @@ class TrainConfig:
     calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
     data: Any = MISSING
     backbone: Any = MISSING
+    vision: Any = MISSING
     features: Any = MISSING
     tuning: Any = MISSING
     head: Any = MISSING

@@ -21,12 +21,13 @@ from funneltune.data.features import FeatureColumns, training_numbers
 from funneltune.data.late_labels import LateLabels
 from funneltune.data.leaks import Guard, find_leaks, text_columns
 from funneltune.data.loaders import EpochSampler, ResumableLoader, evaluation_loader
+from funneltune.data.pictures import PictureEncoder, encode_pictures
 from funneltune.data.requests import OBSERVED
 from funneltune.data.row_sampling import RowSampling
 from funneltune.data.sampling import RequestPlan, Requests, evaluation_draws
 from funneltune.data.slices import Slices
 from funneltune.data.sources import Source
-from funneltune.data.splits import Split, Whole
+from funneltune.data.splits import Split, Whole, shared
 from funneltune.data.store import LogStore, tokenizer_fingerprint
 from funneltune.data.token_count import TokenCount
 from funneltune.data.training_rows import Told, TrainingRows
@@ -67,6 +68,7 @@ class LogDataModule(L.LightningDataModule):
         sampling: How training rows are drawn by their labels; see `RowSampling`.
         columns: Columns that training batches hold for the objective -> what asks for them.
         delayed: What becomes of labels that may still come (`ObjectiveNeeds.delayed`).
+        vision: What makes vectors of the pictures that `features` names.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class LogDataModule(L.LightningDataModule):
         sampling: Mapping[str, Any] | None = None,
         columns: Mapping[str, str] | None = None,
         delayed: Delayed = "drop",
+        vision: PictureEncoder | None = None,
     ) -> None:
         super().__init__()
         self.guard, self._guarded = Guard.parse(leaks), False
@@ -111,6 +114,7 @@ class LogDataModule(L.LightningDataModule):
         self.seed, self.workers, self.accumulate, self.unique = seed, workers, accumulate, unique
         self.cache_dir, self.slices, self.train_share = Path(cache_dir), tuple(slices), train_share
         self.features, self.max_unknown = features or FeatureNeeds(), max_unknown
+        self._pictures = vision, self.features.images
         self.sampling = RowSampling.parse(sampling, tasks, final=observed_until is None)
         self.observed_until, self.objective_columns, self.delayed = observed_until, dict(columns or {}), delayed
         self._loader: ResumableLoader | None = None
@@ -123,7 +127,7 @@ class LogDataModule(L.LightningDataModule):
 
     def prepare_data(self) -> None:
         """Build the store if it is not there; Lightning calls this once per machine."""
-        prepare(self.source, self.funnel, self.cache_dir)
+        encode_pictures(prepare(self.source, self.funnel, self.cache_dir), self.source, *self._pictures)
 
     def setup(self, stage: str | None = None) -> None:
         """Open the store and cut it, once; before a fit, look for leaks, once.
@@ -144,16 +148,11 @@ class LogDataModule(L.LightningDataModule):
     def _open(self) -> None:
         if self._store is not None:
             return
-        self._store = prepare(self.source, self.funnel, self.cache_dir)
+        self._store = encode_pictures(prepare(self.source, self.funnel, self.cache_dir), self.source, *self._pictures)
         self._requests = self.split.cut(self._store)
         if self.train_share < 1:
-            train = self._requests["train"]
-            kept = np.random.default_rng((self.seed, 1)).permutation(train)[
-                : max(1, round(len(train) * self.train_share))
-            ]
-            self._requests["train"] = np.sort(kept)
+            self._requests["train"] = shared(self._requests["train"], self.train_share, self.seed)
         self.cuts = Slices(self._store, self.slices, self.texts.get("query"), self._requests.get("train"))
-        needs = self.features
         self._collator = make_collator(
             self._store,
             self.texts,
@@ -162,7 +161,7 @@ class LogDataModule(L.LightningDataModule):
             max_tokens=self.max_tokens,
             unique=self.unique,
             max_unknown=self.max_unknown,
-            features=FeatureColumns(self._store, needs, self.remembered) if needs else None,
+            features=FeatureColumns(self._store, self.features, self.remembered) if self.features else None,
         )
         self._lengths = self._store.request_lengths
         self._observed = {name: self._store.of_requests(f"{OBSERVED}{name}") for name in self.funnel.names}
@@ -347,4 +346,5 @@ class LogDataModule(L.LightningDataModule):
             cache_dir=self.cache_dir,
             features=self.features,
             max_unknown=self.max_unknown,
+            vision=self._pictures[0],
         )

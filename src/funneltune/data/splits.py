@@ -178,3 +178,9 @@ class Whole(Split):
     def cut(self, store: LogStore) -> dict[str, Requests]:
         """No part."""
         return {}
+
+
+def shared(requests: Requests, share: float, seed: int) -> Requests:
+    """A share of some requests, at least one, drawn by a seed."""
+    kept = np.random.default_rng((seed, 1)).permutation(requests)[: max(1, round(len(requests) * share))]
+    return np.sort(kept)

@@ -66,6 +66,8 @@ class LogStore:
         self._tables: dict[str, pa.Table] = {}
         self._maps: dict[str, mmap.mmap] = {}
         self._touched = 0
+        self.encoded: dict[str, NDArray[np.float32]] = {}
+        """What a vision backbone made of the items' pictures, by their name: `vectors` answers with it."""
 
     def table(self, name: str) -> pa.Table:
         """`impressions`, `requests`, `queries`, `items` or `users`, memory-mapped."""
@@ -126,6 +128,8 @@ class LogStore:
         Raises:
             ConfigError: if the log has no such vectors.
         """
+        if name in self.encoded:
+            return self.encoded[name]
         path = self.folder / f"vectors-{name}.npy"
         if not path.is_file():
             there = sorted(p.stem.removeprefix("vectors-") for p in self.folder.glob("vectors-*.npy"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -12,10 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from funneltune.errors import ConfigError
+from funneltune.features.fusion import Modalities, build_fusion
 from funneltune.features.history import TargetAttention
 from funneltune.features.ids import HashedIds
 from funneltune.features.numbers import Numbers
 from funneltune.schema import Batch, FeatureNeeds
+
+TEXTS = ("query", "item", "pair")
+"""A row's texts (`Batch.text_of_row`), in the order in which a fusion reads them."""
 
 
 class Features(nn.Module):
@@ -34,9 +39,13 @@ class Features(nn.Module):
         vector_width: What each is projected to.
         history: Events of the shopper's past that the candidate attends to; 0: none.
         dropout: Of the whole.
+        fusion: How fixed vectors meet the rest: `concat` (one projection of all, beside it), `gate` or `attention`
+            (`GatedFusion`, `AttentionFusion`: with the row's texts, or without texts with its other features).
+        images: Pictures of the item, by name, as fixed vectors of a vision backbone: behind `vectors`.
+        texts: Vectors of texts that a row has: 2 where query and item are encoded apart, else 1.
 
     Raises:
-        ConfigError: on values out of range, or a history with neither texts nor item ids to read.
+        ConfigError: on values out of range, a fusion of nothing, or a history with neither texts nor ids to read.
     """
 
     def __init__(
@@ -54,20 +63,32 @@ class Features(nn.Module):
         vector_width: int = 32,
         history: int = 0,
         dropout: float = 0.0,
+        fusion: str = "concat",
+        images: Sequence[str] = (),
+        texts: int = 1,
     ) -> None:
         super().__init__()
-        self.needs = feature_needs(text_width > 0, ids, buckets, numbers, vectors, history)
+        self.needs = feature_needs(text_width > 0, ids, buckets, numbers, vectors, history, images)
         if not 0.0 <= dropout < 1.0:
             raise ConfigError(f"features.dropout={dropout} must lie in [0, 1).")
         transforms = dict(numbers or {})
         self.ids = HashedIds(len(ids), buckets, id_width) if ids or self.needs.history_ids else None
         self.numbers = Numbers(transforms, number_encoding, number_width, number_bins) if transforms else None
-        wide = sum(vector_widths[name] for name in vectors)
-        self.vectors = nn.Sequential(nn.LayerNorm(wide), nn.Linear(wide, vector_width), nn.ReLU()) if vectors else None
+        widths = [vector_widths[name] for name in self.needs.vectors]
+        wide, fused = sum(widths), fusion != "concat"
+        self.vectors: nn.Module | None = None
+        if widths and fused:
+            self.vectors = Modalities(widths, vector_width)
+        elif widths:
+            self.vectors = nn.Sequential(nn.LayerNorm(wide), nn.Linear(wide, vector_width), nn.ReLU())
         self.attention = TargetAttention(text_width or id_width) if history else None
         self.dropout = dropout
         self.width = len(ids) * id_width + (self.numbers.width if self.numbers else 0)
-        self.width += (vector_width if vectors else 0) + (self.attention.width if self.attention else 0)
+        self.width += self.attention.width if self.attention else 0
+        self.reads_texts = text_width > 0
+        context_width = texts * text_width if self.reads_texts else self.width
+        self.fusion = build_fusion(fusion, context_width, len(widths), vector_width)
+        self.width += vector_width if widths else 0
 
     def fit(self, values: Mapping[str, NDArray[np.floating]]) -> None:
         """Measure the training rows' numbers."""
@@ -76,16 +97,27 @@ class Features(nn.Module):
 
     def forward(self, batch: Batch, text_vectors: Float[Tensor, "texts text_width"]) -> Float[Tensor, "rows width"]:
         """One vector per row."""
-        parts = []
+        before, after = [], []
         if self.ids is not None and batch.ids is not None:
-            parts.append(self.ids(batch.ids))
+            before.append(self.ids(batch.ids))
         if self.numbers is not None and batch.numbers is not None:
-            parts.append(self.numbers(batch.numbers))
-        if self.vectors is not None and batch.vectors is not None:
-            parts.append(self.vectors(batch.vectors.to(text_vectors.dtype)))
+            before.append(self.numbers(batch.numbers))
         if self.attention is not None:
-            parts.append(self._attended(batch, text_vectors))
-        return F.dropout(torch.cat(parts, dim=-1), self.dropout, self.training)
+            after.append(self._attended(batch, text_vectors))
+        if self.vectors is not None and batch.vectors is not None:
+            vectors = batch.vectors.to(text_vectors.dtype)
+            found = self.vectors(vectors)
+            if self.fusion is not None:
+                context = self._context(batch, text_vectors, [*before, *after])
+                found = self.fusion(context, found, cast(Modalities, self.vectors).there(vectors))
+            before.append(found)
+        return F.dropout(torch.cat([*before, *after], dim=-1), self.dropout, self.training)
+
+    def _context(self, batch: Batch, text_vectors: Tensor, others: list[Tensor]) -> Tensor:
+        """What vectors are fused with: the row's texts; without texts its other features."""
+        if self.reads_texts:
+            others = [text_vectors[batch.text_of_row[name]] for name in TEXTS if name in batch.text_of_row]
+        return torch.cat(others, dim=-1) if others else text_vectors.new_zeros(batch.row.shape[0], 0)
 
     def _attended(self, batch: Batch, text_vectors: Tensor) -> Float[Tensor, "rows width"]:
         assert self.attention is not None
@@ -107,6 +139,7 @@ def feature_needs(
     numbers: Mapping[str, str] | None,
     vectors: Sequence[str],
     history: int,
+    images: Sequence[str] = (),
 ) -> FeatureNeeds:
     """What the log has to hand over for these features."""
     if history < 0:
@@ -114,11 +147,16 @@ def feature_needs(
     for name in ids:
         if list(ids).count(name) > 1:
             raise ConfigError(f"features.ids names {name!r} twice; name each once.")
+    every = (*vectors, *images)
+    for name in every:
+        if every.count(name) > 1:
+            raise ConfigError(f"features.vectors and vision.images name {name!r} twice; name each once.")
     return FeatureNeeds(
         ids=tuple(ids),
         buckets=buckets,
         numbers=tuple(numbers or {}),
-        vectors=tuple(vectors),
+        vectors=every,
+        images=tuple(images),
         history=history,
         history_ids=history > 0 and not texts,
     )

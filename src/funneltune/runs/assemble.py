@@ -26,6 +26,7 @@ from funneltune.objectives import Fixed, Objective
 from funneltune.runs.extra_passes import require_extra_passes
 from funneltune.runs.objective_needs import objective_needs
 from funneltune.runs.pairs import readers, require_pairs
+from funneltune.runs.pictures import pictures_of, vision_of
 from funneltune.runs.precision import is_low_precision, resolve_precision
 from funneltune.runs.targets import build
 from funneltune.schema import FeatureNeeds
@@ -77,6 +78,7 @@ def assemble_data(cfg: DictConfig, backbone: Backbone | NoBackbone) -> LogDataMo
         seed=cfg.seed,
         accumulate=int(cfg.trainer.get("accumulate_grad_batches", 1)),
         features=needed_features(cfg, backbone),
+        vision=vision_of(cfg),
         **objective_needs(cfg, funnel),
         **arguments,
     )
@@ -92,6 +94,7 @@ def needed_features(cfg: DictConfig, backbone: Backbone | NoBackbone) -> Feature
         numbers=found.get("numbers"),
         vectors=found.get("vectors") or (),
         history=int(found.get("history") or 0),
+        images=pictures_of(cfg),
     )
 
 
@@ -188,7 +191,12 @@ def _features(cfg: DictConfig, data: LogDataModule, text_width: int, view: int =
             raise ConfigError("backbone=none and features=none leave nothing to learn from; choose one of them.")
         return None
     torch.manual_seed(cfg.seed + 3 + 1000 * view)
-    built: Features = build(cfg.features)(text_width=text_width, vector_widths=data.vector_widths())
+    built: Features = build(cfg.features)(
+        text_width=text_width,
+        vector_widths=data.vector_widths(),
+        images=data.features.images,
+        texts=2 if data.interaction == "twin" else 1,
+    )
     return built
 
 

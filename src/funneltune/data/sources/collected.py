@@ -26,6 +26,7 @@ class Collected:
     codes: dict[str, Codes] = field(default_factory=lambda: {k: Codes() for k in ("request", "user", "query", "item")})
     texts: dict[str, list[pd.DataFrame]] = field(default_factory=lambda: {"query": [], "item": []})
     vectors: dict[str, list[str]] = field(default_factory=dict)
+    images: dict[str, list[str]] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
     categories: dict[str, Codes] = field(default_factory=dict)
     columns: Columns = field(default_factory=Columns)

@@ -119,6 +119,8 @@ class Roles:
     """Word of the grade's column -> number; empty: it holds numbers."""
     delays: Mapping[str, Lateness] = field(default_factory=dict, repr=False)
     """Task -> how long after the impression its event came. No part of what maps without it are known by."""
+    images: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Name -> column of the item's picture file. Likewise."""
 
     def __post_init__(self) -> None:
         """Refuse a map that cannot make a log."""
@@ -156,6 +158,7 @@ class Roles:
         """Every column that is read, each once."""
         named = [self.request, self.user, self.query, self.item, *self.query_text.values(), *self.item_text.values()]
         named += [*self.categorical, *self.numeric, *self.single.values(), *self.vectors.values()]
+        named += self.images.values()
         if labels:
             named += [*(label.column for label in self.labels.values()), *self.where]
             named += [delay.column for delay in self.delays.values()]

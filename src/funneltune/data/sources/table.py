@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
@@ -13,16 +13,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from funneltune.data.pictures import Named
 from funneltune.data.sources import cells
 from funneltune.data.sources.codes import Codes
 from funneltune.data.sources.collected import FILE_ROW, SEPARATOR, Collected, in_request_order, parsed
 from funneltune.data.sources.joins import parse_joins
 from funneltune.data.sources.lateness import Lateness
+from funneltune.data.sources.pictures import IMAGE, describe_files, files_of, folder_of
 from funneltune.data.sources.reading import PART, TableFiles
 from funneltune.data.sources.roles import Label, Roles, parse_where
 from funneltune.data.sources.spilled import Columns
 from funneltune.data.sources.strictness import Strictness
-from funneltune.data.store import DELAY
+from funneltune.data.store import DELAY, LogStore
 from funneltune.data.write import StoreWriter
 from funneltune.errors import ConfigError, DataError
 from funneltune.funnel import TaskFunnel
@@ -54,6 +56,7 @@ class Table:
         grades: What the words of the grade's column are worth: {Exact: 2, Partial: 1, Irrelevant: 0}; None: it holds
             numbers.
         vectors: Name -> column of a fixed vector per item (an image's embedding): a list, or numbers between spaces.
+        images, image_folder: Name -> column of the item's picture file (empty: none); where they lie, from the log's.
         encoding, separator, columns, quotes: Of delimited text; `columns` names those of a file without a header.
         parts: File (its name, or that up to the first dot) or split of a hub's data set -> the word of its rows in the
             column `part`, for data.split.by=column. A request lies in one part.
@@ -92,6 +95,8 @@ class Table:
         categorical: Sequence[str] = (),
         numeric: Sequence[str] = (),
         vectors: Mapping[str, str] | None = None,
+        images: Mapping[str, str] | None = None,
+        image_folder: str | None = None,
         encoding: str = "utf-8",
         separator: str | None = None,
         columns: Sequence[str] | None = None,
@@ -111,7 +116,7 @@ class Table:
         names = None if columns is None else tuple(columns)
         self.files = TableFiles(Path(path), encoding, separator, names, dict(parts or {}), dict(rename or {}), quotes)
         self.strict = Strictness.parse(strict)
-        self.labels_required = labels_required
+        self.labels_required, self.image_folder = labels_required, folder_of(Path(path), image_folder)
         single = {"position": position, "time": time, "price": price, "grade": grade, "propensity": propensity}
         self.roles = Roles(
             item=item,
@@ -125,6 +130,7 @@ class Table:
             numeric=tuple(numeric),
             single={role: column for role, column in single.items() if column is not None},
             vectors=dict(vectors or {}),
+            images=dict(images or {}),
             where=parse_where(where),
             fill={column: str(value) for column, value in (fill or {}).items()},
             after=dict(after or {}),
@@ -148,6 +154,7 @@ class Table:
         if self.files.words or self.files.rename or not self.files.quotes:
             more["reading"] = repr((self.files.words, self.files.rename, self.files.quotes))
         more |= {"joins": [join.describe() for join in self.joins]} if self.joins else {}
+        more |= {"images": describe_files(self.roles.images, self.image_folder)} if self.roles.images else {}
         more |= {"grades": repr(self.roles.grades)} if self.roles.grades else {}
         if present := [task for task, label in self.roles.labels.items() if label.present]:
             more["present"] = present
@@ -162,6 +169,15 @@ class Table:
             "labels_required": self.labels_required,
             **more,
         }
+
+    def pictures(self, name: str, store: LogStore) -> Iterator[Named]:
+        """Each item's picture file, as the log names it."""
+        if name not in self.roles.images:
+            there = ", ".join(self.roles.images) or "none"
+            raise ConfigError(f"vision.images: data.source.images has no {name!r}; it has {there}.")
+        return files_of(
+            self.roles.images[name], store.table("items").column(IMAGE + name).to_pylist(), self.image_folder
+        )
 
     def write(self, writer: StoreWriter) -> None:
         """Read once, check every row, and hand the log over in request order.
@@ -260,6 +276,8 @@ class Table:
         query, _ = self._encode("query", self._query_key(frame), frame, roles.query_text, seen)
         item_key = frame[roles.item] if roles.item is not None else _nothing(frame)
         item, fresh = self._encode("item", item_key, frame, roles.item_text, seen)
+        for name, column in roles.images.items():
+            seen.images.setdefault(IMAGE + name, []).extend(frame[column].fillna("").iloc[fresh].tolist())
         for name, column in roles.vectors.items():
             seen.vectors.setdefault(name, []).extend(frame[column].fillna("").iloc[fresh].tolist())
         user = np.zeros(len(frame), dtype=np.int64)
@@ -315,8 +333,8 @@ class Table:
     ) -> None:
         if self.labels_required:
             del columns[FILE_ROW]
-        for side in ("query", "item"):
-            writer.entities("queries" if side == "query" else "items", seen.entity(side))
+        writer.entities("queries", seen.entity("query"))
+        writer.entities("items", seen.entity("item") | seen.images)
         writer.entities("users", {"key": seen.codes["user"].keys or [""]})
         for name, texts in seen.vectors.items():
             writer.vectors(name, parsed(name, texts))
