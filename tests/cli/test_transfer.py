@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import pytest
 
@@ -188,6 +189,19 @@ def test_runs_that_do_not_go_together_are_refused_before_anything_is_trained(run
         error = capsys.readouterr().err
         assert told in error
         assert error.count("\n") == 1
+
+
+def test_an_interrupted_transfer_is_gone_on_with(run, tmp_path, capsys):
+    words = ["transfer", f"run={run}", FASHION, "shots=20", "seeds=0", f"output={tmp_path / 'out'}"]
+    assert main(words) == 0
+    first = (tmp_path / "out" / "decision.json").read_bytes()
+    for name in ("decision.json", "curve.png", "runs/run/shots=20/seed=0"):
+        path = tmp_path / "out" / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    capsys.readouterr()
+    assert main(words) == 0
+    assert "pretrained/shots=20/seed=0 is finished already: nothing is trained" in capsys.readouterr().err
+    assert (tmp_path / "out" / "decision.json").read_bytes() == first
 
 
 def test_an_output_that_is_there_is_refused(run, decided, capsys):

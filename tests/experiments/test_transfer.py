@@ -57,6 +57,7 @@ def test_the_advice_says_how_far_the_run_helps_and_by_how_much():
     told = advice(transferred({100: 0.60, 1000: 0.70}, {100: 0.65, 1000: 0.70}))
     assert told.startswith("Begin with run: it is better than the pretrained backbone alone up to 100 requests")
     assert "+0.0500" in told
+    assert told.endswith("at 100 requests; the backbone alone needs 316 for that).")
     assert "even with 1000 requests" in advice(transferred({100: 0.60, 1000: 0.70}, {100: 0.65, 1000: 0.75}))
 
 

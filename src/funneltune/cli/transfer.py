@@ -64,7 +64,7 @@ def carried_out(keys: Mapping[str, str]) -> DecisionRecord:
         RunError: if a run is no finished one or does not go with the others, or the folder has something in it.
     """
     output = Path(keys["output"]) if keys["output"] else None
-    if output is not None:
+    if output is not None and not _begun(output):
         require_new(output)
     shots = tuple(one if one == "all" else _whole("shots", one) for one in _listed(keys["shots"]))
     seeds = tuple(_whole("seeds", one) for one in _listed(keys["seeds"]))
@@ -117,6 +117,11 @@ def target_of(run: Path, to: str, tasks: Mapping[str, str]) -> DictConfig:
         if key not in known:
             raise ConfigError(f"to: {key} is no key of the run's config{nearest_clause(key, known)}.")
     return checked(onto(source, data, changes, tasks))
+
+
+def _begun(output: Path) -> bool:
+    """Whether a transfer was interrupted there: runs and nothing else, which the same command goes on with."""
+    return output.is_dir() and [path.name for path in output.iterdir()] == ["runs"]
 
 
 def _is_choice(word: str) -> bool:
@@ -204,6 +209,7 @@ VERB = Verb(
         "seeds": "of the draw of requests, new weights and their order (default 0,1,2)",
         "metric": "what is compared (default: the AUC of the last rate, by true probabilities where the log has them)",
         "tasks": "where the target's labels have other names: TASK:LABEL,... (the run's task, the label read as it)",
-        "output": "a new folder for decision.json, the picture and the runs (default: print only)",
+        "output": "a new folder for decision.json, the picture and the runs; what an interrupted transfer left there "
+        "is gone on with (default: print only)",
     },
 )

@@ -133,7 +133,7 @@ def _notes(
     differences: dict[tuple[Start, int], Comparison],
     untrained: dict[tuple[Start, str], Comparison],
 ) -> list[str]:
-    notes = [_advice(start, differences) for start in found.settings.compared if any(found.counts)]
+    notes = [_advice(found, start, differences) for start in found.settings.compared if any(found.counts)]
     for start in found.settings.compared:
         told = [f"{of.verdict} than {scorer}" for (one, scorer), of in untrained.items() if one == start]
         told = [one.replace("no claim than", "no different, by this test, from") for one in told]
@@ -151,7 +151,7 @@ def _notes(
     return notes
 
 
-def _advice(start: Start, differences: dict[tuple[Start, int], Comparison]) -> str:
+def _advice(found: Transferred, start: Start, differences: dict[tuple[Start, int], Comparison]) -> str:
     """What to do, in a sentence."""
     own = {shots: of for (one, shots), of in differences.items() if one == start}
     better = [shots for shots, of in own.items() if of.verdict == "better"]
@@ -164,7 +164,8 @@ def _advice(start: Start, differences: dict[tuple[Start, int], Comparison]) -> s
         return f"No claim: with {start.name} the target gained nothing at any of {', '.join(map(str, own))} requests."
     last = better[-1]
     until = f"up to {last} requests" if last < max(own) else f"even with {last} requests"
-    told = f"{_told(own[better[0]])} at {better[0]} requests"
+    least = better[0]
+    told = f"{_told(own[least])} at {least} requests; the backbone alone needs {_worth(found, start, least)} for that"
     return f"Begin with {start.name}: it is better than the pretrained backbone alone {until} ({told})."
 
 

@@ -18,7 +18,7 @@ KEPT = ("cache_dir", "workers", "rows_per_batch", "tokens_per_batch", "eval_rows
 QUIET: Mapping[str, Any] = {
     "study": None,
     "search": None,
-    "resume": None,
+    "resume": "auto",
     "run_dir": None,
     "logger": {},
     "baselines": [],
