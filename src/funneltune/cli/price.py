@@ -44,7 +44,7 @@ TITLES = {
     "groups": "by group of shoppers",
     "elasticities": "mean own-price elasticity over the training rows",
 }
-PRINTED = (
+PRINTED: tuple[str, ...] = (
     "price",
     "purchases_per_1000",
     "low",

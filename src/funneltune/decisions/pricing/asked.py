@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -63,7 +64,7 @@ def _read(path: Path) -> pd.DataFrame:
     return frame
 
 
-def _one(scorer: Scorer, settings: Settings, row: pd.Series[object]) -> Wanted:
+def _one(scorer: Scorer, settings: Settings, row: pd.Series[Any]) -> Wanted:
     key = str(row["item"])
     number = scorer.catalogue.number(key)
     latest = scorer.rows.latest_price
@@ -83,6 +84,6 @@ def _one(scorer: Scorer, settings: Settings, row: pd.Series[object]) -> Wanted:
     return Wanted(number, key, now, cost, low, high)
 
 
-def _told(row: pd.Series[object], name: str, otherwise: float) -> float:
+def _told(row: pd.Series[Any], name: str, otherwise: float) -> float:
     value = row.get(name)
     return otherwise if value is None or pd.isna(value) else float(str(value))

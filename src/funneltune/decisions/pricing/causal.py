@@ -120,7 +120,7 @@ def double_ml(rows: Rows, seed: int = 0) -> Effect:
         RunError: if prices hardly move within a like's week.
     """
     try:
-        from econml.dml import LinearDML
+        from econml.dml import LinearDML  # type: ignore[import-untyped]
     except ModuleNotFoundError:
         raise ConfigError(
             "correct=dml needs a package that is not installed: pip install 'funneltune[causal]'."
@@ -159,11 +159,11 @@ class CellRegression:
     """
 
     def __init__(self) -> None:
-        self.level = np.zeros(0)
-        self.centre = np.zeros((0, 0))
-        self.slope = np.zeros(0)
+        self.level: Floats = np.zeros(0)
+        self.centre: Floats = np.zeros((0, 0))
+        self.slope: Floats = np.zeros(0)
+        self.middle: Floats = np.zeros(0)
         self.mean = 0.0
-        self.middle = np.zeros(0)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """None, which scikit-learn's clone asks for."""
@@ -179,7 +179,7 @@ class CellRegression:
         target = np.asarray(target, dtype=np.float64).ravel()
         count = np.bincount(cell)
         share = np.maximum(count, 1)
-        self.mean, self.middle = float(target.mean()), values.mean(axis=0)
+        self.mean, self.middle = float(target.mean()), np.asarray(values.mean(axis=0), dtype=np.float64)
         self.level = np.where(count, np.bincount(cell, target) / share, self.mean)
         sums = np.stack([np.bincount(cell, column) for column in values.T], axis=1)
         self.centre = np.where(count[:, None], sums / share[:, None], self.middle)
@@ -232,4 +232,4 @@ def _before(sold: Floats, item: Integers, week: Integers) -> Floats:
     size = (int(item.max()) + 1) * weeks
     count, total = np.bincount(cell, minlength=size), np.bincount(cell, sold, minlength=size)
     rate = (total + PRIOR * sold.mean()) / (count + PRIOR)
-    return np.where(week > 0, rate[np.maximum(cell - 1, 0)], sold.mean())
+    return np.asarray(np.where(week > 0, rate[np.maximum(cell - 1, 0)], sold.mean()))

@@ -60,6 +60,11 @@ class Curve:
         """(G,) whether the log has held the price, for the item or its like."""
         return np.asarray(self.support.level != NONE)
 
+    @property
+    def fitted(self) -> NDArray[np.bool_]:
+        """(G,) the prices that elasticities are fitted to: those held, or all where fewer than three are."""
+        return self.held if self.held.sum() > 2 else np.ones(len(self.prices), bool)
+
     def turned(self, by_click: float, by_purchase: float) -> Curve:
         """The same with other elasticities: clicks and purchases times (price / price now) ** by."""
         ratio = self.prices / self.now
@@ -130,6 +135,12 @@ def arc_elasticity(prices: Floats, demand: Floats) -> Floats:
     q0, q1 = demand[..., 0], demand[..., -1]
     p0, p1 = prices[0], prices[-1]
     return np.asarray((q1 - q0) / (q1 + q0) / ((p1 - p0) / (p1 + p0)))
+
+
+def ends(draws: Floats) -> tuple[float, float]:
+    """95% of them."""
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return float(low), float(high)
 
 
 def _items(request: Request) -> Integers:

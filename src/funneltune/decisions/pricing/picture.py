@@ -73,8 +73,9 @@ def _now(axes: Axes, one: Priced) -> None:
 
 
 def _draw_elasticities(axes: Axes, study: Study) -> None:
+    rows: list[tuple[str, float, tuple[float, float], float | None]]
     if study.groups:
-        rows = [(name, value, ends, None) for name, _, _, value, ends in study.groups[:MOST]]
+        rows = [(of.name, of.elasticity, of.ends, None) for of in study.groups[:MOST]]
     elif study.effects:
         ways = study.effects.items()
         rows = [(name, of.purchase.value, (of.purchase.low, of.purchase.high), None) for name, of in ways]

@@ -7,30 +7,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from funneltune.decisions.pricing.asked import Wanted
-from funneltune.decisions.pricing.causal import Effect, Estimate, double_ml, naive, rows_of
-from funneltune.decisions.pricing.curve import Curve, arc_elasticity, elasticity, means, predicted, resampled, sampled
+from funneltune.decisions.pricing.causal import Effect, Estimate
+from funneltune.decisions.pricing.correction import PRICE, corrections
+from funneltune.decisions.pricing.curve import (
+    Curve,
+    arc_elasticity,
+    elasticity,
+    ends,
+    means,
+    predicted,
+    resampled,
+    sampled,
+)
+from funneltune.decisions.pricing.groups import Group, grouped, groups_of
 from funneltune.decisions.pricing.optimum import best, value_at
 from funneltune.decisions.pricing.settings import Settings
 from funneltune.decisions.pricing.support import LoggedPrices
-from funneltune.decisions.requests import READERS, Request, logged_requests, read_frame
+from funneltune.decisions.requests import Request, logged_requests
 from funneltune.decisions.scorer import Scorer
-from funneltune.errors import ConfigError, DataError, RunError
+from funneltune.errors import ConfigError, RunError
 from funneltune.marketplace import WorldRequests, world_of, world_requests
 from funneltune.marketplace.elasticities import true_demand, true_elasticity
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
-SHIFT = 0.05
-"""Of log prices, by which the run's mean elasticity is taken."""
-MEAN_PAGES = 300
-"""Pages that it is taken on."""
-PRICE = ("price", "item.price")
 
 
 @dataclass(frozen=True)
@@ -75,8 +80,7 @@ class Study:
 
     settings: Settings
     items: list[Priced]
-    groups: list[tuple[str, int, float, float, tuple[float, float]]]
-    """Group, impressions, purchases per impression now, elasticity and its ends."""
+    groups: list[Group]
     effects: dict[str, Effect]
     """Way of reading the log -> mean elasticity over all of its training rows; empty without a correction."""
     known: bool
@@ -103,7 +107,8 @@ def price_items(scorer: Scorer, wanted: Sequence[Wanted], settings: Settings) ->
         numbers = np.unique(scorer.assembly.data.store.column("request")[scorer.assembly.data.rows("train")])
         true = true_elasticity(truth.among(numbers))
         effects["the marketplace's truth"] = Effect(Estimate(true.click), Estimate(true.purchase))
-    return Study(settings, items, _grouped(items, group_of, turn, settings), effects, known)
+    groups = grouped([one.curve for one in items], group_of, turn["purchase"].error, settings)
+    return Study(settings, items, groups, effects, known)
 
 
 def require_prices(scorer: Scorer) -> None:
@@ -139,7 +144,7 @@ def priced(
     moved = turn["purchase"].error * rng.standard_normal((settings.draws, 1))
     draws = means(turned.purchase, weights) * np.exp(moved * curve.x)
     mean = turned.purchase.mean(axis=0)
-    fitted = curve.held if curve.held.sum() >= 3 else np.ones(len(curve.x), bool)
+    fitted = curve.fitted
     x, prices = curve.x[fitted], curve.prices[fitted]
     points = elasticity(x, draws[:, fitted])
     arcs = arc_elasticity(prices, draws[:, fitted])
@@ -149,9 +154,9 @@ def priced(
         curve=turned,
         demand_ends=np.quantile(draws, [0.025, 0.975], axis=0),
         point=Estimate(float(elasticity(x, mean[fitted])), float(points.std(ddof=1))),
-        point_ends=_ends(points),
+        point_ends=ends(points),
         arc=float(arc_elasticity(prices, mean[fitted])),
-        arc_ends=_ends(arcs),
+        arc_ends=ends(arcs),
         true_point=None if curve.truth is None else float(elasticity(x, curve.truth.purchase.mean(axis=0)[fitted])),
         allowed=allowed,
         advice=_advice(turned, wanted, settings, allowed, mean, draws),
@@ -232,9 +237,9 @@ def _advice(
     on = np.flatnonzero(allowed)
     return Advice(
         price=Estimate(price, float(tops.price.std(ddof=1))),
-        ends=_ends(tops.price),
+        ends=ends(tops.price),
         gain=Estimate(value - value_now, float(gains.std(ddof=1))),
-        gain_ends=_ends(gains),
+        gain_ends=ends(gains),
         value=value,
         value_now=value_now,
         at_bound=bool(np.isclose(price, curve.prices[on[[0, -1]]]).any()),
@@ -243,115 +248,9 @@ def _advice(
     )
 
 
-# --- whole log -----------------------------------------------------------------------------------------------------
-
-
-def corrections(
-    scorer: Scorer, logged: LoggedPrices, settings: Settings
-) -> tuple[dict[str, Effect], dict[str, Estimate]]:
-    """Mean elasticities of the log as it is read in several ways, and what is added to the run's."""
-    if settings.correct == "none":
-        return {}, {"click": Estimate(0.0, 0.0), "purchase": Estimate(0.0, 0.0)}
-    rows = rows_of(scorer, logged.like)
-    causal = double_ml(rows, settings.seed)
-    run = mean_elasticity(scorer)
-    effects = {
-        "as the run predicts": run,
-        "within items, as the log is": naive(rows),
-        "double machine learning": causal,
-    }
-    turn = {
-        name: Estimate(getattr(causal, name).value - getattr(run, name).value, getattr(causal, name).error)
-        for name in ("click", "purchase")
-    }
-    return effects, turn
-
-
-def mean_elasticity(scorer: Scorer) -> Effect:
-    """As the run predicts it, over its last training pages, at the prices that were asked."""
-    data = scorer.assembly.data
-    some = np.sort(data.requests("train"))[-MEAN_PAGES:]
-    requests = list(logged_requests(scorer, only=some))
-    totals = []
-    for sign in (1, -1):
-        asked = [
-            replace(one.asked, columns={**one.asked.columns, **_moved(scorer, one, float(np.exp(sign * SHIFT)))})
-            for one in requests
-        ]
-        said = scorer.score(asked, [one.items for one in requests])
-        totals.append([sum(float(of[rate].sum()) for of in said) for rate in (scorer.rates[0], scorer.rates[-1])])
-    click, purchase = (np.log(np.array(totals[0]) / np.array(totals[1])) / (2 * SHIFT)).tolist()
-    return Effect(Estimate(click), Estimate(purchase))
-
-
-def _moved(scorer: Scorer, request: Request, ratio: float) -> dict[str, Floats]:
-    needs, price = scorer.assembly.data.features, np.asarray(request.asked.columns["price"], dtype=np.float64)
-    return {name: price * ratio for name in PRICE if name in (*needs.ids, *needs.numbers)}
-
-
-def groups_of(scorer: Scorer, personas: str) -> dict[str, str]:
-    """Shopper -> group, by a file with columns user, group or by a column of the log's shoppers.
-
-    Raises:
-        DataError: if the file lacks a column.
-        ConfigError: if the shoppers have no such column.
-    """
-    if Path(personas).suffix in READERS:
-        frame = read_frame(Path(personas), "personas")
-        if missing := [name for name in ("user", "group") if name not in frame]:
-            raise DataError(f"personas={personas}: column {missing[0]!r} is missing; it needs user and group.")
-        return dict(zip(frame["user"].astype(str), frame["group"].astype(str), strict=True))
-    table = scorer.assembly.data.store.table("users")
-    name = personas.removeprefix("user.")
-    if name not in table.column_names or name == "key":
-        told = ", ".join(column for column in table.column_names if column != "key")
-        raise ConfigError(
-            f"personas={personas} is no column of the log's shoppers; they have {told or 'none'}, or name a file with "
-            "columns user, group (.csv)."
-        )
-    return dict(zip(map(str, table.column("key").to_pylist()), map(str, table.column(name).to_pylist()), strict=True))
-
-
-def _grouped(
-    items: Sequence[Priced],
-    group_of: Mapping[str, str],
-    turn: Mapping[str, Estimate],
-    settings: Settings,
-) -> list[tuple[str, int, float, float, tuple[float, float]]]:
-    """Elasticity of each group's demand for all of the items together."""
-    if not group_of:
-        return []
-    users = np.array([user for one in items for user in one.curve.users], dtype=object)
-    purchase = np.concatenate([one.curve.purchase for one in items])
-    held = np.all([one.curve.held for one in items], axis=0)
-    fitted = held if held.sum() >= 3 else np.ones(len(held), bool)
-    x = items[0].curve.x
-    groups = np.array([group_of.get(user, "none") for user in users], dtype=object)
-    at_now, found = int(np.argmin(np.abs(x))), []
-    rng = np.random.default_rng(settings.seed)
-    moved = turn["purchase"].error * rng.standard_normal(settings.draws)
-    for group in sorted(set(groups)):
-        mine = groups == group
-        ends = (float("nan"), float("nan"))
-        if len(set(users[mine])) > 1:
-            weights = resampled(
-                np.unique(users[mine].astype(str), return_inverse=True)[1], settings.draws, settings.seed
-            )
-            ends = _ends(elasticity(x[fitted], means(purchase[mine], weights)[:, fitted]) + moved)
-        mean = purchase[mine].mean(axis=0)
-        value = float(elasticity(x[fitted], mean[fitted]))
-        found.append((str(group), int(mine.sum()), float(mean[at_now]), value, ends))
-    return found
-
-
 def _known(scorer: Scorer) -> bool:
     try:
         world_of(scorer.folder)
     except ConfigError:
         return False
     return True
-
-
-def _ends(draws: Floats) -> tuple[float, float]:
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return float(low), float(high)
