@@ -37,7 +37,6 @@ DEFAULTS = {
 TITLES = {
     "ways": "held-out questions, by how passages are found",
     "intents": "by what a question is after",
-    "answers": "some held-out questions, the surest first",
 }
 
 
