@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from funneltune.errors import ConfigError
+from funneltune.marketplace.needs import loyal
 from funneltune.marketplace.noise import Stream, uniform
 
 if TYPE_CHECKING:
@@ -38,7 +39,14 @@ def arrivals(world: World, n: int, first: int = 0, seconds: NDArray[np.float64] 
     early = np.flatnonzero(world.shoppers.joined <= 0)
     stand_in = early[(uniform(world.seed, Stream.SHOPPER, number, 1) * len(early)).astype(np.int64)]
     user = np.where(world.shoppers.joined[user] <= day, user, stand_in)
-    return Requests(number, user, _queries(world, number, day), day)
+    return Requests(number, user, searched(world, number, user, day), day)
+
+
+def searched(
+    world: World, number: NDArray[np.int64], user: NDArray[np.int64], day: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """What each request's shopper searches for."""
+    return loyal(world, number, user, _queries(world, number, day))
 
 
 def _queries(world: World, number: NDArray[np.int64], day: NDArray[np.float64]) -> NDArray[np.int64]:
