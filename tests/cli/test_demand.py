@@ -25,16 +25,21 @@ def run(tmp_path_factory):
     return shop(tmp_path_factory)
 
 
-@WITH_STATSFORECAST
 def test_it_prints_the_tables_and_writes_record_rows_and_picture(run, tmp_path, capsys):
     out = tmp_path / "out"
-    assert main(["demand", f"run={run}", "by=category", "days=5", "baselines=croston", f"output={out}"]) == 0
+    assert main(["demand", f"run={run}", "by=category", "days=5", "baselines=none", f"output={out}"]) == 0
     printed = capsys.readouterr().out
-    for told in ("croston", "the truth, known", "past rates", "met an empty shelf", f"record: {out / 'decision.json'}"):
+    for told in (
+        "last week's same day",
+        "the truth, known",
+        "past rates",
+        "met an empty shelf",
+        f"record: {out / 'decision.json'}",
+    ):
         assert told in printed
     record = DecisionRecord.read(out / "decision.json")
     assert record.settings["by"] == "category"
-    assert record.numbers["croston/rmsse"]["low"] < record.numbers["croston/rmsse"]["high"]
+    assert record.numbers["last week's same day/rmsse"]["low"] < record.numbers["last week's same day/rmsse"]["high"]
     assert (out / record.figures[0]).read_bytes()[:4] == b"\x89PNG"
     rows = pd.read_csv(out / "demand.csv")
     assert list(rows.columns) == ["category", "day", "when", "impressions", "expected", "low", "high", "bought"]
@@ -81,6 +86,15 @@ def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", missing)
     with pytest.raises(ConfigError, match=r"croston needs a package that is not installed: pip install 'funneltune\["):
         by_model("croston", None, 3)
+
+
+@WITH_STATSFORECAST
+@pytest.mark.slow
+def test_statsforecasts_models_stand_beside_the_run(run):
+    record = funneltune.demand(run, by="category", baselines=["croston", "ets"], traffic_model="ets")
+    assert {"croston", "ets"} <= {row[0] for row in record.tables["ways"]["rows"]}
+    orders = funneltune.stock(run, lead_time=2, review=3, baselines=["croston"])
+    assert orders.numbers["croston/fill rate"]["value"] > 0.5
 
 
 @WITH_STATSFORECAST

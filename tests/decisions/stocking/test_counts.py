@@ -52,15 +52,16 @@ def test_means_that_are_right_need_no_spread_and_no_other_mean():
     actual = rng.poisson(mean).astype(float)
     found = spread_of(actual, mean, mean)
     assert (found.lasting, found.passing) == pytest.approx((0.0, 0.0), abs=0.02)
-    assert found.weight <= 0.02
+    assert found.floor <= 0.1 * mean.mean()
 
 
-def test_where_nothing_was_forecast_and_something_sold_the_mean_of_all_is_mixed_in():
+def test_where_nothing_was_forecast_and_something_sold_no_mean_is_taken_to_be_nothing():
     rng = np.random.default_rng(3)
     actual = rng.poisson(1.0, (300, 8)).astype(float)
     said = rng.poisson(1.0, (300, 8)).astype(float)  # last week's: nothing, every third day
     found = spread_of(actual, said, said)
-    assert found.weight >= 0.35
+    assert found.floor >= 0.35
+    assert found.floor_of_sums <= found.floor
     high = found.quantile(0.95, said, said)
     assert (actual <= high).mean() > 0.9
 

@@ -163,6 +163,12 @@ def test_days_without_stock_count_as_the_others_do(daily):
     assert (past[:, 10:15] >= plain[:, 10:15]).all()
     assert past.sum() > plain.sum()
     assert (made.lift(origin) >= 1).all()
+    half = np.zeros((1, 20), dtype=bool)
+    half[:, ::2] = True  # shown 4 a day; bought 2 on days with stock, none without
+    bought = np.where(half, 0.0, 2.0)
+    one = dataclasses.replace(daily, shown=np.full((1, 20), 4.0), bought=bought, expected=bought, scored=0)
+    assert Forecaster(one, sold_out=half).lift(20)[0] == pytest.approx(2.0)
+    assert Forecaster(one, sold_out=half).past(20)[0].tolist() == [2.0] * 20
     assert made.of(RUN, FORECAST, origin, 3).mean.sum() > Forecaster(daily).of(RUN, FORECAST, origin, 3).mean.sum()
 
 

@@ -31,6 +31,10 @@ PRIOR = 10.0
 """Purchases by which a weekday's factor is drawn to 1."""
 
 
+MOST_LIFT = 20.0
+"""Of a rate, for days without stock."""
+
+
 class Means(NamedTuple):
     """(S, H) each: what is expected, and its variance if that is right (Poisson-binomial, or Poisson)."""
 
@@ -74,16 +78,25 @@ class Forecaster:
         bought = self.daily.bought[:, :origin]
         if self.sold_out is None:
             return np.asarray(bought)
-        there = ~self.sold_out[:, :origin]
-        shown = self.daily.shown[:, :origin]
-        rate = _drawn_rates((shown * there).sum(axis=1), (bought * there).sum(axis=1))
-        return np.where(there, bought, np.maximum(bought, rate[:, None] * shown))
+        return np.where(self.sold_out[:, :origin], np.maximum(bought, self._in_stock(origin)), bought)
 
     def lift(self, origin: int) -> Floats:
-        """(S,): what would have been bought in the last four weeks over what was; a run learns from the latter."""
-        days = slice(max(0, origin - WINDOW), origin)
-        past, bought = (values[:, days].sum(axis=1) for values in (self.past(origin), self.daily.bought))
-        return np.asarray((past + 1.0) / (bought + 1.0))
+        """(S,): a rate with stock over one that was learnt from all impressions, 1 / (a + (1 - a) k), where a is the
+        share of a series' impressions with stock, and k what is bought without stock over what would be with it.
+        """
+        if self.sold_out is None:
+            return np.ones(len(self.daily.shown))
+        shown, empty = self.daily.shown[:, :origin], self.sold_out[:, :origin]
+        there = 1 - (shown * empty).sum(axis=1) / np.maximum(shown.sum(axis=1), 1.0)
+        would = float((self._in_stock(origin) * empty).sum())
+        kept = min(1.0, float((self.daily.bought[:, :origin] * empty).sum()) / would) if would > 0 else 1.0
+        return np.asarray(1 / np.maximum(there + (1 - there) * kept, 1 / MOST_LIFT))
+
+    def _in_stock(self, origin: int) -> Floats:
+        """(S, origin) what days' impressions bring at the rate of the series' days with stock, drawn to the mean."""
+        shown, there = self.daily.shown[:, :origin], ~self.sold_out[:, :origin]  # type: ignore[index]
+        rate = _drawn_rates((shown * there).sum(axis=1), (self.daily.bought[:, :origin] * there).sum(axis=1))
+        return np.asarray(rate[:, None] * shown)
 
     def rate(self, origin: int) -> Floats:
         """(S,): the run's mean p(click and purchase) of each series' impressions in the last four weeks; of one without

@@ -17,8 +17,8 @@ from scipy import special, stats
 from scipy.optimize import minimize_scalar
 
 Floats = NDArray[np.float64]
-WEIGHTS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5)
-"""How much of the mean over all series is mixed in, where a forecast of nothing was followed by a sale."""
+FLOORS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75)
+"""Shares of the mean over all series below which no mean is taken to be: forecasts of nothing are followed by sales."""
 LEAST = 1e-9
 LOG_SPREAD = (-9.0, 3.0)
 
@@ -27,10 +27,10 @@ LOG_SPREAD = (-9.0, 3.0)
 class Spread:
     """What validation days tell of how far a method's means are off."""
 
-    weight: float
-    """Of the mean over all series in the distribution's centre."""
-    overall: float
-    """That mean, per series and day."""
+    floor: float
+    """The least mean of a single day."""
+    floor_of_sums: float
+    """The least mean of several days together, per day."""
     lasting: float
     passing: float
 
@@ -40,8 +40,8 @@ class Spread:
 
     def quantile(self, level: ArrayLike, mean: Floats, base: Floats, days: int = 1) -> Floats:
         """The least count that is not exceeded with this chance; `mean` and `base` are of `days` days together."""
-        centre = (1 - self.weight) * mean + self.weight * self.overall * days
-        return quantile(level, centre, np.maximum(centre - (mean - base), 0.0) + self.over(days) * centre**2)
+        centre, around = _raised(mean, base, self.floor if days == 1 else self.floor_of_sums * days)
+        return quantile(level, centre, around + self.over(days) * centre**2)
 
 
 NONE = Spread(0.0, 0.0, 0.0, 0.0)
@@ -77,24 +77,25 @@ def spread_of(actual: Floats, mean: Floats, base: Floats, counts: NDArray[np.boo
     days = actual.shape[1]
     overall = float(actual.mean())
     single = np.ones(actual.shape, dtype=bool) if counts is None or not counts.any() else counts
-    weight, of_day = _fitted(actual[single], mean[single], base[single], overall)
+    floor, of_day = _fitted(actual[single], mean[single], base[single], overall)
     totals = [values.sum(axis=1) for values in (actual, mean, base)]
-    of_all = _best_spread(totals[0], *_centred(totals[1], totals[2], weight, overall * days))[0]
+    floor_of_sums, of_all = _fitted(totals[0], totals[1], totals[2], overall * days)
     passing = max(0.0, (of_day - of_all) * days / (days - 1)) if days > 1 else 0.0
-    return Spread(weight, overall, max(0.0, of_day - passing), passing)
+    return Spread(floor, floor_of_sums / days, max(0.0, of_day - passing), passing)
 
 
 def _fitted(actual: Floats, mean: Floats, base: Floats, overall: float) -> tuple[float, float]:
-    """The weight and the factor's variance of the likeliest distribution."""
+    """The floor and the factor's variance of the likeliest distribution."""
     best = (np.inf, 0.0, 0.0)
-    for weight in WEIGHTS:
-        spread, loss = _best_spread(actual, *_centred(mean, base, weight, overall))
-        best = min(best, (loss, weight, spread))
+    for share in FLOORS:
+        spread, loss = _best_spread(actual, *_raised(mean, base, share * overall))
+        best = min(best, (loss, share * overall, spread))
     return best[1], best[2]
 
 
-def _centred(mean: Floats, base: Floats, weight: float, overall: float) -> tuple[Floats, Floats]:
-    centre = (1 - weight) * mean + weight * overall
+def _raised(mean: Floats, base: Floats, floor: float) -> tuple[Floats, Floats]:
+    """No mean below the floor, and the variances that go with them."""
+    centre = np.maximum(mean, floor)
     return centre, np.maximum(centre - (mean - base), 0.0)
 
 

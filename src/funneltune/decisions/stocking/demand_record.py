@@ -41,7 +41,7 @@ def demand_record(found: Demand, run: str) -> DecisionRecord:
 def write_demand(record: DecisionRecord, found: Demand, folder: Path) -> None:
     """The record, the picture and the rows, into a new folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    picture(found).savefig(folder / PICTURE, dpi=150)
+    picture(found).savefig(folder / PICTURE, dpi=110)
     rows(found).to_csv(folder / ROWS, index=False, float_format="%.4g")
     record.write(folder)
 

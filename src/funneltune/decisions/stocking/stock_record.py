@@ -51,7 +51,7 @@ def stock_record(found: Stock, run: str, on_hand: str, sold_out: str) -> Decisio
 def write_stock(record: DecisionRecord, found: Stock, folder: Path) -> None:
     """The record, the picture and the orders, into a new folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    picture(found).savefig(folder / PICTURE, dpi=150)
+    picture(found).savefig(folder / PICTURE, dpi=110)
     orders(found).to_csv(folder / ROWS, index=False)
     record.write(folder)
 
@@ -124,7 +124,7 @@ def _notes(found: Stock) -> list[str]:
     orders_made = len(range(0, found.days, terms.review))
     notes.append(
         f"{found.days} of {len(found.daily.test)} held-out days are judged, from the first order's arrival on; "
-        f"and {orders_made} {'order decides' if orders_made == 1 else 'orders decide'} them, each from the log before "
+        f"{orders_made} {'order decides' if orders_made == 1 else 'orders decide'} them, each from the log before "
         "it. All ways start with the same shelves: a lead time's mean sales."
     )
     notes.append(_of_empty_shelves(found))
