@@ -11,7 +11,9 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoImageProcessor, AutoModel
 
@@ -159,7 +161,7 @@ def _pretrained(
             name, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **trusted
         )
         processor = AutoImageProcessor.from_pretrained(name, backend="pil", **trusted)
-    except (OSError, ValueError, ImportError) as error:
+    except (OSError, ValueError, ImportError, SafetensorError, StrictDataclassError) as error:
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise ConfigError(
             f"vision.name={name!r} has no weights here ({reason}); name a local folder that holds config.json, "
@@ -185,7 +187,7 @@ def _random(fields: Mapping[str, Any], seed: int) -> tuple[nn.Module, Any]:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = AutoModel.from_config(config, trust_remote_code=False, dtype=torch.float32)
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
+    except (ValueError, TypeError, AttributeError, KeyError, StrictDataclassError) as error:
         told = " ".join(str(error).split())[:160]
         raise ConfigError(
             f"vision.architecture makes no vision model ({told}); see configs/vision/tiny.yaml."
