@@ -20,8 +20,10 @@ def cells(notebook, kind="code"):
     return [cell for cell in notebook.cells if cell.cell_type == kind]
 
 
-def test_there_are_four():
-    assert NAMES == ["01_first_run", "02_read_a_study", "03_your_own_log", "04_your_own_head"]
+def test_each_has_a_number_of_its_own():
+    assert NAMES[:4] == ["01_first_run", "02_read_a_study", "03_your_own_log", "04_your_own_head"]
+    numbers = [name.partition("_")[0] for name in NAMES]
+    assert len(set(numbers)) == len(numbers)
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=NAMES)
