@@ -51,7 +51,7 @@ def table(record, name):
 # %% [markdown]
 # ## A small shop
 #
-# Sixty items over ten weeks, filled up every Sunday by the shop's suppliers. The run reads who and what alone
+# Sixty items over ten weeks, filled up every Wednesday by the shop's suppliers. The run reads who and what alone
 # (`backbone=none`), which trains in seconds.
 
 # %%
@@ -127,7 +127,7 @@ stock = funneltune.stock(run, output="orders", **terms)
 table(stock, "ways").set_index("way")
 
 # %% [markdown]
-# Knowing when shelves were empty is worth more than any choice of a forecast:
+# Whatever the forecast, orders gain by knowing when shelves were empty:
 
 # %%
 figure, axes = plt.subplots(figsize=(6, 2.6), layout="constrained")
