@@ -1,7 +1,7 @@
 """funneltune from Python: the verbs as functions, and what they give back as tables."""
 
 from funneltune.api.decided import abtest, embed, explain, export, offpolicy, online, rank
-from funneltune.api.people import assist
+from funneltune.api.people import assist, need
 from funneltune.api.results import Records, Run
 from funneltune.api.shop import ads, demand, fairness, price, stock, transfer
 from funneltune.api.verbs import (
@@ -32,6 +32,7 @@ __all__ = [
     "explain",
     "export",
     "fairness",
+    "need",
     "offpolicy",
     "online",
     "predict",

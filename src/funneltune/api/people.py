@@ -10,6 +10,7 @@ from funneltune.api.shop import keys_of
 
 if TYPE_CHECKING:
     from funneltune.cli.assist import Assisted
+    from funneltune.records import DecisionRecord
 
 
 @told
@@ -32,3 +33,24 @@ def assist(run: Run | Path | str, question: str = "", output: Path | str | None 
     from funneltune.cli.assist import DEFAULTS, carried_out
 
     return carried_out(keys_of(run, output, {"question": question, **settings}, DEFAULTS))
+
+
+@told
+def need(run: Run | Path | str, output: Path | str | None = None, **settings: Any) -> DecisionRecord:
+    """The category that shoppers buy from next, and lists ranked by it, as `funneltune need` does.
+
+    Args:
+        run: a finished run whose log tells shoppers, times and what was bought, or its folder.
+        output: a new folder for the record, the picture and `needs.csv`; None: none.
+        settings: by the command's keys: `user="shopper-000012", query="warm boots", category="domain", top=5`.
+
+    Returns: the record; its table `needs` has the likeliest categories of the shoppers.
+
+    Raises:
+        ConfigError: if a setting is unknown or out of range, or the log tells no shopper, time or category.
+        DataError: if too few buy again, or the shoppers' file cannot be read.
+        RunError: if it is no finished run.
+    """
+    from funneltune.cli.need import DEFAULTS, carried_out
+
+    return carried_out(keys_of(run, output, settings, DEFAULTS))
