@@ -19,6 +19,7 @@ REFERENCE = {
     "data": "data",
     "backbone": "backbones",
     "features": "features",
+    "vision": "modalities",
     "tuning": "tuning",
     "head": "heads",
     "objective": "objectives",
