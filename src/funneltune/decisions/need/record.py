@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from funneltune.decisions.need.judging import MODEL, PRIOR, SHUFFLED, Judged, Study, Truth
+from funneltune.decisions.need.judging import MODEL, OWN, PRIOR, SHUFFLED, Judged, Study, Truth
 from funneltune.decisions.need.lists import BY_ALL, WITH, WITHOUT, Lists
 from funneltune.metrics import Interval, reliability
 from funneltune.records import DecisionRecord
@@ -132,10 +132,14 @@ def _notes(found: Study) -> list[str]:
         f"A need is the {found.settings.category} of the next {log.event} of the same shopper, at each request whose "
         f"shopper has one before the split ends ({sizes}; {len(log.names)} categories). Who never buys is not judged.",
     ]
-    for other, what in ((PRIOR, "what everyone buys"), (SHUFFLED, "a model that was told other shoppers' purchases")):
+    for other, what in (
+        (PRIOR, "what everyone buys"),
+        (SHUFFLED, "one that was told other shoppers' purchases"),
+        (OWN, "the shopper's own shares of clicks and purchases"),
+    ):
         gain = judged.gain(MODEL, other, "log_loss")
         notes.append(
-            f"What a shopper did tells {_verdict(gain, 'more than', 'less than', 'no more for sure than')} {what}: "
+            f"The model tells {_verdict(gain, 'more than', 'less than', 'no more for sure than')} {what}: "
             f"{gain.estimate:+.3g} nats a request ({gain.low:+.3g} to {gain.high:+.3g})."
         )
     measure = "purchases" if lists.purchases else "bought"
