@@ -209,5 +209,5 @@ def _draw_orders(axes: Axes, found: Stock) -> None:
         axes.plot(found.target[s], -place, "|", color=INK, markersize=9, markeredgewidth=2)
     axes.set_yticks(-np.arange(len(most)), [found.daily.names[s][:22] for s in most])
     axes.set_xlim(left=0)
-    axes.set_xlabel(f"sales expected in {found.terms.protected} days (90%); bar: order up to")
+    axes.set_xlabel(f"sales in {found.terms.protected} days (90%); bar: fill up to")
     axes.set_title("Largest targets", loc="left", fontsize=9)
