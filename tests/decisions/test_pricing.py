@@ -62,6 +62,16 @@ def test_double_ml_covers_the_true_elasticity_of_a_confounded_log_and_the_naive_
     assert causal.purchase.error < 0.25
 
 
+@pytest.mark.slow
+def test_over_ten_worlds_double_ml_covers_as_often_as_it_says():
+    covered = []
+    for seed in range(10):
+        rows, truth = world_log(price_confounding=1.0, price_spread=0.1, seed=seed, impressions=40_000)
+        found = double_ml(rows)
+        covered += [covers(found.click, truth.click), covers(found.purchase, truth.purchase)]
+    assert sum(covered) >= 17
+
+
 def test_without_confounding_both_cover_it():
     rows, truth = world_log(price_spread=0.15)
     for found in (double_ml(rows), naive(rows)):
@@ -193,9 +203,9 @@ def test_support_counts_the_items_rows_and_those_of_its_like_near_each_price():
     price = np.array([10.0] * 6 + [12.0] * 30 + [7.0] * 50)
     logged = LoggedPrices(item, price, np.array([0, 0, 1]))
     found = logged.near(0, 10.0 * np.array([0.7, 0.8, 0.9, 1.0, 1.1, 1.2]))
-    np.testing.assert_array_equal(found.own, [0, 0, 0, 6, 0, 0])
-    np.testing.assert_array_equal(found.like, [0, 0, 0, 6, 0, 30])  # the 50 rows at 7.0 are of another like
-    assert found.level.tolist() == ["none", "none", "none", "item", "none", "like"]
+    np.testing.assert_array_equal(found.own, [0, 0, 6, 6, 6, 0])
+    np.testing.assert_array_equal(found.like, [0, 0, 6, 6, 36, 30])  # the 50 rows at 7.0 are of another like
+    assert found.level.tolist() == ["none", "none", "item", "item", "item", "like"]
     assert found.like_share[5] == pytest.approx(30 / 36)
     alone = LoggedPrices(item, price, None).near(0, np.array([10.0, 11.0, 12.0]))
     assert alone.level.tolist() == ["item", "none", "none"]

@@ -184,7 +184,7 @@ class CellRegression:
         sums = np.stack([np.bincount(cell, column) for column in values.T], axis=1)
         self.centre = np.where(count[:, None], sums / share[:, None], self.middle)
         within = values - self.centre[cell]
-        self.slope = np.linalg.lstsq(within, target - self.level[cell], rcond=None)[0]
+        self.slope = np.asarray(np.linalg.lstsq(within, target - self.level[cell], rcond=None)[0], dtype=np.float64)
         return self
 
     def predict(self, W: Floats) -> Floats:

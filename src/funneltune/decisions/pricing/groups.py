@@ -28,6 +28,8 @@ class Group(NamedTuple):
     elasticity: float
     ends: tuple[float, float]
     """Its 95% interval; NaN of a single shopper."""
+    truth: float | None = None
+    """Of the same impressions, where the log is the marketplace's."""
 
 
 def groups_of(scorer: Scorer, personas: str) -> dict[str, str]:
@@ -62,6 +64,8 @@ def grouped(curves: Sequence[Curve], group_of: Mapping[str, str], error: float, 
         return []
     users = np.array([user for curve in curves for user in curve.users])
     purchase = np.concatenate([curve.purchase for curve in curves])
+    truths = [curve.truth.purchase for curve in curves if curve.truth is not None]
+    truth = np.concatenate(truths) if truths else None
     fitted, x = np.all([curve.fitted for curve in curves], axis=0), curves[0].x
     fitted = fitted if fitted.sum() > 1 else np.ones(len(x), bool)
     groups = np.array([group_of.get(user, "none") for user in users])
@@ -76,5 +80,7 @@ def grouped(curves: Sequence[Curve], group_of: Mapping[str, str], error: float, 
             reach = ends(elasticity(x[fitted], draws[:, fitted]) + moved)
         mean = purchase[mine].mean(axis=0)
         now = float(mean[int(np.argmin(np.abs(x)))])
-        found.append(Group(name, int(mine.sum()), now, float(elasticity(x[fitted], mean[fitted])), reach))
+        value = float(elasticity(x[fitted], mean[fitted]))
+        known = None if truth is None else float(elasticity(x[fitted], truth[mine].mean(axis=0)[fitted]))
+        found.append(Group(name, int(mine.sum()), now, value, reach, known))
     return found

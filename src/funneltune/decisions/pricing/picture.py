@@ -74,11 +74,11 @@ def _now(axes: Axes, one: Priced) -> None:
 
 def _draw_elasticities(axes: Axes, study: Study) -> None:
     rows: list[tuple[str, float, tuple[float, float], float | None]]
-    if study.groups:
-        rows = [(of.name, of.elasticity, of.ends, None) for of in study.groups[:MOST]]
-    elif study.effects:
+    if study.effects:
         ways = study.effects.items()
         rows = [(name, of.purchase.value, (of.purchase.low, of.purchase.high), None) for name, of in ways]
+    elif study.groups:
+        rows = [(of.name, of.elasticity, of.ends, of.truth) for of in study.groups[:MOST]]
     else:
         rows = [(one.curve.key, one.point.value, one.point_ends, one.true_point) for one in study.items[:MOST]]
     for place, (_, value, ends, true) in enumerate(rows):
@@ -90,10 +90,10 @@ def _draw_elasticities(axes: Axes, study: Study) -> None:
     axes.axvline(-1, color=FAINT, linewidth=0.6, linestyle=":")
     axes.set_yticks(-np.arange(len(rows)), [_wrapped(row[0]) for row in rows], fontsize=7)
     axes.set_ylim(-len(rows) + 0.5, 0.5)
-    axes.set_xlabel("elasticity of purchases (below -1: a lower price earns more)")
+    axes.set_xlabel("elasticity of purchases (dotted: -1)")
     if rows[0][3] is not None:
         axes.legend(frameon=False, fontsize=7)
-    told = "by group" if study.groups else "of the whole log" if study.effects else "by item"
+    told = "of the whole log" if study.effects else "by group" if study.groups else "by item"
     axes.set_title(f"Elasticity {told}", loc="left", fontsize=9)
 
 

@@ -32,7 +32,11 @@ def record_of(study: Study, run: str) -> DecisionRecord:
         tables["truth"] = _truth(study)
     if study.groups:
         columns = ["group", "impressions", "purchases_per_1000", "elasticity", "low", "high"]
-        rows = [[name, n, PER * now, value, *ends] for name, n, now, value, ends in study.groups]
+        rows: list[list[Any]] = [
+            [of.name, of.impressions, PER * of.purchase, of.elasticity, *of.ends] for of in study.groups
+        ]
+        if study.known:
+            columns, rows = [*columns, "true"], [[*row, of.truth] for row, of in zip(rows, study.groups, strict=True)]
         tables["groups"] = {"columns": columns, "rows": rows}
     if study.effects:
         columns = ["read_by", "clicks", "clicks_low", "clicks_high", "purchases", "purchases_low", "purchases_high"]

@@ -207,7 +207,7 @@ def _allowed(curve: Curve, wanted: Wanted, settings: Settings) -> NDArray[np.boo
             f"item={wanted.key}: low={wanted.low:g} and high={wanted.high:g} leave no price of the grid "
             f"({curve.prices[0]:.4g} to {curve.prices[-1]:.4g}); widen them or the grid."
         )
-    held = curve.held | (settings.beyond == "warn")
+    held = curve.held | (settings.beyond == "warn") | np.isclose(curve.x, 0.0)  # the price now was asked
     if not (inside & held).any():
         raise ConfigError(
             f"item={wanted.key}: the log has held no price within low={wanted.low:g} and high={wanted.high:g}, neither "
@@ -238,7 +238,7 @@ def _advice(
     return Advice(
         price=Estimate(price, float(tops.price.std(ddof=1))),
         ends=ends(tops.price),
-        gain=Estimate(value - value_now, float(gains.std(ddof=1))),
+        gain=Estimate(value_at(curve.prices, margin * mean, price) - value_now, float(gains.std(ddof=1))),
         gain_ends=ends(gains),
         value=value,
         value_now=value_now,

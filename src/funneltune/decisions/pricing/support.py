@@ -75,12 +75,12 @@ class LoggedPrices:
         return cls(item[there], price[there], np.unique(words, return_inverse=True)[1])
 
     def near(self, item: int, prices: Floats) -> Support:
-        """What they hold within half a step of each price of a grid, the step being the middle one of their logs."""
-        half = float(np.median(np.diff(np.log(prices)))) / 2 + 1e-6
+        """What they hold within a step of each price of a grid, the step being the middle one of their logs."""
+        step = float(np.median(np.diff(np.log(prices)))) + 1e-6
         mine = self.item == item
         alike = mine if self.like is None else self.like[self.item] == self.like[item]
         own, like = (
-            np.array([int((np.abs(logs - at) <= half).sum()) for at in np.log(prices)], dtype=np.int64)
+            np.array([int((np.abs(logs - at) <= step).sum()) for at in np.log(prices)], dtype=np.int64)
             for logs in (np.log(self.price[mine]), np.log(self.price[alike]))
         )
         return Support(own, like, own / max(int(mine.sum()), 1), like / max(int(alike.sum()), 1))
