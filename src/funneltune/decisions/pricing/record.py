@@ -183,7 +183,7 @@ def advice(study: Study, one: Priced) -> str:
     if one.allowed.sum() == 1:
         return f"{key}: keep {one.curve.now:.4g}; the log and the bounds leave no other price of the grid to advise."
     if low > 0:
-        said = f"{key}: ask {price:.4g} in place of {one.curve.now:.4g}"
+        said = f"{key}: try {price:.4g} in place of {one.curve.now:.4g} on some shoppers"
     elif np.isclose(price, one.curve.now, rtol=0.01):
         said = f"{key}: keep {one.curve.now:.4g}, the best price of the grid"
     else:
