@@ -92,7 +92,8 @@ class History:
 
     @cached_property
     def _centre(self) -> NDArray[np.float64]:
-        return np.asarray(self.scorer.item_vectors, dtype=np.float64).mean(axis=0)
+        mean: NDArray[np.float64] = np.asarray(self.scorer.item_vectors, dtype=np.float64).mean(axis=0)
+        return mean
 
     @cached_property
     def _categories(self) -> NDArray[np.float64]:
