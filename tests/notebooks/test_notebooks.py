@@ -13,7 +13,7 @@ from notebooks.refresh import ROOT, SOURCES, executed
 
 NAMES = [source.stem for source in SOURCES]
 ROOMS = ("funneltune.data", "funneltune.heads", "funneltune.reporting")
-LARGEST = 300_000
+LARGEST = 350_000
 
 
 def cells(notebook, kind="code"):
