@@ -1,7 +1,7 @@
 """funneltune from Python: the verbs as functions, and what they give back as tables."""
 
 from funneltune.api.decided import abtest, embed, explain, export, offpolicy, online, rank
-from funneltune.api.people import assist, need
+from funneltune.api.people import assist, need, uplift
 from funneltune.api.results import Records, Run
 from funneltune.api.shop import ads, demand, fairness, price, stock, transfer
 from funneltune.api.verbs import (
@@ -39,6 +39,7 @@ __all__ = [
     "pretrain",
     "price",
     "rank",
+    "uplift",
     "read_records",
     "report",
     "reproduce",

@@ -54,3 +54,22 @@ def need(run: Run | Path | str, output: Path | str | None = None, **settings: An
     from funneltune.cli.need import DEFAULTS, carried_out
 
     return carried_out(keys_of(run, output, settings, DEFAULTS))
+
+
+@told
+def uplift(run: Run | Path | str, output: Path | str | None = None, **settings: Any) -> DecisionRecord:
+    """Who acts because of a treatment, and whom it pays to treat, as `funneltune uplift` does.
+
+    Args:
+        run: a finished run on a log whose arms were drawn at random, or its folder.
+        output: a new folder for the record, the people and the picture; None: none.
+        settings: by the command's keys: `treatment="segment", arm="Mens E-Mail", outcome="visit", cost=0.05`.
+
+    Raises:
+        ConfigError: if a setting is unknown or out of range, or the log has no such treatment.
+        DataError: if an arm is next to empty, or was not drawn at random.
+        RunError: if it is no finished run.
+    """
+    from funneltune.cli.uplift import DEFAULTS, carried_out
+
+    return carried_out(keys_of(run, output, settings, DEFAULTS))

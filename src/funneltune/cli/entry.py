@@ -36,6 +36,7 @@ from funneltune.cli import (
     study,
     train,
     transfer,
+    uplift,
 )
 from funneltune.cli.arguments import Arguments, nearest_clause
 from funneltune.cli.verb import Verb, is_first_process, say
@@ -64,6 +65,7 @@ VERBS: dict[str, Verb] = {
         price,
         need,
         assist,
+        uplift,
         transfer,
         study,
         search,
