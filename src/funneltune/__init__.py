@@ -26,11 +26,12 @@ if TYPE_CHECKING:
         need,
         offpolicy,
         online,
+        personas,
         predict,
         pretrain,
         price,
         rank,
-        uplift,
+        sentiment,
         read_records,
         report,
         reproduce,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         study,
         train,
         transfer,
+        uplift,
         validate,
     )
     from funneltune.errors import FunnelError
@@ -60,11 +62,12 @@ __all__ = [
     "need",
     "offpolicy",
     "online",
+    "personas",
     "predict",
     "pretrain",
     "price",
     "rank",
-    "uplift",
+    "sentiment",
     "read_records",
     "report",
     "reproduce",
@@ -72,6 +75,7 @@ __all__ = [
     "study",
     "train",
     "transfer",
+    "uplift",
     "validate",
 ]
 

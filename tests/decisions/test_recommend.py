@@ -182,7 +182,10 @@ def test_diversity_makes_pages_less_alike_and_its_likeness_is_that_of_the_vector
 
 
 def test_a_run_without_texts_is_told_to_compare_columns(scorer, monkeypatch):
-    monkeypatch.setattr(scorer.assembly.data, "interaction", "none")
+    def none(self):
+        raise ConfigError("backbone=none reads no text.")
+
+    monkeypatch.setattr(Scorer, "item_vectors", property(none))
     with pytest.raises(ConfigError, match=r"diversity\.by=\[category,brand\]"):
         page(scorer, diversity={"weight": 0.3})
 

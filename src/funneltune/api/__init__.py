@@ -1,7 +1,7 @@
 """funneltune from Python: the verbs as functions, and what they give back as tables."""
 
 from funneltune.api.decided import abtest, embed, explain, export, offpolicy, online, rank
-from funneltune.api.people import assist, need, uplift
+from funneltune.api.people import assist, need, personas, sentiment, uplift
 from funneltune.api.results import Records, Run
 from funneltune.api.shop import ads, demand, fairness, price, stock, transfer
 from funneltune.api.verbs import (
@@ -35,11 +35,12 @@ __all__ = [
     "need",
     "offpolicy",
     "online",
+    "personas",
     "predict",
     "pretrain",
     "price",
     "rank",
-    "uplift",
+    "sentiment",
     "read_records",
     "report",
     "reproduce",
@@ -47,5 +48,6 @@ __all__ = [
     "study",
     "train",
     "transfer",
+    "uplift",
     "validate",
 ]

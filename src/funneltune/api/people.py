@@ -9,6 +9,8 @@ from funneltune.api.results import Run, told
 from funneltune.api.shop import keys_of
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from funneltune.cli.assist import Assisted
     from funneltune.records import DecisionRecord
 
@@ -57,6 +59,25 @@ def need(run: Run | Path | str, output: Path | str | None = None, **settings: An
 
 
 @told
+def personas(run: Run | Path | str, output: Path | str | None = None, **settings: Any) -> DecisionRecord:
+    """Groups of shoppers who like and buy alike, or the word that there are none, as `funneltune personas` does.
+
+    Args:
+        run: a finished run, or its folder; its log tells who shopped.
+        output: a new folder for the record, the picture and the list of shoppers; None: none.
+        settings: by the command's keys: `k=4, method="hdbscan", map="umap", blocks=["tastes", "prices"], past=10`.
+
+    Raises:
+        ConfigError: if a setting is unknown or out of range, or UMAP is not installed.
+        DataError: if the log tells no shoppers, or too few have a past.
+        RunError: if it is no finished run.
+    """
+    from funneltune.cli.personas import DEFAULTS, carried_out
+
+    return carried_out(keys_of(run, output, settings, DEFAULTS))
+
+
+@told
 def uplift(run: Run | Path | str, output: Path | str | None = None, **settings: Any) -> DecisionRecord:
     """Who acts because of a treatment, and whom it pays to treat, as `funneltune uplift` does.
 
@@ -73,3 +94,28 @@ def uplift(run: Run | Path | str, output: Path | str | None = None, **settings: 
     from funneltune.cli.uplift import DEFAULTS, carried_out
 
     return carried_out(keys_of(run, output, settings, DEFAULTS))
+
+
+@told
+def sentiment(
+    run: Run | Path | str, text: str = "", output: Path | str | None = None, **settings: Any
+) -> pd.DataFrame | DecisionRecord:
+    """What reviews say, as `funneltune sentiment` does.
+
+    Args:
+        run: a finished run with an ordinal task (stars) and a binary one (recommended), or its folder.
+        text: one review; or give `input=FILE`; neither: the run's test reviews, by item and department.
+        output: a new folder (of a text or a file: a new CSV file) for what is found; None: none.
+        settings: by the command's keys: `item="1049", input="reviews.csv", by=["department"], baseline="none"`.
+
+    Returns: of a text or a file a row per review: item, rating, probabilities, text; of a split the record.
+
+    Raises:
+        ConfigError: if a setting is unknown or out of range, or the run has no such tasks.
+        DataError: if the file cannot be read.
+        RunError: if it is no finished run.
+    """
+    from funneltune.cli.sentiment import DEFAULTS, carried_out
+
+    found = carried_out(keys_of(run, output, {"text": text, **settings}, DEFAULTS))
+    return found.record if found.reviews is None else found.reviews

@@ -23,7 +23,7 @@ from funneltune.data.leaks import Guard, find_leaks, text_columns
 from funneltune.data.loaders import EpochSampler, ResumableLoader, evaluation_loader
 from funneltune.data.pictures import PictureEncoder, encode_pictures
 from funneltune.data.requests import OBSERVED
-from funneltune.data.row_sampling import RowSampling
+from funneltune.data.row_sampling import RowSampling, weights_of
 from funneltune.data.sampling import RequestPlan, Requests, evaluation_draws
 from funneltune.data.slices import Slices
 from funneltune.data.sources import Source
@@ -182,7 +182,8 @@ class LogDataModule(L.LightningDataModule):
         late = LateLabels.read(self.store, self.observed_until, self.split, self.requests("train"))
         if not (self.objective_columns or self.sampling or self.observed_until is not None or self.delayed == "model"):
             return self._collator
-        return TrainingRows(self._collator, self.seed, self.objective_columns, late, self.delayed, self.sampling)
+        how = (self.sampling, weights_of(self.sampling, self.store, self.requests("train")))
+        return TrainingRows(self._collator, self.seed, self.objective_columns, late, self.delayed, *how)
 
     @cached_property
     def _counts(self) -> dict[str, Any]:

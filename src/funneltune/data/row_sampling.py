@@ -1,4 +1,6 @@
-"""Drawing rows by their labels: some negatives left out, some positives repeated, and what makes up for it."""
+"""Drawing rows by their labels: some negatives left out, some positives repeated, and what makes up for it; and rows
+that count by their group.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +11,16 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from funneltune.data.group_weights import EntityWeights, GroupWeights
+from funneltune.data.sampling import Requests
+from funneltune.data.store import LogStore
 from funneltune.errors import ConfigError
 from funneltune.funnel import TaskFunnel
 from funneltune.marketplace.noise import Stream, uniform
 from funneltune.schema import SamplingRates
 
 Correction = Literal["weights", "likelihood", "none"]
-KEYS = ("negatives", "positives", "correction")
+KEYS = ("negatives", "positives", "correction", "groups")
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
@@ -32,15 +37,17 @@ class RowSampling:
         correction: `weights`: a row counts 1 / its expected copies; sums over rows are then unbiased, whatever the
             loss. `likelihood`: rows count alike, and the loss is the likelihood of drawn rows (King and Zeng 2001).
             `none`: neither, a control whose predictions are off.
+        groups: What a row counts by its seller, brand or shopper segment, beside all that; None: alike.
     """
 
     rates: SamplingRates
     correction: Correction = "weights"
+    groups: GroupWeights | None = None
 
     @classmethod
     def parse(cls, node: Any, funnel: TaskFunnel, *, final: bool = True) -> RowSampling | None:
-        """`{negatives: {click: 0.25}, positives: {purchase: 3}, correction: weights}`; None where no row is drawn
-        unequally. `final`: whether all labels are.
+        """`{negatives: {click: 0.25}, positives: {purchase: 3}, correction: weights, groups: {column: item.seller}}`;
+        None where no row is drawn unequally and all count alike. `final`: whether all labels are.
 
         Raises:
             ConfigError: with every fault found.
@@ -59,10 +66,15 @@ class RowSampling:
                 "data.sampling.correction=likelihood takes labels to be final, and data.observed_until says that some "
                 "are not; use weights"
             )
+        groups = GroupWeights.parse(node.get("groups"))
+        if groups is not None and correction == "likelihood":
+            faults.append(
+                "data.sampling.correction=likelihood does not go with groups, whose weights are no likelihood"
+            )
         if faults:
             raise ConfigError("; ".join(faults) + ".")
         rates = SamplingRates(negatives, positives)
-        return cls(rates, correction) if rates else None
+        return cls(rates, correction, groups) if rates or groups is not None else None
 
     def kept(self, labels: Mapping[str, NDArray[Any]]) -> Floats:
         """The chance of each row to be drawn at all."""
@@ -98,6 +110,11 @@ class RowSampling:
             return rows[:1], np.zeros(1, dtype=np.float32)
         weight = np.repeat(1 / (chance * times), drawn).astype(np.float32)
         return np.repeat(rows, drawn), weight if self.correction == "weights" else None
+
+
+def weights_of(sampling: RowSampling | None, store: LogStore, train: Requests) -> EntityWeights | None:
+    """What training rows count by their group; None: alike. Raises ConfigError if the log has no such column."""
+    return None if sampling is None or sampling.groups is None else sampling.groups.of(store, train)
 
 
 def _negative_faults(rates: Mapping[str, Any], funnel: TaskFunnel) -> list[str]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from funneltune.data.collate import Collator
+from funneltune.data.group_weights import EntityWeights
 from funneltune.data.late_labels import LateLabels
 from funneltune.data.row_sampling import RowSampling
 from funneltune.data.sampling import Draw, Requests
@@ -44,6 +45,7 @@ class TrainingRows:
         late: Labels as they stood when the log was read; None: all are final.
         delayed: What becomes of labels that are not final.
         sampling: How rows are drawn; None: each once.
+        weights: What rows count by their group; None: alike.
     """
 
     collator: Collator
@@ -52,6 +54,7 @@ class TrainingRows:
     late: LateLabels | None = None
     delayed: Delayed = "drop"
     sampling: RowSampling | None = None
+    weights: EntityWeights | None = None
 
     def __post_init__(self) -> None:
         """Look every column up once, so that a missing one is told before training.
@@ -78,6 +81,9 @@ class TrainingRows:
         weight = None
         if self.sampling is not None:
             rows, weight = self.sampling.draw(rows, self.labels(rows), self._store.funnel, self.seed, draw.epoch)
+        if self.weights is not None:
+            own = self.weights.rows(self._store, rows).astype(np.float32)
+            weight = own if weight is None else weight * own
         batch = self.collator.rows(rows, draw)
         labels = self.labels(rows)
         observed, known = self._masks(rows, labels)
@@ -117,6 +123,8 @@ class TrainingRows:
             request, labels = store.requests_of(part), self.labels(part)
             masks, final = self._masks(part, labels)
             weight = self.sampling.counted(labels, funnel) if self.sampling is not None else np.ones(len(part))
+            if self.weights is not None:
+                weight = weight * self.weights.rows(store, part)
             _add(rows, request, weight)
             for name, mask in masks.items():
                 _add(observed[name], request, weight * mask)

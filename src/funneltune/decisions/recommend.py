@@ -241,12 +241,13 @@ class Recommender:
             return None
         if diversity.columns:
             return ColumnLikeness(self._codes[numbers])
-        if self.scorer.assembly.data.interaction == "none":
+        try:
+            vectors = self._vectors if len(self.items.new) else self.scorer.item_vectors
+        except ConfigError as error:
             raise ConfigError(
-                "diversity.by=vectors compares the items' text vectors, and backbone=none reads no text; "
-                "compare by columns of the items instead, as diversity.by=[category,brand]."
-            )
-        return VectorLikeness(self._vectors[numbers] if len(self.items.new) else self.scorer.item_vectors[numbers])
+                f"diversity.by=vectors: {error} Or compare by columns: diversity.by=[category,brand]."
+            ) from None
+        return VectorLikeness(vectors[numbers])
 
     @cached_property
     def _codes(self) -> Integers:

@@ -44,9 +44,15 @@ class Shoppers:
 
 
 def build_shoppers(
-    vocabulary: Vocabulary, catalogue: Catalogue, rng: np.random.Generator, shoppers: int, days: int, cold_share: float
+    vocabulary: Vocabulary,
+    catalogue: Catalogue,
+    rng: np.random.Generator,
+    shoppers: int,
+    days: int,
+    cold_share: float,
+    taste_groups: float = 0.5,
 ) -> Shoppers:
-    """Draw `shoppers`; at least one of them is there from the first day."""
+    """Draw `shoppers`; at least one of them is there from the first day. `taste_groups`: how much segments count."""
     share, sensitivity, budget, ages = zip(*SEGMENTS.values(), strict=True)
     segment = rng.choice(len(SEGMENTS), size=shoppers, p=np.array(share)).astype(np.int8)
     age = (rng.random((shoppers, 1)) > np.cumsum(ages, axis=1)[segment]).sum(axis=1)
@@ -61,8 +67,8 @@ def build_shoppers(
         age=np.minimum(age, len(AGE_BANDS) - 1).astype(np.int8),
         sensitivity=(np.array(sensitivity)[segment] * rng.lognormal(-0.045, 0.3, shoppers)).astype(np.float32),
         budget=(np.array(budget)[segment] * rng.lognormal(0.0, 0.4, shoppers)).astype(np.float32),
-        taste=_tastes(rng, segment),
-        taste_later=_tastes(rng, segment),
+        taste=_tastes(rng, segment, taste_groups),
+        taste_later=_tastes(rng, segment, taste_groups),
         activity=rng.gamma(0.8, 1.0, shoppers) + 0.02,
         joined=joined,
         favourite=favourite,
@@ -71,12 +77,12 @@ def build_shoppers(
     )
 
 
-def _tastes(rng: np.random.Generator, segment: NDArray[np.int8]) -> NDArray[np.float32]:
+def _tastes(rng: np.random.Generator, segment: NDArray[np.int8], apart: float) -> NDArray[np.float32]:
     """A trend that all follow, a leaning of each segment, and each shopper's own."""
     trend = rng.standard_normal(TASTE_WIDTH)
     leaning = rng.standard_normal((len(SEGMENTS), TASTE_WIDTH))
     own = rng.standard_normal((len(segment), TASTE_WIDTH))
-    return np.asarray((0.6 * trend + 0.5 * leaning[segment] + 0.6 * own) / np.sqrt(TASTE_WIDTH), dtype=np.float32)
+    return np.asarray((0.6 * trend + apart * leaning[segment] + 0.6 * own) / np.sqrt(TASTE_WIDTH), dtype=np.float32)
 
 
 def _histories(

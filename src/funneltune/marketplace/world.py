@@ -83,6 +83,8 @@ class World:
         price_spread: Standard deviation of log prices that are tried at random, item by item and week by week.
         loyalty: Share of the searches that are for the shopper's favourite category; the others do not depend on who
             asks.
+        taste_groups: How far the tastes of the six segments lie apart, beside those of shoppers within one (0.6): at
+            0.5 segments overlap, at 2 they are groups that can be found.
 
     Raises:
         ConfigError: if a knob is out of range or a domain unknown.
@@ -113,6 +115,7 @@ class World:
         price_hidden: float = 0.0,
         price_spread: float = 0.0,
         loyalty: float = 0.0,
+        taste_groups: float = 0.5,
     ) -> None:
         _check(locals())
         self.seed, self.page, self.days = seed, page, days
@@ -123,7 +126,9 @@ class World:
         rng = np.random.default_rng(seed)
         self.vocabulary = load_vocabulary(tuple(domains), language)
         self.catalogue = build_catalogue(self.vocabulary, rng, items, page, days, cold_items)
-        self.shoppers = build_shoppers(self.vocabulary, self.catalogue, rng, shoppers, days, cold_shoppers)
+        self.shoppers = build_shoppers(
+            self.vocabulary, self.catalogue, rng, shoppers, days, cold_shoppers, taste_groups
+        )
         self.searches = build_searches(self.vocabulary, rng, queries, zipf=0.8)
         self._click_intercept = self._cart_intercept = 0.0
         self._buy_intercept = 0.3
@@ -309,6 +314,7 @@ def _check(knobs: dict[str, Any]) -> None:
         ("purchase_window", 0.01, 365.0),
         ("taste_weight", 0.0, 10.0),
         ("loyalty", 0.0, 1.0),
+        ("taste_groups", 0.0, 10.0),
     ):
         if not low <= knobs[name] <= high:
             raise ConfigError(f"data.source.{name}={knobs[name]} must lie in [{low}, {high}].")

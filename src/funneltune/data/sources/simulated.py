@@ -55,6 +55,7 @@ class Simulated:
         price_hidden: float = 0.0,
         price_spread: float = 0.0,
         loyalty: float = 0.0,
+        taste_groups: float = 0.5,
     ) -> None:
         self.impressions = impressions
         self.knobs: dict[str, Any] = {
@@ -83,6 +84,8 @@ class Simulated:
         self.knobs |= {name: value for name, value in pricing.items() if value}  # likewise
         if loyalty:  # likewise
             self.knobs["loyalty"] = loyalty
+        if taste_groups != 0.5:  # likewise
+            self.knobs["taste_groups"] = taste_groups
         self.fitting, self.popular = fitting, popular
 
     def describe(self) -> dict[str, Any]:

@@ -67,7 +67,9 @@ def read_reviews(path: Path, scorer: Scorer) -> list[tuple[int, str]]:
         if name not in frame:
             raise DataError(f"reviews={path}: column {name!r} is missing; it needs item and text.")
     found = []
-    for row, (item, text) in enumerate(zip(frame["item"].astype(str), frame["text"].astype(object).fillna(""), strict=True), 1):
+    for row, (item, text) in enumerate(
+        zip(frame["item"].astype(str), frame["text"].astype(object).fillna(""), strict=True), 1
+    ):
         try:
             number = scorer.catalogue.number(item)
         except ConfigError as error:

@@ -120,7 +120,7 @@ def double_ml(rows: Rows, seed: int = 0) -> Effect:
         RunError: if prices hardly move within a like's week.
     """
     try:
-        from econml.dml import LinearDML  # type: ignore[import-untyped]
+        from econml.dml import LinearDML
     except ModuleNotFoundError:
         raise ConfigError(
             "correct=dml needs a package that is not installed: pip install 'funneltune[causal]'."

@@ -165,7 +165,7 @@ def by_model(word: str, past: Floats, horizon: int) -> Floats:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import pandas as pd
-            from statsforecast import StatsForecast, models  # type: ignore[import-untyped]
+            from statsforecast import StatsForecast, models
     except ModuleNotFoundError:
         raise ConfigError(f"{word} needs a package that is not installed: pip install 'funneltune[demand]'.") from None
     name = MODELS[word]
