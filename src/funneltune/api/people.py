@@ -118,4 +118,7 @@ def sentiment(
     from funneltune.cli.sentiment import DEFAULTS, carried_out
 
     found = carried_out(keys_of(run, output, {"text": text, **settings}, DEFAULTS))
-    return found.record if found.reviews is None else found.reviews
+    if found.reviews is not None:
+        return found.reviews
+    assert found.record is not None
+    return found.record
