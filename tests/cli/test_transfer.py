@@ -14,6 +14,8 @@ from small_market import SMALL
 FASHION = "to=data.source.domains=[fashion]"
 FAST = ["shots=0,20", "seeds=0,1"]
 
+pytestmark = pytest.mark.slow  # each trains several runs
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
@@ -215,7 +217,6 @@ def test_the_record_names_no_place_of_the_machine_but_the_runs(decided, place):
     assert json.loads(text)["schema_version"] == 1
 
 
-@pytest.mark.slow
 def test_another_shop_of_the_same_department_saves_requests(trained):
     """Truth: logs of two worlds share a vocabulary and what clicks are drawn by; one teaches the other."""
     learnt = ["tuning=full", "tuning.learning_rate=1e-3", "data.source.impressions=8000", "data.source.page=5"]
