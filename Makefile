@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help install train test check format slow bench notebooks docs docs-serve lock clean
+.PHONY: help install train test check format slow faults bench notebooks docs docs-serve lock clean
 
 help:      ## show the targets
 	@grep -E '^[a-z-]+: *.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -32,6 +32,9 @@ check: $(STAMP)    ## format, lint, types, import contracts
 
 slow: $(STAMP)     ## the tests that take longer
 	$(BIN)/python -m pytest -m 'slow and not gpu' -n 2
+
+faults: $(STAMP)   ## everything that can go wrong, tried and counted; QUICK=1: under 5 minutes, no record
+	@$(BIN)/python -m faults $(if $(QUICK),--quick)
 
 bench: $(STAMP)    ## ratios against named peers, a record in benchmarks/records; QUICK=1: under 8 minutes
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick)

@@ -27,6 +27,7 @@ for room in ROOMS:
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
+from faults.tally import pytest_configure, pytest_itemcollected, tally  # noqa: E402, F401
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,1 @@
+"""Everything that can go wrong, tried: the tests that carry the mark `tried`, counted by row and kind."""
