@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 
 import pytest
 from rich.console import Console
@@ -48,6 +49,15 @@ def test_an_output_that_is_a_file_is_refused(study, tmp_path):
     with pytest.raises(RunError, match="is a file; name a folder"):
         report(study, tmp_path / "out", Console(quiet=True))
     assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_a_folder_of_several_studies_is_refused_and_one_study_below_a_folder_is_read(study, tmp_path):
+    above = tmp_path / "above"
+    shutil.copytree(study, above / "one")
+    report(above, tmp_path / "out", Console(quiet=True))
+    shutil.copytree(study, above / "two")
+    with pytest.raises(RunError, match=r"holds several studies \(one, two\), which one table would mix; name one of"):
+        report(above, tmp_path / "out", Console(quiet=True))
 
 
 def test_headings_spell_words_as_the_config_does_and_abbreviations_in_capitals():

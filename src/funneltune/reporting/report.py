@@ -85,7 +85,7 @@ def report(
     `figures` names formats (png, svg, pdf) in which every figure is written into `output`/figures too.
 
     Raises:
-        RunError: The folder is missing, holds no record, or holds one of another version; `output` is a file.
+        RunError: The folder is missing, holds none, one of another version or several studies; `output` is a file.
         ConfigError: A format is unknown.
     """
     made = write_report(path, output, figures)
@@ -123,6 +123,9 @@ def write_report(path: Path | str, output: Path | str | None = None, figures: Se
     if unknown:
         raise ConfigError(f"figures={unknown[0]} is no format; give one or more of {', '.join(FORMATS)}.")
     records = read_records(path)
+    if records.study is None and len(studies := sorted(found.parent for found in records.path.rglob(STUDY_NAME))) > 1:
+        named = ", ".join(str(study.relative_to(records.path)) for study in studies)
+        raise RunError(f"{path} holds several studies ({named}), which one table would mix; name one of them.")
     folder = Path(output) if output is not None else records.path
     if folder.exists() and not folder.is_dir():
         raise RunError(f"output={folder} is a file; name a folder.")
