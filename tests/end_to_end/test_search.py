@@ -9,7 +9,9 @@ import time
 
 import pytest
 
+import funneltune
 from funneltune.cli import main
+from funneltune.errors import ConfigError
 from funneltune.records import RunRecord
 
 WORDS = [
@@ -47,6 +49,14 @@ def test_trials_are_validated_four_times_and_never_tested(tmp_path, monkeypatch,
         assert not (folder / "checkpoints").exists()
         assert "test=false" in record.command
     capsys.readouterr()
+    table = funneltune.search(*WORDS[1:], search_dir="here")  # the same search from Python: nothing is left to run
+    assert "trial 0 of 2" not in capsys.readouterr().err
+    assert table["validation/ctcvr/auc"].tolist() == [trial["values"][0] for trial in content["trials"]]
+    assert table.index[table.best].tolist() == content["best"]
+    assert table[table.best].command.tolist() == [content["commands"][str(number)] for number in content["best"]]
+    assert list(table.columns[: len(content["trials"][0]["params"])]) == list(content["trials"][0]["params"])
+    with pytest.raises(ConfigError, match="quickstrt"):
+        funneltune.search("quickstrt")
 
 
 @pytest.mark.slow

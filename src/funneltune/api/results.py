@@ -177,3 +177,21 @@ def _flat(cell: str, record: RunRecord, split: str) -> dict[str, Any]:
     metrics = {key: number(entry) for key, entry in record.metrics.get(split, {}).items()}
     cost = {f"cost.{key}": value for key, value in record.cost.items() if not isinstance(value, dict)}
     return place | metrics | {f"parameters.{key}": value for key, value in record.parameters.items()} | cost
+
+
+def trials_table(content: dict[str, Any]) -> pd.DataFrame:
+    """A search's trials as a table."""
+    objectives = [objective["key"] for objective in content["objectives"]]
+    rows = [
+        {
+            "number": trial["number"],
+            **trial["params"],
+            **dict(zip(objectives, trial["values"] or [None] * len(objectives), strict=True)),
+            "status": trial["status"],
+            "error": trial["error"],
+            "best": trial["number"] in content["best"],
+            "command": content["commands"].get(str(trial["number"])),
+        }
+        for trial in content["trials"]
+    ]
+    return pd.DataFrame(rows).set_index("number")

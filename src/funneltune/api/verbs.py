@@ -17,8 +17,8 @@ import pandas as pd
 from rich.console import Console
 
 from funneltune import records
-from funneltune.api.results import Records, Run, metrics_table, told
-from funneltune.errors import ConfigError, DataError
+from funneltune.api.results import Records, Run, metrics_table, told, trials_table
+from funneltune.errors import ConfigError, DataError, RunError
 from funneltune.reporting import report_decisions, write_report
 
 if TYPE_CHECKING:
@@ -123,6 +123,35 @@ def study(*words: str, study_dir: Path | str | None = None, config_dir: Path | s
         state = carry_out(asked, write_report)
     _warn_of(list(failures(state)))
     return read_records(asked.folder)
+
+
+@told
+def search(*words: str, search_dir: Path | str | None = None, config_dir: Path | str | None = None) -> pd.DataFrame:
+    """Search an experiment's settings, as `funneltune search` does; the same call goes on where it stopped.
+
+    Args:
+        words: the search, and overrides: `"quickstart", "search.trials=40"`.
+        search_dir: its folder, by default searches/<name>.
+        config_dir: a folder of your own config groups.
+
+    Returns:
+        A row for each trial, by its number: each key that was searched, each objective (of the validation split),
+        `status`, `error`, `best` (whether it is the best setting, or on the front), and the `command` that trains it.
+
+    Raises:
+        FunnelError: whatever the search's configs have wrong; RunError where no trial finished.
+    """
+    from funneltune.cli.search import Asked, carry_out
+
+    arguments = arguments_of(words, config_dir, search_dir=search_dir)
+    asked = Asked.compose(arguments)
+    todo = asked.checked()
+    with _called("search", arguments):
+        content = carry_out(asked, todo)
+    if not content["best"]:
+        told = "; ".join(dict.fromkeys(trial["error"] or trial["status"] for trial in content["trials"]))
+        raise RunError(f"no trial of {asked.folder} has finished: {told}.")
+    return trials_table(content)
 
 
 @told

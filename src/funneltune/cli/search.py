@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from funneltune.errors import ConfigError, Interrupted, RunError
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from funneltune.experiments.search_plan import SearchPlan
+    from funneltune.experiments.search import Search
 
 GROUP = "hparams_search"
 TAKEN = {
@@ -28,67 +29,120 @@ TAKEN = {
 
 def run(arguments: Arguments) -> int:
     """Compose, check every setting, run the open trials, tell the best. Returns 1 if no trial has finished."""
-    word = arguments.only_word("search")
-    search_dir, asked = _take_search_dir(arguments.overrides)
-    overrides = [*([f"{GROUP}={word}"] if word else []), *asked]
     with nothing_saved_yet():
+        asked = Asked.compose(arguments)
+        if arguments.show_config:
+            from omegaconf import OmegaConf
+
+            say(OmegaConf.to_yaml(asked.cfg))
+            return 0
+        search = asked.checked()
+    content = carry_out(asked, search)
+    _tell(content, asked.folder)
+    return 0 if content["best"] else 1
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A search as it was asked for, composed."""
+
+    cfg: DictConfig
+    overrides: tuple[str, ...]
+    search_dir: Path | None
+    config_dir: Path | None
+
+    @classmethod
+    def compose(cls, arguments: Arguments) -> Asked:
+        """From the words of a command.
+
+        Raises:
+            ConfigError: naming every override that is wrong.
+        """
+        from funneltune.cli.compose import compose_config
+
+        word = arguments.only_word("search")
+        search_dir, rest = _take_search_dir(arguments.overrides)
+        overrides = (*([f"{GROUP}={word}"] if word else []), *rest)
+        return cls(compose_config(overrides, arguments.config_dir), overrides, search_dir, arguments.config_dir)
+
+    @property
+    def name(self) -> str:
+        """The search's own word."""
+        return next(o.partition("=")[2] for o in self.overrides if key_of(o) == GROUP)
+
+    @property
+    def folder(self) -> Path:
+        """Where its trials lie."""
+        return (self.search_dir or Path("searches") / self.name).absolute()
+
+    def checked(self) -> Search:
+        """The search, its settings looked at before anything runs.
+
+        Raises:
+            ConfigError: if no search is named, or a setting is none.
+            RunError: if the search's folder is a file.
+        """
         from omegaconf import OmegaConf
 
         from funneltune.cli.compose import checked, compose_config
-
-        cfg = compose_config(overrides, arguments.config_dir)
-        if arguments.show_config:
-            say(OmegaConf.to_yaml(cfg))
-            return 0
-        if cfg.search is None:
-            searches = dict(helptext.groups(arguments.config_dir)).get(GROUP, [])
-            raise ConfigError(f"no search is named: funneltune search NAME; searches: {', '.join(searches)}.")
         from funneltune.experiments.search import Search
         from funneltune.experiments.search_plan import SearchPlan
 
-        name = next(o.partition("=")[2] for o in overrides if key_of(o) == GROUP)
-        node: Any = OmegaConf.to_container(cfg.search, resolve=True)
-        plan = SearchPlan.from_config(name, node, {key_of(override) for override in overrides})
-        folder = (search_dir or Path("searches") / name).absolute()
-        if folder.exists() and not folder.is_dir():
-            raise RunError(f"search_dir={folder} is a file; choose a folder.")
-        cfg.search, cfg.study = None, None
-        checked(cfg)
+        if self.cfg.search is None:
+            searches = dict(helptext.groups(self.config_dir)).get(GROUP, [])
+            raise ConfigError(f"no search is named: funneltune search NAME; searches: {', '.join(searches)}.")
+        node: Any = OmegaConf.to_container(self.cfg.search, resolve=True)
+        plan = SearchPlan.from_config(self.name, node, {key_of(override) for override in self.overrides})
+        if self.folder.exists() and not self.folder.is_dir():
+            raise RunError(f"search_dir={self.folder} is a file; choose a folder.")
+        self.cfg.search, self.cfg.study = None, None
+        checked(self.cfg)
         search = Search(
-            plan, folder, lambda words: checked(compose_config(words, arguments.config_dir)), tuple(overrides)
+            plan, self.folder, lambda words: checked(compose_config(words, self.config_dir)), self.overrides
         )
-        search.check(cfg)
+        search.check(self.cfg)
+        return search
+
+
+def carry_out(asked: Asked, search: Search) -> dict[str, Any]:
+    """Run the open trials, and keep what came of it with the command that trains each of the best settings.
+
+    Raises:
+        Interrupted: with the command that goes on.
+    """
+    from omegaconf import OmegaConf
+
+    from funneltune.experiments.search import RESULT_NAME
+    from funneltune.records import write_json
+
     try:
-        content = search.run(OmegaConf.to_container(cfg, resolve=True))  # type: ignore[arg-type]
+        content = search.run(OmegaConf.to_container(asked.cfg, resolve=True))  # type: ignore[arg-type]
     except (Interrupted, KeyboardInterrupt) as stop:
         signum = signal_of(stop)
         command = shlex.join(["funneltune", *sys.argv[1:]])
         told = f"stopped by {signum.name}; the same command goes on, with what is finished kept: {command}"
         raise Interrupted(signum, told) from None
-    _tell(content, plan, folder, overrides, arguments.config_dir)
-    return 0 if content["best"] else 1
+    commands = {}
+    for number in content["best"]:
+        setting = search.plan.trial_overrides(content["trials"][number]["params"])
+        commands[str(number)] = _train_command(setting, asked.overrides, asked.config_dir)
+    content = content | {"commands": commands}
+    write_json(asked.folder / RESULT_NAME, content)
+    return content
 
 
-def _tell(
-    content: dict[str, Any], plan: SearchPlan, folder: Path, overrides: Sequence[str], config_dir: Path | None
-) -> None:
+def _tell(content: dict[str, Any], folder: Path) -> None:
     """The table, the picture, and the command that trains the best setting (of a front: its first) and tests it."""
     from funneltune.experiments import search_report
     from funneltune.experiments.search import RESULT_NAME
-    from funneltune.records import write_json
 
     search_report.print_table(content)
     picture = search_report.draw(content, folder)
-    commands = {
-        number: _train_command(plan.trial_overrides(content["trials"][number]["params"]), overrides, config_dir)
-        for number in content["best"]
-    }
-    write_json(folder / RESULT_NAME, content | {"commands": {str(n): command for n, command in commands.items()}})
-    if commands:
+    if content["commands"]:
         several = len(content["objectives"]) > 1
         best = search_report.ordered(content)[0]["number"]
         which = f"trial {best} (of the others: {RESULT_NAME})" if several else f"the best setting (trial {best})"
-        say(f"train and test {which}:\n  {commands[best]}")
+        say(f"train and test {which}:\n  {content['commands'][str(best)]}")
     say(f"search:  {folder / RESULT_NAME}" + (f"\npicture: {picture}" if picture else ""))
 
 
