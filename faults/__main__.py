@@ -22,11 +22,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from faults.rows import FAULTS, KINDS, NOT_TRIED, ROWS
+from faults.rows import FAULTS, KINDS, NOT_TRIED, ROWS, THREATS
 from faults.tally import LEDGER
 
 ROOT = Path(__file__).parent.parent
 RECORD = ROOT / "experiments" / "reliability" / "faults.json"
+PAGE = RECORD.with_name("table.md")
 KEYS = {
     "resume": ("resume_exact", "resume_tried"),
     "fault": ("faults_survived", "faults_injected"),
@@ -40,7 +41,7 @@ PACKAGES = ("torch", "lightning", "hydra-core", "transformers", "peft", "opacus"
 
 
 def main() -> int:
-    """Run the marked tests, print what they tried, keep the record. Returns the exit status."""
+    """Run the marked tests, print what they tried, keep the record and the page. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m faults", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="the fast cases alone, in under 5 minutes on 2 cores")
     quick = parser.parse_args().quick
@@ -122,6 +123,21 @@ def write(cases: Sequence[dict[str, Any]], counted: dict[str, int], seconds: int
         "cases": tests,
     }
     RECORD.write_text(json.dumps(record, indent=1) + "\n")
+    PAGE.write_text(markdown(cases))
+
+
+def markdown(cases: Sequence[dict[str, Any]]) -> str:
+    """The table as a page."""
+    found, lines = by_row(cases), ["# What can go wrong, tried", ""]
+    lines += ["Held / tried, of each kind; cases and versions: faults.json. `make faults` writes both.", ""]
+    for title, rows in (("Faults", FAULTS), ("Threats", THREATS)):
+        lines += [f"## {title}", "", "| row | what goes wrong | tried |", "|---|---|---|"]
+        for row, meaning in rows.items():
+            pairs = [f"{kind.replace('_', ' ')} {held}/{tried}" for kind, (held, tried) in found.get(row, {}).items()]
+            lines.append(f"| `{row}` | {meaning} | {', '.join(pairs) or 'nothing'} |")
+        lines.append("")
+    lines += ["## Not tried", "", *(f"- {what}: {why}." for what, why in NOT_TRIED.items())]
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from faults.__main__ import KEYS, by_row, counts
+from faults.__main__ import KEYS, by_row, counts, markdown
 from faults.rows import KINDS, ROWS
 
 ROOT = Path(__file__).parents[2]
@@ -100,3 +100,11 @@ def test_a_mark_that_names_no_row_or_kind_is_refused(mark, tmp_path):
 def test_every_kind_has_its_keys_and_every_row_a_meaning():
     assert set(KEYS) == set(KINDS)
     assert all(ROWS.values())
+
+
+def test_the_page_tells_every_row_and_what_was_not_tried():
+    page = markdown([{"row": "secrets", "kind": "bad_input", "test": "t", "tried": 3, "held": True}])
+    assert "| `secrets` | a secret gets into a config, log, record, checkpoint or W&B | bad input 3/3 |" in page
+    assert all(f"| `{row}` |" in page for row in ROWS)
+    assert page.count("| nothing |") == len(ROWS) - 1
+    assert "- a real SLURM: " in page
