@@ -7,7 +7,7 @@ from transformers import AutoConfig, AutoModel, BertConfig
 
 from funneltune.errors import TuningError
 from funneltune.modules.replacing import move_state
-from funneltune.tuning import AdaLoRA, Frozen, Full, Houlsby, RankSchedule, orthogonality
+from funneltune.tuning import AdaLoRA, Frozen, Full, Houlsby, Pfeiffer, PfeifferHub, RankSchedule, orthogonality
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
 
@@ -340,3 +340,11 @@ def test_an_expression_that_matches_nothing_is_refused():
 def test_a_schedule_whose_parts_do_not_fit_is_refused(schedule, message):
     with pytest.raises(TuningError, match=message):
         RankSchedule(*schedule)
+
+
+@pytest.mark.parametrize("method", [Houlsby, Pfeiffer, PfeifferHub])
+def test_adapters_that_start_at_zero_are_refused_because_nothing_would_train_them(method):
+    with pytest.raises(
+        TuningError, match=r"init_std=0.0 must be above 0: no gradient reaches matrices that are all zeros"
+    ):
+        method(init_std=0.0)

@@ -121,6 +121,8 @@ def _unknown_key(fault: Fault, composed: DictConfig | None) -> str:
     prefix = f"{parent}." if parent else ""
     if near == last and isinstance(OmegaConf.select(composed, fault.key), DictConfig):
         return f"{fault.override}: names keys that {fault.key} does not have yet; write ++{fault.override}"
+    if told := _below_null(fault, composed):
+        return told
     if near is None or (near == last):
         # a wrong parent, or a key of another place: look everywhere
         everywhere = list(dotted_keys(composed))
@@ -130,6 +132,23 @@ def _unknown_key(fault: Fault, composed: DictConfig | None) -> str:
     else:
         clause = f"nearest: {prefix}{near}"
     return f"{fault.key} is no key ({clause}); --cfg job lists all keys"
+
+
+def _below_null(fault: Fault, composed: DictConfig) -> str | None:
+    """What to write instead of a key below one that is null; None where the key lies elsewhere."""
+    key, _, value = (fault.override or "").lstrip("+").partition("=")
+    parts = key.split(".")
+    node: Any = composed
+    for depth, part in enumerate(parts[:-1], start=1):
+        if not (isinstance(node, DictConfig) and part in node):
+            return None
+        node = node.get(part)
+        if node is None and value:
+            for below in reversed(parts[depth:]):
+                value = f"{{{below}: {value}}}"
+            above = ".".join(parts[:depth])
+            return f"{fault.override}: {above} is null here; write it whole: '{above}={value}'"
+    return None
 
 
 def _bad_value(error: ValidationError, fault: Fault) -> str:

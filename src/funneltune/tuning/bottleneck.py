@@ -75,7 +75,7 @@ class BottleneckTuning(WeightTuning):
     Args:
         bottleneck: Width of the bottleneck, Houlsby's m.
         train_layer_norm: Train the norms of the adapted layers too (all of the backbone's without `top`).
-        init_std: Of the adapters' weights at the start; small keeps the pretrained function.
+        init_std: Of the adapters' weights at the start, above 0; small keeps the pretrained function.
         activation: gelu, relu or silu.
         learning_rate: Of adapters and norms.
         top: Adapt only so many of the highest layers; None: all.
@@ -105,8 +105,11 @@ class BottleneckTuning(WeightTuning):
         super().__init__(learning_rate, top, sharing, adapters)
         if bottleneck < 1:
             raise TuningError(f"tuning.bottleneck={bottleneck} must be >= 1.")
-        if init_std < 0:
-            raise TuningError(f"tuning.init_std={init_std} must be >= 0.")
+        if not init_std > 0:
+            raise TuningError(
+                f"tuning.init_std={init_std} must be above 0: no gradient reaches matrices that are all zeros; 0.001 "
+                "is near the identity."
+            )
         if activation not in ACTIVATIONS:
             raise TuningError(f"tuning.activation={activation!r} must be one of {', '.join(ACTIVATIONS)}.")
         self.bottleneck, self.train_layer_norm, self.init_std = bottleneck, train_layer_norm, init_std
@@ -153,7 +156,7 @@ class BottleneckTuning(WeightTuning):
             return False
         for adapter in self._adapters().values():
             adapter.draw(self.init_std)
-        return self.init_std > 0
+        return True
 
     def _adapter_weights(self) -> list[nn.Parameter]:
         inside = tuple(f"{name}." for name in self._adapters())
