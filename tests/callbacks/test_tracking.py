@@ -1,6 +1,7 @@
 import io
 import json
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -12,9 +13,9 @@ from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
 
 from funneltune.callbacks import RankMap, csv_logger, log_record, track_study, tracking, wandb_logger
-from funneltune.callbacks.tracking import without_secrets
 from funneltune.errors import ConfigError
 from funneltune.records import RunRecord
+from funneltune.secrets import without_secrets
 
 PROTOCOL = {"rows": "clicked", "n": 40, "positives": 4, "averaging": "none"}
 CONFIG = {
@@ -139,16 +140,31 @@ def test_a_tracker_that_fails_to_close_does_not_leave_wandb_open(tmp_path):
     assert wandb.run is None
 
 
-def test_no_secret_and_no_code_reaches_the_tracker(tmp_path, monkeypatch):
+@pytest.mark.tried("secrets", "canary")
+def test_no_secret_and_no_code_reaches_the_tracker(tmp_path, monkeypatch, tally):
     monkeypatch.setenv("WANDB_API_KEY", "c" * 40)
+    for name in ("WANDB_USERNAME", "WANDB_USER_EMAIL", "WANDB_HOST", "WANDB_GIT_REMOTE_URL", "WANDB_PROGRAM"):
+        monkeypatch.setenv(name, f"canary-{name}")
+    monkeypatch.setattr(sys, "argv", ["canary-program", "canary=argument"])
     with tracking([wandb_logger(str(tmp_path), CONFIG)]):
         wandb.log({"x": 1})
     run = wandb_reader.only_run(tmp_path)
+    assert run.kinds == {
+        "header",
+        "run",
+        "telemetry",
+        "metric",
+        "history",
+        "summary",
+        "exit",
+    }  # no environment, no files
+    assert run.run.host == ""
     assert run.config["data"] == {"max_tokens": 64, "api_key": "***", "path": "https://host/log.csv"}
     written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert b"canary" not in written
     assert b"c" * 40 not in written
     assert not [path for path in tmp_path.rglob("*") if path.suffix in {".py", ".patch"}]
+    tally(11)  # of the config three, of the environment six, of the command two
 
 
 def test_blanking_leaves_words_that_only_resemble_secrets_alone():

@@ -22,6 +22,7 @@ class OfflineRun:
     history: list = field(default_factory=list)
     exit_code: int | None = None
     files: list = field(default_factory=list)
+    kinds: set = field(default_factory=set)
 
     def series(self, key):
         return [row[key] for row in self.history if key in row]
@@ -55,6 +56,7 @@ def read(path):
     for payload in frames(path.read_bytes()):
         record = proto.Record.FromString(payload)
         kind = record.WhichOneof("record_type")
+        found.kinds.add(kind)
         if kind == "run":
             found.run = record.run
             _update(found.config, record.run.config.update)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,10 +16,22 @@ from PIL import Image
 
 from funneltune.errors import ConfigError
 from funneltune.records import RunRecord, as_json, number
+from funneltune.secrets import without_secrets
 
 MODES = ("offline", "online", "disabled")
-SECRET = re.compile(r"(^|_)(key|secret|password|passwd|token|credentials?)$", re.IGNORECASE)
-USER_INFO = re.compile(r"(?<=://)[^/@\s]+@")
+NOTHING_OF_THE_MACHINE: Mapping[str, Any] = {
+    # W&B would note the command's words, the folder, the program, who runs it (WANDB_USER_EMAIL) and on which machine
+    "x_disable_meta": True,
+    "x_disable_machine_info": True,
+    "x_disable_stats": True,
+    "x_save_requirements": False,
+    "disable_git": True,
+    "disable_code": True,
+    "save_code": False,
+    "console": "off",
+    **dict.fromkeys(("host", "email", "username"), ""),
+}
+"""What a run says of itself is its config and its record; nothing else goes to W&B."""
 
 
 def wandb_logger(
@@ -35,7 +46,8 @@ def wandb_logger(
     resumed: int = 0,
     job_type: str = "train",
 ) -> WandbLogger:
-    """A W&B run in the run folder. Code is never uploaded; the key comes from the environment, never from a config.
+    """A W&B run in the run folder: config, record and history, nothing of code, command, machine or user. The key comes
+    from the environment, never from a config.
 
     Args:
         save_dir: The run folder; W&B writes `wandb/offline-run-*` below it.
@@ -68,9 +80,7 @@ def wandb_logger(
         job_type=job_type,
         config=without_secrets(config),
         **(_identity(Path(save_dir)) if resumed else {}),
-        settings=wandb.Settings(
-            save_code=False, disable_code=True, disable_git=True, console="off", silent=True, x_disable_stats=True
-        ),
+        settings=wandb.Settings(silent=True, **NOTHING_OF_THE_MACHINE),
     )
     try:
         logger._wandb_init.pop("anonymous", None)  # Lightning 2.6 still passes it, W&B 0.31 warns of it
@@ -110,17 +120,6 @@ def tensorboard_logger(save_dir: str, config: Mapping[str, Any], resumed: int = 
         raise ConfigError(
             "logger=tensorboard needs a package that is not installed: pip install 'funneltune[tensorboard]'."
         ) from None
-
-
-def without_secrets(value: Any, name: str = "") -> Any:
-    """Plain values with texts under names such as `api_key` or `password` blanked, and logins cut out of URLs."""
-    if isinstance(value, Mapping):
-        return {str(key): without_secrets(item, str(key)) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [without_secrets(item, name) for item in value]
-    if isinstance(value, str):
-        return "***" if SECRET.search(name) else USER_INFO.sub("", value)
-    return value
 
 
 @contextmanager

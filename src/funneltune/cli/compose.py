@@ -10,7 +10,7 @@ from pathlib import Path
 import hydra
 import yaml
 from hydra.errors import HydraException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from funneltune.cli.arguments import key_of
@@ -18,6 +18,7 @@ from funneltune.cli.faults import Fault, explain, find_fault
 from funneltune.cli.locate import PRIMARY, config_root
 from funneltune.cli.schema import register
 from funneltune.errors import ConfigError
+from funneltune.secrets import secret_faults, word_faults
 
 # ValueError is Hydra's word for a group that is given a number, AssertionError OmegaConf's for a key below a null one.
 COMPOSING = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, AssertionError)
@@ -53,8 +54,11 @@ def compose_config(overrides: Sequence[str], config_dir: Path | None = None) -> 
     """The composed config of a run.
 
     Raises:
-        ConfigError: naming every override that is wrong: nearest key, choices of a group, wanted type.
+        ConfigError: naming every override that is wrong: nearest key, choices of a group, wanted type; or what looks
+            like a secret, without its value.
     """
+    if secrets := list(word_faults(overrides)):
+        raise ConfigError("; ".join(secrets))
     refuse_search_paths(overrides)
     kept = list(overrides)
     faults: list[Fault] = []
@@ -73,6 +77,8 @@ def compose_config(overrides: Sequence[str], config_dir: Path | None = None) -> 
                 kept.remove(fault.override)  # so that the next fault shows too
     if faults:
         raise ConfigError("; ".join(explain(fault, composed) for fault in faults))
+    if secrets := list(secret_faults(OmegaConf.to_container(composed, resolve=False))):
+        raise ConfigError("; ".join(secrets))
     return composed
 
 

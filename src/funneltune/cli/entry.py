@@ -5,8 +5,10 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from types import TracebackType
 
 from funneltune.cli import (
     abtest,
@@ -43,6 +45,7 @@ from funneltune.cli import (
 from funneltune.cli.arguments import Arguments, nearest_clause
 from funneltune.cli.verb import Verb, is_first_process, say
 from funneltune.errors import ConfigError, FailedRunError, FunnelError, Interrupted
+from funneltune.secrets import redacted, word_faults
 
 VERBS: dict[str, Verb] = {
     module.VERB.name: module.VERB
@@ -88,6 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     SIGINT, SIGTERM.
     """
     tokens = list(sys.argv[1:] if argv is None else argv)
+    sys.excepthook = _tell_whole
     try:
         with _terminated_by_exception():
             return _dispatch(tokens)
@@ -95,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _tell(error)
     except Interrupted as error:
         if is_first_process():
-            sys.stderr.write(f"{error}\n")
+            sys.stderr.write(f"{redacted(str(error))}\n")
         return int(error.code or 0)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
@@ -126,8 +130,13 @@ def _terminated_by_exception() -> Iterator[None]:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
+def _tell_whole(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """A fault of ours with its traceback, as Python prints it, but without secrets that its message may quote."""
+    sys.stderr.write(redacted("".join(traceback.format_exception(kind, error, trace))))
+
+
 def _tell(error: FunnelError) -> int:
-    sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+    sys.stderr.write(f"error: {redacted(' '.join(str(error).split()))}\n")
     return 1 if isinstance(error, FailedRunError) else 2
 
 
@@ -145,6 +154,8 @@ def _dispatch(tokens: list[str]) -> int:
         raise ConfigError(
             f"{tokens[0]} is no verb{nearest_clause(tokens[0], VERBS)}; verbs: {', '.join(VERBS)} (funneltune --help)."
         )
+    if secrets := list(word_faults(tokens[1:])):
+        raise ConfigError("; ".join(secrets))
     arguments = Arguments.parse(tokens[1:])
     if arguments.help:
         say(helptext.of_verb(verb, arguments.config_dir))

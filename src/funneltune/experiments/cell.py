@@ -22,6 +22,7 @@ from funneltune.experiments import progress
 from funneltune.experiments.faults import user_fault
 from funneltune.experiments.state import StudyState
 from funneltune.records import RECORD_NAME, TRIALS_NAME, RunRecord
+from funneltune.secrets import redacted
 
 RANKS = ("LOCAL_RANK", "NODE_RANK", "RANK", "WORLD_SIZE", "FUNNELTUNE_RUN_DIR", "FUNNELTUNE_RESUME_FROM")
 MISTAKE = 2
@@ -66,8 +67,8 @@ class CellTask:
         except Exception as fault:
             mendable = user_fault(fault)
             if mendable is None:
-                traceback.print_exc()
-            error = " ".join(str(mendable or f"{type(fault).__name__}: {fault}").split())
+                sys.stderr.write(redacted(traceback.format_exc()))
+            error = redacted(" ".join(str(mendable or f"{type(fault).__name__}: {fault}").split()))
             again = mendable is None or isinstance(mendable, FailedRunError)
         except BaseException:
             state.mark(cell, "interrupted")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +25,7 @@ from funneltune.experiments.search_store import ATTEMPTS, ERROR, SearchStore, be
 from funneltune.files import locked
 from funneltune.funnel import TaskFunnel
 from funneltune.records import RECORD_NAME, SCHEMA_VERSION, RunRecord, write_json
+from funneltune.secrets import redacted
 
 RESULT_NAME = "search.json"
 FIXED = ("test=false", "baselines=[]")
@@ -151,7 +153,7 @@ class Search:
             except Exception as fault:
                 mendable = user_fault(fault)
                 if mendable is None:
-                    traceback.print_exc()
+                    sys.stderr.write(redacted(traceback.format_exc()))
                 if mendable is not None or not left:
                     trial.set_user_attr(ERROR, _in_one_line(mendable or fault))
                     study.tell(trial, state=TrialState.FAIL)
@@ -247,4 +249,4 @@ def _value(value: Any) -> Value:
 
 def _in_one_line(error: BaseException) -> str:
     told = str(error) if isinstance(error, FunnelError) else f"{type(error).__name__}: {error}"
-    return " ".join(told.split())
+    return redacted(" ".join(told.split()))

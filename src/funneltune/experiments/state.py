@@ -20,6 +20,7 @@ from funneltune.errors import RunError
 from funneltune.experiments.plan import Cell, Study
 from funneltune.files import locked, write_text
 from funneltune.records import RECORD_NAME, SCHEMA_VERSION, STUDY_NAME, RunRecord, read_json, read_study, write_json
+from funneltune.secrets import redacted
 
 logger = logging.getLogger("funneltune")
 
@@ -45,7 +46,7 @@ class StudyState:
         write_text(self.folder / "study.yaml", yaml.safe_dump(dict(config), sort_keys=False))
         content = {
             "schema_version": SCHEMA_VERSION,
-            "command": shlex.join(["funneltune", *sys.argv[1:]]),
+            "command": redacted(shlex.join(["funneltune", *sys.argv[1:]])),
             "study": study.to_json(),
             "trials": [self._entry(trial) for trial in trials],
             "runs": [self._entry(cell) for cell in cells],

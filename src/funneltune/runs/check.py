@@ -12,6 +12,7 @@ from funneltune.metrics import METHODS, RAW
 from funneltune.runs.identity import as_plain
 from funneltune.runs.kinds import kind_faults
 from funneltune.runs.targets import target_faults
+from funneltune.secrets import secret_faults
 
 TYPES: tuple[tuple[tuple[str, ...], tuple[type, ...], str], ...] = (
     (("backbone.token_budget",), (int, type(None)), "a whole number, or null"),
@@ -29,7 +30,7 @@ BASELINES = ("bm25", "cosine", "popularity", "trees")
 
 
 def check_config(cfg: DictConfig) -> None:
-    """Refuse a config that cannot run, or that names code it may not (`runs.targets`).
+    """Refuse a config that cannot run, names code it may not (`runs.targets`) or holds a secret (`secrets`).
 
     Interpolations are settled in place first, so that what was checked is what is built: one that reads the clock
     (`${now:%S}`) could otherwise name something else a moment later.
@@ -37,12 +38,20 @@ def check_config(cfg: DictConfig) -> None:
     Raises:
         ConfigError: with every fault found, one sentence each, joined by `; `.
     """
+    _refuse_secrets(OmegaConf.to_container(cfg, resolve=False))
     OmegaConf.resolve(cfg)
     plain = as_plain(cfg)
+    _refuse_secrets(plain)
     faults = [*target_faults(plain), *_values(plain)]
     for group in ("head", "objective", "balancing", "adversary"):
         faults += kind_faults(plain.get(group), group)
     if faults:
+        raise ConfigError("; ".join(faults))
+
+
+def _refuse_secrets(plain: Any) -> None:
+    """Alone and first: other faults would be told with the values."""
+    if faults := list(secret_faults(plain)):
         raise ConfigError("; ".join(faults))
 
 

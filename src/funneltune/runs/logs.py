@@ -8,8 +8,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from funneltune.secrets import redacted
+
 TALKERS = ("lightning.pytorch", "lightning.fabric", "funneltune", "py.warnings")
 logger = logging.getLogger("funneltune")
+
+
+class Redacting(logging.Formatter):
+    """Lines, and tracebacks below them, without secrets: an error may quote an address or a header."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line and what belongs to it."""
+        return redacted(super().format(record))
 
 
 @contextmanager
@@ -18,7 +28,7 @@ def train_log(folder: Path | None) -> Iterator[None]:
     handlers: list[logging.Handler] = [logging.NullHandler()]
     if folder is not None:
         handlers = [logging.FileHandler(folder / "train.log")]
-        handlers[0].setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        handlers[0].setFormatter(Redacting("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     kept = {name: (logging.getLogger(name).handlers[:], logging.getLogger(name).propagate) for name in TALKERS}
     logging.captureWarnings(True)
     try:

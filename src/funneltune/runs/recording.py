@@ -22,6 +22,7 @@ from funneltune.runs.identity import as_plain, config_hash, git_commit, versions
 from funneltune.runs.logs import train_log
 from funneltune.runs.measuring import now
 from funneltune.runs.targets import build
+from funneltune.secrets import redacted
 
 
 def new_record(
@@ -37,7 +38,7 @@ def new_record(
         name=str(cfg.name),
         status="running",
         run_dir=str(run_dir),
-        command=" ".join(["funneltune", *sys.argv[1:]]),
+        command=redacted(" ".join(["funneltune", *sys.argv[1:]])),
         config=as_plain(_to_keep(cfg)),
         config_hash=config_hash(cfg),
         git_commit=git_commit(),
@@ -77,7 +78,7 @@ def written_down(
         raise
     except BaseException as error:
         record.status, record.finished = "failed", now()
-        record.error = f"{type(error).__name__}: {error}"
+        record.error = redacted(f"{type(error).__name__}: {error}")
         raise
     finally:
         record.write(run_dir / RECORD_NAME)
