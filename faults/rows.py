@@ -37,6 +37,7 @@ THREATS = {
     "secrets": "a secret gets into a config, log, record, checkpoint or W&B",
     "persons": "a shopper's identifier or a query gets out of the log",
     "card_or_notebook": "a page, card or notebook carries what a log put there",
+    "hostile_request": "a request to the server is malformed, oversized, forged or never ends",
     "dp_sgd": "a trained weight remembers a single shopper",
 }
 ROWS = FAULTS | THREATS

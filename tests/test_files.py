@@ -22,6 +22,7 @@ from funneltune.files import (
 )
 
 
+@pytest.mark.tried("kill_during_save", "fault")
 def test_a_block_that_ends_leaves_the_file_and_one_that_fails_what_was_there(tmp_path):
     path = write_text(tmp_path / "a" / "x.json", "old")
     with pytest.raises(UnicodeEncodeError), whole_file(path) as part:
@@ -37,6 +38,7 @@ def test_a_block_that_ends_leaves_the_file_and_one_that_fails_what_was_there(tmp
     assert path.stat().st_mode & 0o777 == 0o644
 
 
+@pytest.mark.tried("disk_full", "fault")
 def test_a_file_that_grows_beyond_a_limit_is_told_in_one_line_and_the_old_one_stays(tmp_path):
     path = write_text(tmp_path / "x.bin", "old")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -79,6 +81,7 @@ def mounted(tmp_path, options, program):
     return done.stdout
 
 
+@pytest.mark.tried("disk_full", "fault")
 def test_a_full_disk_is_told_in_one_line_and_the_old_file_stays(tmp_path):
     said, left = mounted(tmp_path, "size=1m", FULL).strip().splitlines()
     assert "disk/x cannot be written (No space left on device)" in said
@@ -102,12 +105,14 @@ print((where / "x").read_text())
 """
 
 
+@pytest.mark.tried("disk_full", "fault")
 def test_a_read_only_folder_is_told_in_one_line(tmp_path):
     said, left = mounted(tmp_path, "size=1m", READ_ONLY).strip().splitlines()
     assert "disk/x cannot be written (Read-only file system): name a folder that may be written to." in said
     assert left == "old"
 
 
+@pytest.mark.tried("disk_full", "fault")
 def test_a_write_that_cannot_end_is_not_begun(tmp_path, monkeypatch):
     monkeypatch.setattr("funneltune.files.free_bytes", lambda _: 20 * 2**20)
     require_space(tmp_path / "small", 2**20)
@@ -116,6 +121,7 @@ def test_a_write_that_cannot_end_is_not_begun(tmp_path, monkeypatch):
         require_space(tmp_path / "large", 100 * 2**20)
 
 
+@pytest.mark.tried("disk_full", "fault")
 def test_a_folder_that_may_not_be_written_to_is_a_mistake_and_a_full_disk_a_failure(tmp_path):
     for number, failed in ((errno.EACCES, False), (errno.EROFS, False), (errno.ENOSPC, True), (errno.EIO, True)):
         with pytest.raises(RunError) as caught, told_write_faults(tmp_path):
@@ -123,6 +129,7 @@ def test_a_folder_that_may_not_be_written_to_is_a_mistake_and_a_full_disk_a_fail
         assert isinstance(caught.value, FailedRunError) is failed
 
 
+@pytest.mark.tried("kill_during_save", "fault")
 def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path):
     (tmp_path / "weights").mkdir()
     kept = [tmp_path / "x.json", tmp_path / ".hidden", tmp_path / "weights" / "a.part"]
@@ -134,6 +141,7 @@ def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path):
     assert not any(path.exists() for path in left)
 
 
+@pytest.mark.tried("two_runs_one_folder", "fault")
 def test_a_lock_refuses_the_second_and_goes_with_its_holder(tmp_path):
     with locked(tmp_path, refuse="busy"), pytest.raises(RunError, match="busy"), locked(tmp_path, refuse="busy"):
         pass
@@ -149,6 +157,7 @@ def test_the_sum_is_that_of_sha256sum(tmp_path):
     assert sha256_of(tmp_path / "x") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
+@pytest.mark.tried("kill_during_save", "fault")
 def test_a_folder_is_whole_or_not_there(tmp_path):
     target = tmp_path / "made"
     with pytest.raises(UnicodeEncodeError), whole_folder(target) as part:

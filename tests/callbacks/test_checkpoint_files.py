@@ -46,6 +46,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
+@pytest.mark.tried("truncated_checkpoint", "fault")
 def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before_and_says_so(folder, damage, caplog):
     path = folder / "step-10.ckpt"
     path.write_bytes(damage(path.read_bytes()))
@@ -58,6 +59,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before_and_says_so(fo
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+@pytest.mark.tried("bit_flip", "fault")
 def test_any_flipped_bit_is_seen(folder, place, bit):
     path = folder / "step-10.ckpt"
     whole = path.read_bytes()
@@ -70,6 +72,7 @@ def test_any_flipped_bit_is_seen(folder, place, bit):
         path.write_bytes(whole)
 
 
+@pytest.mark.tried("truncated_checkpoint", "fault")
 def test_where_all_are_damaged_nothing_is_begun_anew_in_silence(folder):
     for path in checkpoints_in(folder):
         path.write_bytes(b"")
@@ -82,6 +85,7 @@ def test_where_none_was_passed_over_nothing_is_said(folder, caplog):
     assert caplog.text == ""
 
 
+@pytest.mark.tried("truncated_checkpoint", "fault")
 def test_one_that_was_never_finished_is_none_and_that_is_said(folder, caplog):
     (folder / "step-11.ckpt").write_bytes(b"half")
     assert newest_checkpoint(folder).name == "step-10.ckpt"
@@ -94,6 +98,7 @@ def test_one_that_was_never_finished_is_none_and_that_is_said(folder, caplog):
     assert [message.rpartition("; ")[2] for message in caplog.messages] == ["there is no older one to go on from."] * 3
 
 
+@pytest.mark.tried("truncated_checkpoint", "fault")
 def test_a_checkpoint_that_was_deleted_is_missed(folder, caplog):
     (folder / "step-10.ckpt").unlink()
     assert newest_checkpoint(folder).name == "step-2.ckpt"
@@ -101,6 +106,7 @@ def test_a_checkpoint_that_was_deleted_is_missed(folder, caplog):
     assert [path.name for path in checkpoints_in(folder)] == ["step-2.ckpt"]
 
 
+@pytest.mark.tried("nan_loss", "fault")
 def test_a_weight_that_is_not_finite_is_never_saved(folder):
     bad = content(11)
     bad["state_dict"]["w"][3] = float("nan")
@@ -110,6 +116,7 @@ def test_a_weight_that_is_not_finite_is_never_saved(folder):
     assert not list(folder.glob("*11*"))
 
 
+@pytest.mark.tried("disk_full", "fault")
 def test_a_disk_that_takes_no_more_leaves_the_older_ones(folder):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
@@ -124,6 +131,7 @@ def test_a_disk_that_takes_no_more_leaves_the_older_ones(folder):
     }
 
 
+@pytest.mark.tried("disk_full", "fault")
 def test_room_is_asked_for_before_each_save_and_nothing_is_written(folder, monkeypatch):
     files, free = CheckpointFiles(), iter([100 * 2**20, 1])
     monkeypatch.setattr("funneltune.files.free_bytes", lambda _: next(free))
@@ -143,6 +151,7 @@ class Payload:
 
 
 @pytest.mark.parametrize("asked", [None, False, True])
+@pytest.mark.tried("foreign_checkpoint", "payload")
 def test_a_pickle_in_a_checkpoint_is_refused_whatever_lightning_asks(tmp_path, asked):
     path = tmp_path / "step-1.ckpt"
     torch.save({"state_dict": {}, "x": Payload(tmp_path / "mark")}, path)
@@ -154,11 +163,13 @@ def test_a_pickle_in_a_checkpoint_is_refused_whatever_lightning_asks(tmp_path, a
 
 
 @pytest.mark.parametrize("address", ["https://example.org/a.ckpt", "s3://bucket/a.ckpt", "file:///a.ckpt"])
+@pytest.mark.tried("foreign_checkpoint", "payload")
 def test_addresses_are_refused(address):
     with pytest.raises(RunError, match="is an address; only files on this machine"):
         CheckpointFiles().load_checkpoint(address)
 
 
+@pytest.mark.tried("truncated_checkpoint", "fault")
 def test_what_is_no_checkpoint_is_refused(tmp_path):
     with pytest.raises(RunError, match="is missing"):
         read_checkpoint(tmp_path / "step-1.ckpt")

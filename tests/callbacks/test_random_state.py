@@ -2,6 +2,7 @@ import random
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 import torch
 
 from funneltune.callbacks.random_state import RandomState, packed, unpack
@@ -19,6 +20,7 @@ def draws():
     )
 
 
+@pytest.mark.tried("own_random_state", "fault")
 def test_all_generators_go_on_as_they_would_have():
     for seed in range(3):
         torch.manual_seed(seed)
@@ -33,6 +35,7 @@ def test_all_generators_go_on_as_they_would_have():
         assert draws() == wanted
 
 
+@pytest.mark.tried("own_random_state", "fault")
 def test_each_rank_gets_its_own_state_back():
     strategy = SimpleNamespace(all_gather=lambda t: torch.stack([t, t]))
     trainer = SimpleNamespace(strategy=strategy, world_size=2, global_rank=1)

@@ -65,11 +65,13 @@ def assert_one_line(capsys, tmp_path, message):
 
 
 @pytest.mark.parametrize(("override", "message"), TRAIN.items(), ids=TRAIN.keys())
+@pytest.mark.tried("bad_config", "bad_input")
 def test_a_mistake_is_one_line_with_the_remedy_and_writes_nothing(override, message, capsys, tmp_path):
     assert main(["train", override]) == 2
     assert_one_line(capsys, tmp_path, message)
 
 
+@pytest.mark.tried("bad_config", "bad_input")
 def test_all_misspelt_overrides_are_told_at_once(capsys, tmp_path):
     assert main(["train", "quickstart", "tuning.target_rnk=4", "sede=3", "head=esm"]) == 2
     line = capsys.readouterr().err
@@ -87,6 +89,7 @@ def test_all_misspelt_overrides_are_told_at_once(capsys, tmp_path):
         ("# @package _global_\ntuning: {target_rnk: 3}\n", "tuning.target_rnk is no key (nearest: tuning.target_rank)"),
     ],
 )
+@pytest.mark.tried("bad_config", "bad_input")
 def test_a_mistake_in_a_users_own_file_names_the_file_or_the_key(content, message, capsys, tmp_path, tmp_path_factory):
     conf = tmp_path_factory.mktemp("conf")
     (conf / "experiment").mkdir()
@@ -121,6 +124,7 @@ STUDY = {
 
 
 @pytest.mark.parametrize(("words", "message"), STUDY.items(), ids=[" ".join(words) or "nothing" for words in STUDY])
+@pytest.mark.tried("bad_config", "bad_input")
 def test_a_mistake_in_a_study_starts_no_cell(words, message, capsys, tmp_path):
     assert main(["study", *words]) == 2
     assert_one_line(capsys, tmp_path, message)
@@ -144,6 +148,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize(("words", "message"), OTHERS.items(), ids=[" ".join(words) for words in OTHERS])
+@pytest.mark.tried("bad_config", "bad_input")
 def test_a_mistake_of_the_other_verbs_is_one_line(words, message, capsys, tmp_path):
     assert main(list(words)) == 2
     assert_one_line(capsys, tmp_path, message)

@@ -72,11 +72,13 @@ PLANTED = {
 }
 
 
+@pytest.mark.tried("leakage", "leak")
 def test_identifiers_of_purchases_tell_clicks_although_none_occurs_twice(tmp_path):
     (found,) = leaks(tmp_path, one_id_per_purchase(shop()), CLICKS)
     assert "'state' tells a label on training rows (one of its values has click in" in found.message
 
 
+@pytest.mark.tried("leakage", "leak")
 def test_an_amount_that_few_rows_have_tells_clicks_although_no_bin_holds_it(tmp_path):
     frame = pd.concat([shop(), shop(1).assign(request=lambda log: log.request + ROWS)], ignore_index=True)
     frame["at"] = 1_700_000_000 + 61.5 * frame.request
@@ -86,6 +88,7 @@ def test_an_amount_that_few_rows_have_tells_clicks_although_no_bin_holds_it(tmp_
 
 
 @pytest.mark.parametrize("plant", PLANTED, ids=lambda plant: plant.__name__)
+@pytest.mark.tried("leakage", "leak")
 def test_an_input_that_tells_a_label_is_caught_and_nothing_else_is(tmp_path, plant):
     funnel, message = PLANTED[plant]
     (found,) = leaks(tmp_path, plant(shop()), funnel)
@@ -97,6 +100,7 @@ def test_an_input_that_tells_a_label_is_caught_and_nothing_else_is(tmp_path, pla
     assert str(refused.value).endswith("++data.leaks.label=warn")
 
 
+@pytest.mark.tried("leakage", "leak")
 def test_one_dimension_of_a_vector_that_tells_a_label_is_caught(tmp_path):
     frame = shop()
     frame["click"] = (frame.item % 4 == 0).astype(int)
@@ -122,6 +126,7 @@ def test_one_dimension_of_a_vector_that_tells_a_label_is_caught(tmp_path):
         ({"kind": "regression"}, "state", "Spearman 1.000 with outcome, by value"),
     ],
 )
+@pytest.mark.tried("leakage", "leak")
 def test_labels_that_are_levels_or_numbers_are_guarded_too(tmp_path, task, column, message):
     frame = shop()
     outcome = np.random.default_rng(5).integers(1, 4, len(frame))
@@ -148,6 +153,7 @@ def test_one_word_that_names_one_of_several_levels_is_no_leak_and_words_for_all_
     assert "by the words 'lamp', 'rug', 'couch'" in found[0].message
 
 
+@pytest.mark.tried("leakage", "leak")
 def test_a_feature_that_is_a_label_by_name_is_caught_even_where_rows_are_few(tmp_path):
     needs = FeatureNeeds(numbers=("purchase",))
     (found,) = leaks(tmp_path, shop().iloc[:100], FUNNEL, needs=needs)

@@ -38,6 +38,7 @@ def _order(frame):
     return (frame.request[frame.request >= 10_000].drop_duplicates() - 10_000).tolist()
 
 
+@pytest.mark.tried("leakage", "leak")
 def test_page_views_that_are_logged_twice_are_caught(tmp_path):
     both = logged_twice(shop())
     found = leaks(tmp_path, both, split=AT_RANDOM)
@@ -49,6 +50,7 @@ def test_page_views_that_are_logged_twice_are_caught(tmp_path):
     assert kinds(leaks(tmp_path, both, split=BY_TIME)) == []  # copies of one moment lie side by side
 
 
+@pytest.mark.tried("leakage", "leak")
 def test_copies_are_caught_without_a_time_where_pages_hold_several_items(tmp_path):
     both = logged_twice(shop())
     (found,) = leaks(tmp_path, both, split=AT_RANDOM, source=table(tmp_path, both, time=None))
@@ -57,6 +59,7 @@ def test_copies_are_caught_without_a_time_where_pages_hold_several_items(tmp_pat
     assert leaks(tmp_path, both, split=AT_RANDOM, source=nobody) == []
 
 
+@pytest.mark.tried("leakage", "fault")
 def test_a_shopper_who_comes_back_is_no_copy(tmp_path):
     both = logged_twice(shop())
     single = table(tmp_path, both, time=None, request=None, one_row_requests=True)
@@ -67,6 +70,7 @@ def test_a_shopper_who_comes_back_is_no_copy(tmp_path):
     assert leaks(tmp_path, both, split=AT_RANDOM, source=table(tmp_path, both, time=None)) == []
 
 
+@pytest.mark.tried("leakage", "leak")
 def test_rows_of_one_page_view_that_are_requests_of_their_own_are_caught(tmp_path):
     frame = shop()
     source = table(tmp_path, frame, request=None, one_row_requests=True)
@@ -76,6 +80,7 @@ def test_rows_of_one_page_view_that_are_requests_of_their_own_are_caught(tmp_pat
     assert "data.source.request" in message
 
 
+@pytest.mark.tried("leakage", "fault")
 def test_rows_of_one_day_are_not_taken_for_one_page_view(tmp_path):
     frame = shop()
     frame["at"] = 86_400 * (frame.request // 100)
@@ -84,6 +89,7 @@ def test_rows_of_one_day_are_not_taken_for_one_page_view(tmp_path):
 
 
 @pytest.mark.parametrize("by", ["request", "user", "query"])
+@pytest.mark.tried("leakage", "leak")
 def test_a_random_split_of_a_log_with_time_breaks_its_order(tmp_path, by):
     (found,) = leaks(tmp_path, shop(), split=Split(by=by, validation=0.1, test=0.2))
     assert found.kind == "time"
@@ -91,6 +97,7 @@ def test_a_random_split_of_a_log_with_time_breaks_its_order(tmp_path, by):
     assert "use data.split.by=time" in found.message
 
 
+@pytest.mark.tried("leakage", "leak")
 def test_a_column_that_cuts_breaks_time_order_by_one_request(tmp_path):
     split = Split(by="column", column="split")
     frame = shop()
@@ -100,6 +107,7 @@ def test_a_column_that_cuts_breaks_time_order_by_one_request(tmp_path):
     assert "data.split.by=column: 1 of 801 training requests (0.1%) end later than the earliest test" in found.message
 
 
+@pytest.mark.tried("leakage", "leak")
 def test_training_requests_that_last_into_the_test_break_time_order(tmp_path):
     frame = shop()
     late = frame.request >= ROWS // PAGE - 10  # page views that begin with the log and end with it
@@ -109,12 +117,14 @@ def test_training_requests_that_last_into_the_test_break_time_order(tmp_path):
     assert "10 of" in found.message
 
 
+@pytest.mark.tried("leakage", "fault")
 def test_equal_times_at_the_boundary_are_no_breach(tmp_path):
     frame = shop()
     frame["at"] = 86_400 * (frame.request // 500)
     assert leaks(tmp_path, frame) == []
 
 
+@pytest.mark.tried("leakage", "leak")
 def test_a_review_that_is_read_to_predict_a_purchase_is_caught(tmp_path):
     frame = shop().assign(body="very nice", rating=4.5)
     texts = {"query": "{query}", "item": "{title} {said}"}
@@ -129,6 +139,7 @@ def test_a_review_that_is_read_to_predict_a_purchase_is_caught(tmp_path):
     assert leaks(tmp_path, frame, texts={"query": "{query}", "item": "{title} {rating}"}, source=stars) == []
 
 
+@pytest.mark.tried("leakage", "leak")
 def test_a_text_that_is_declared_late_is_caught_under_another_name_of_the_purchase(tmp_path):
     frame = shop().assign(note="nice")
     source = table(
@@ -145,11 +156,13 @@ def test_a_text_that_is_declared_late_is_caught_under_another_name_of_the_purcha
 
 
 @pytest.mark.parametrize("seed", range(4))
+@pytest.mark.tried("leakage", "fault")
 def test_a_clean_log_raises_no_alarm(tmp_path, seed):
     assert leaks(tmp_path, shop(seed)) == []
 
 
 @pytest.mark.parametrize("seed", range(4))
+@pytest.mark.tried("leakage", "fault")
 def test_the_simulated_marketplace_raises_no_alarm(tmp_path, seed):
     source = Simulated(impressions=12_000, seed=seed, items=1000, queries=300, shoppers=400)
     store = prepare(source, FUNNEL, tmp_path)
@@ -179,6 +192,7 @@ SHIPPED = [
 
 
 @pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.tried("leakage", "fault")
 def test_no_shipped_data_set_raises_an_alarm(name, monkeypatch):
     from hydra.utils import instantiate
     from omegaconf import OmegaConf
@@ -243,6 +257,7 @@ def planted_module(tmp_path, leaks, **changes):
     return LogDataModule(**arguments | changes)
 
 
+@pytest.mark.tried("leakage", "fault")
 def test_a_fit_is_refused_with_all_leaks_and_what_would_allow_them(tmp_path):
     data = planted_module(tmp_path, "refuse")
     with pytest.raises(DataError, match="^leaks: .*'state'.*'score'.*split.by=request") as error:

@@ -179,6 +179,7 @@ def test_features_none_is_the_run_without_features(shop, tmp_path):
         (["monitor=validation/need/auc", "select=best"], "validation/need/auc"),
     ],
 )
+@pytest.mark.tried("bad_config", "bad_input")
 def test_inputs_that_cannot_be_are_one_line(shop, tmp_path, capsys, overrides, message):
     assert train(shop, tmp_path / "run", *overrides) in (1, 2)
     shown = capsys.readouterr().err

@@ -89,6 +89,7 @@ def cut_off_and_go_on(folder, signum, *words):
 
 
 @pytest.mark.slow
+@pytest.mark.tried("kill_mid_epoch", "resume")
 def test_two_ranks_stop_together_and_go_on_bit_for_bit(tmp_path):
     cut_off_and_go_on(tmp_path, signal.SIGTERM, "trainer=ddp", "tuning=adalora")
 
@@ -98,11 +99,13 @@ def test_two_ranks_stop_together_and_go_on_bit_for_bit(tmp_path):
     ("strategy", "method"),
     [("ddp", "full"), ("ddp", "houlsby"), ("ddp", "lora"), ("ddp", "adalora"), ("fsdp2", "lora")],
 )
+@pytest.mark.tried("kill_mid_epoch", "resume")
 def test_two_ranks_go_on_bit_for_bit_after_a_kill(tmp_path, strategy, method):
     cut_off_and_go_on(tmp_path, signal.SIGKILL, f"trainer={strategy}", f"tuning={method}", "select=best")
 
 
 @pytest.mark.slow
+@pytest.mark.tried("sigterm", "fault")
 def test_a_study_that_is_asked_to_stop_passes_it_on_to_a_cell_of_two_ranks(tmp_path):
     words = ["trainer=ddp", "tuning=lora", "study.baseline=null", f"study_dir={tmp_path / 'study'}"]
     process = begin(tmp_path, *words, verb="study")

@@ -61,6 +61,7 @@ def test_trials_are_validated_four_times_and_never_tested(tmp_path, monkeypatch,
 
 @pytest.mark.slow
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.tried("kill_mid_epoch", "resume")
 def test_a_search_that_is_cut_off_ends_as_one_that_was_not(tmp_path, signum):
     command = [sys.executable, "-m", "funneltune", *WORDS, "trainer.limit_train_batches=12"]
     command.remove("trainer.limit_train_batches=4")

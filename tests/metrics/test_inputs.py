@@ -11,6 +11,8 @@ from funneltune.funnel import TaskFunnel
 from funneltune.metrics import lists
 from funneltune.metrics import regression as rg
 
+pytestmark = pytest.mark.tried("metric_input", "fault")
+
 GROUP = np.array([0, 0, 1, 1, 1, 1])
 FUNNEL = TaskFunnel.from_config({"click": {"rate": "ctr"}})
 

@@ -11,6 +11,8 @@ from funneltune.metrics import compact, evaluate, judge, lists, metric_keys, pai
 from funneltune.metrics import levels as lv
 from funneltune.metrics import regression as rg
 
+pytestmark = pytest.mark.tried("one_class", "fault")
+
 CLASSES = {"all 0": np.zeros(6, int), "all 1": np.ones(6, int), "no rows": np.zeros(0, int)}
 P = np.array([0.1, 0.9, 0.4, 0.4, 0.6, 0.2])
 USERS = np.zeros(6, int)

@@ -72,6 +72,7 @@ def same(run, other):
         assert (run / name).read_bytes() == (other / name).read_bytes()
 
 
+@pytest.mark.tried("kill_mid_epoch", "resume")
 def test_a_stopped_run_says_so_and_goes_on_to_the_end_that_it_would_have_had(stopped, alone, cache):
     left = record(stopped)
     assert left["status"] == "interrupted"
@@ -85,6 +86,7 @@ def test_a_stopped_run_says_so_and_goes_on_to_the_end_that_it_would_have_had(sto
     assert "resume: null" in (stopped / "config.yaml").read_text()
 
 
+@pytest.mark.tried("kill_mid_epoch", "resume")
 def test_the_folder_alone_is_enough_to_go_on(stopped, alone, monkeypatch, capsys):
     monkeypatch.chdir(stopped.parent)
     assert main(["train", "resume=run"]) == 0
@@ -98,6 +100,7 @@ def test_the_folder_alone_is_enough_to_go_on(stopped, alone, monkeypatch, capsys
 
 
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.tried("sigterm", "fault")
 def test_signals_end_the_command_with_the_shells_status_and_the_command_that_goes_on(
     signum, code, cache, tmp_path, monkeypatch, capsys
 ):
@@ -110,6 +113,7 @@ def test_signals_end_the_command_with_the_shells_status_and_the_command_that_goe
     assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
 
 
+@pytest.mark.tried("sigterm", "fault")
 def test_a_stop_in_a_validation_is_obeyed_at_once_and_loses_one_step(alone, cache, tmp_path, monkeypatch):
     from funneltune.modules import FunnelModule
 
@@ -131,6 +135,7 @@ def test_a_stop_in_a_validation_is_obeyed_at_once_and_loses_one_step(alone, cach
     ).read_bytes()
 
 
+@pytest.mark.tried("sigterm", "fault")
 def test_a_second_sigint_ends_at_once(cache, tmp_path, monkeypatch, capsys):
     from funneltune.modules import FunnelModule
 
@@ -144,6 +149,7 @@ def test_a_second_sigint_ends_at_once(cache, tmp_path, monkeypatch, capsys):
     assert "before its first checkpoint; go on with" in capsys.readouterr().err
 
 
+@pytest.mark.tried("kill_mid_epoch", "resume")
 def test_a_folder_that_was_moved_goes_on_from_anywhere(stopped, alone, tmp_path_factory, monkeypatch):
     moved = tmp_path_factory.mktemp("elsewhere") / "moved"
     stopped.rename(moved)
@@ -164,6 +170,7 @@ def test_single_values_beside_a_folder_change_the_runs_own_config(stopped, capsy
     assert record(stopped)["resumed"][0]["changed"] == ["trainer.gradient_clip_val was 1.0, is 0.5"]
 
 
+@pytest.mark.tried("kill_mid_epoch", "resume")
 def test_the_whole_command_with_the_folder_goes_on_too(stopped, alone, cache):
     assert main(["train", *words(cache, f"resume={stopped}")]) == 0
     same(stopped, alone)
@@ -173,6 +180,7 @@ def test_the_whole_command_with_the_folder_goes_on_too(stopped, alone, cache):
     ("content", "message"),
     [(None, "config.yaml is missing"), ("", "config.yaml holds no config"), ("a: [1", "config.yaml cannot be read")],
 )
+@pytest.mark.tried("truncated_checkpoint", "fault")
 def test_a_config_that_is_lost_is_named_with_the_way_on(stopped, alone, cache, content, message, capsys):
     (stopped / "config.yaml").unlink()
     if content is not None:
@@ -186,6 +194,7 @@ def test_a_config_that_is_lost_is_named_with_the_way_on(stopped, alone, cache, c
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"schema_version": 1'])
+@pytest.mark.tried("truncated_checkpoint", "fault")
 def test_a_record_that_is_lost_is_named_with_the_one_way_on_there_is(stopped, cache, content, capsys):
     (stopped / "record.json").write_text(content)
     (stopped / "config.yaml").write_text("")
@@ -196,12 +205,14 @@ def test_a_record_that_is_lost_is_named_with_the_one_way_on_there_is(stopped, ca
         assert f"restore it from a copy, or remove {stopped} and train that run again" in told
 
 
+@pytest.mark.tried("bad_config", "bad_input")
 def test_a_folder_of_other_files_is_no_run(cache, tmp_path, capsys):
     (tmp_path / "notes.txt").write_text("mine")
     assert main(["train", *words(cache, f"run_dir={tmp_path}", "resume=auto")]) == 2
     assert f"run_dir={tmp_path} is not empty and holds no run (no record.json); name another" in capsys.readouterr().err
 
 
+@pytest.mark.tried("reproducibility", "fault")
 def test_a_changed_config_is_refused_with_what_differs(stopped, cache):
     cfg = compose_config(words(cache, "resume=auto", "seed=3", "tuning.alpha=8", "~optimizer.eps"))
     with pytest.raises(RunError) as caught:
@@ -222,6 +233,7 @@ def test_a_field_may_differ_where_one_says_so_and_the_record_tells(stopped, cach
     assert "gradient_clip_val: 0.5" in (stopped / "config.yaml").read_text()
 
 
+@pytest.mark.tried("reproducibility", "fault")
 def test_another_log_is_refused(stopped, cache):
     changes = ["data.source.impressions=301", "resume_changes=[data.source.impressions]"]
     with pytest.raises(RunError, match="began on another log"):
@@ -234,6 +246,7 @@ def test_how_a_run_is_watched_may_differ(stopped, alone, cache):
     assert (stopped / "csv" / "resumed_1" / "metrics.csv").is_file()
 
 
+@pytest.mark.tried("truncated_checkpoint", "resume")
 def test_a_damaged_newest_checkpoint_falls_back_and_ends_alike(stopped, alone, cache, capfd):
     newest = stopped / "checkpoints" / "step-5.ckpt"
     (older,) = set((stopped / "checkpoints").glob("*.ckpt")) - {newest}
@@ -251,6 +264,7 @@ def test_a_run_without_a_checkpoint_begins_again_in_its_folder(stopped, alone, c
     assert record(stopped)["resumed"][0]["step"] == 0
 
 
+@pytest.mark.tried("two_runs_one_folder", "fault")
 def test_two_runs_never_write_one_folder(stopped, cache):
     with locked(stopped), pytest.raises(RunError, match="is being written by another run"):
         train(compose_config(words(cache, "resume=auto")), stopped)
@@ -299,6 +313,7 @@ def test_a_new_folder_is_begun_by_auto(cache, tmp_path):
         (["callbacks.checkpoint.monitor=nope"], "callbacks.checkpoint.monitor='nope' must begin with validation/"),
     ],
 )
+@pytest.mark.tried("bad_config", "bad_input")
 def test_what_cannot_be_meant_is_told_in_one_line(given, message, tmp_path, monkeypatch, capsys, cache):
     monkeypatch.chdir(tmp_path)
     assert main(["train", *words(cache), *given]) == 2

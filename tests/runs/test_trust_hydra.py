@@ -29,12 +29,14 @@ HYDRA = {
 
 
 @pytest.mark.parametrize(("override", "message"), HYDRA.items(), ids=HYDRA.keys())
+@pytest.mark.tried("hydra_target", "payload")
 def test_hydras_own_node_runs_nothing_in_a_study(override, message, capsys, tmp_path):
     small = ["tuning=frozen", "debug=tiny", "study.seeds=[0]", "study.baseline=null"]  # should it ever start
     assert message in refused(capsys, tmp_path, ["study", "quickstart", *small, *re.split(" (?=hydra)", override)])
 
 
 @pytest.mark.parametrize("verb", [["train"], ["study", "quickstart"], ["data", "validate"]])
+@pytest.mark.tried("hydra_target", "payload")
 def test_a_search_path_imports_no_package(verb, capsys, tmp_path, tmp_path_factory, monkeypatch):
     root = tmp_path_factory.mktemp("evil")
     (root / "evil_configs").mkdir()
@@ -57,6 +59,7 @@ def test_a_joblib_launcher_still_passes():
         check_hydra(GlobalHydra.instance().hydra.compose_config("train", asked, RunMode.MULTIRUN))
 
 
+@pytest.mark.tried("hydra_target", "payload")
 def test_a_dotted_fallback_package_is_not_imported(tmp_path, tmp_path_factory, monkeypatch, capsys):
     root = tmp_path_factory.mktemp("evil")
     (root / "evil_weights").mkdir()

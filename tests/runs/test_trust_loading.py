@@ -108,6 +108,7 @@ SPOILT = {
 
 
 @pytest.mark.parametrize("spoil", SPOILT)
+@pytest.mark.tried("hub_model", "payload")
 def test_a_spoilt_backbone_is_one_line_and_runs_nothing(spoil, shop, backbone, tmp_path, mark, capsys):
     spoiled, message = SPOILT[spoil]
     spoiled(backbone, mark)
@@ -120,6 +121,7 @@ def test_a_spoilt_backbone_is_one_line_and_runs_nothing(spoil, shop, backbone, t
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.tried("hub_model", "payload")
 def test_code_beside_a_known_architecture_is_left_alone(shop, backbone, tmp_path, mark):
     (backbone / "evil.py").write_text(code(mark))
     edit(backbone / "config.json", auto_map=CODE)
@@ -140,6 +142,7 @@ def test_code_beside_a_known_architecture_is_left_alone(shop, backbone, tmp_path
         ("++backbone.architecture={_name_or_path:evil}", "_name_or_path is no field"),
     ],
 )
+@pytest.mark.tried("hub_model", "payload")
 def test_a_backbones_config_cannot_fetch_code(override, message, shop, tmp_path, mark, capsys):
     words = ["data", "describe", "data=shop", "--config-dir", str(shop / "groups"), "backbone=minilm"]
     if "_name_or_path" in override or "URL" in message:
@@ -148,6 +151,7 @@ def test_a_backbones_config_cannot_fetch_code(override, message, shop, tmp_path,
         assert message in refuses(capsys, main([*words, override]), mark)
 
 
+@pytest.mark.tried("foreign_checkpoint", "payload")
 def test_a_finished_runs_backbone_that_was_exchanged_runs_nothing(shop, backbone, tmp_path, mark, capsys):
     run = tmp_path / "run"
     assert train(shop, run, *chosen(backbone), "trainer.max_epochs=1") == 0
@@ -208,12 +212,14 @@ def test_an_honest_adapter_still_starts_a_run(shop, backbone, adapter, tmp_path)
 
 
 @pytest.mark.parametrize("key", ADAPTERS)
+@pytest.mark.tried("hub_model", "payload")
 def test_an_adapter_that_asks_for_more_than_tensors_is_refused(key, shop, backbone, adapter, tmp_path, mark, capsys):
     edit(adapter / "adapter_config.json", **ADAPTERS[key])
     line = refuses(capsys, start(shop, backbone, adapter, tmp_path), mark)
     assert f"adapter_config.json asks for {key}=" in line
 
 
+@pytest.mark.tried("hub_model", "payload")
 def test_a_pickled_adapter_is_refused(shop, backbone, adapter, tmp_path, mark, capsys):
     (adapter / "adapter_model.safetensors").unlink()
     (adapter / "adapter_model.bin").write_bytes(pickled(mark))

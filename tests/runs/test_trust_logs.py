@@ -27,16 +27,19 @@ def validate(shop, path):
 @pytest.mark.parametrize(
     "name", ["a.csv", "a.csv.gz", "a.tsv", "a.parquet", "a.arrow", "a.feather", "a.pkl", "a.npy", "a.npz", "a.joblib"]
 )
+@pytest.mark.tried("dataset_script", "payload")
 def test_a_pickle_by_any_name_is_no_log(name, shop, tmp_path, mark, capsys):
     (tmp_path / name).write_bytes(pickled(mark))
     refuses(capsys, validate(shop, tmp_path / name), mark)
 
 
+@pytest.mark.tried("dataset_script", "payload")
 def test_a_log_by_url_is_refused(shop, mark, capsys):
     assert "is not there" in refuses(capsys, validate(shop, "https://evil.example/log.csv"), mark)
 
 
 @pytest.mark.parametrize("form", ["parquet", "arrow", "feather"])
+@pytest.mark.tried("dataset_script", "payload")
 def test_metadata_of_a_table_is_harmless(form, shop, tmp_path, mark, capsys):
     """Arrow's extension types were once unpickled from a field's metadata; pandas' own names types."""
     table = pa.Table.from_pandas(LOG, preserve_index=False)
@@ -55,6 +58,7 @@ def test_metadata_of_a_table_is_harmless(form, shop, tmp_path, mark, capsys):
     assert not mark.exists()
 
 
+@pytest.mark.tried("dataset_script", "payload")
 def test_a_folder_of_datasets_with_a_script_or_odd_features_runs_nothing(shop, tmp_path, mark, capsys, monkeypatch):
     datasets = pytest.importorskip("datasets", reason="the extra `datasets` is not installed")
     datasets.Dataset.from_pandas(LOG).save_to_disk(str(tmp_path / "saved"))
@@ -71,6 +75,7 @@ def test_a_folder_of_datasets_with_a_script_or_odd_features_runs_nothing(shop, t
     refuses(capsys, validate(shop, tmp_path / "saved"), mark)
 
 
+@pytest.mark.tried("dataset_script", "payload")
 def test_a_data_set_of_the_hub_with_a_script_or_a_foreign_format_is_refused(shop, tmp_path, mark, capsys, monkeypatch):
     pytest.importorskip("datasets", reason="the extra `datasets` is not installed")
     monkeypatch.chdir(tmp_path)  # a folder of the hub id's name is taken for it

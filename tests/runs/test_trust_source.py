@@ -110,6 +110,7 @@ def pinned():
 
 
 @pytest.mark.parametrize("package", FLOORS)
+@pytest.mark.tried("dependency", "fault")
 def test_dependencies_have_their_floors(package):
     floor = Version(FLOORS[package])
     lowest = [Version(one.version) for one in asked()[package] if one.operator in {">=", "==", "~="}]
@@ -119,6 +120,7 @@ def test_dependencies_have_their_floors(package):
     assert pinned()[package] in asked()[package]
 
 
+@pytest.mark.tried("dependency", "fault")
 def test_malicious_versions_are_neither_asked_for_nor_pinned():
     for version in MALICIOUS["lightning"]:
         assert version not in asked()["lightning"]
@@ -127,6 +129,7 @@ def test_malicious_versions_are_neither_asked_for_nor_pinned():
         assert str(pinned()[package]) not in versions
 
 
+@pytest.mark.tried("dependency", "fault")
 def test_what_is_installed_is_what_is_asked_for():
     from importlib.metadata import version
 

@@ -38,6 +38,7 @@ def quoted(target):
 
 
 @pytest.mark.parametrize("place", PLACES)
+@pytest.mark.tried("hydra_target", "payload")
 def test_a_gadget_is_refused_in_every_place(place, capsys, tmp_path):
     for verb in (["train"], ["data", "validate"]):
         line = refused(capsys, tmp_path, [*verb, *(w.format(quoted("os.system")) for w in PLACES[place])])
@@ -46,6 +47,7 @@ def test_a_gadget_is_refused_in_every_place(place, capsys, tmp_path):
 
 
 @pytest.mark.parametrize("target", GADGETS)
+@pytest.mark.tried("hydra_target", "payload")
 def test_no_gadget_is_allowed_nor_imported(target, capsys, tmp_path):
     known = set(sys.modules)
     root = target.strip(" .").partition(".")[0]
@@ -70,6 +72,7 @@ def test_every_gadget_is_refused_in_every_place_by_the_check():
 
 
 @pytest.mark.parametrize("value", [None, 3, True, ["os.system"], {"_target_": "os.system"}, ""])
+@pytest.mark.tried("hydra_target", "payload")
 def test_a_target_is_a_name(value):
     (fault, *_) = target_faults({"head": {"_target_": value}})
     assert fault.startswith("head._target_=")
@@ -88,6 +91,7 @@ def test_a_target_is_a_name(value):
         ({"hidden": "${oc.env:HOME}"}, "head.hidden='${oc.env:HOME}' would be read as an interpolation again"),
     ],
 )
+@pytest.mark.tried("hydra_target", "payload")
 def test_hydras_own_keys_have_sane_values(node, message):
     faults = list(target_faults({"head": {"_target_": "funneltune.heads.ESMM", **node}}))
     assert len(faults) == 1
@@ -115,6 +119,7 @@ def test_what_was_checked_is_what_is_built(monkeypatch):
         OmegaConf.clear_resolver("test_clock")
 
 
+@pytest.mark.tried("hydra_target", "payload")
 def test_an_escaped_interpolation_does_not_come_alive_after_the_check():
     cfg = OmegaConf.create(
         {"x": {"_target_": "funneltune.heads.ESMM", "hidden": "\\${oc.create:{_target_:os.system}}"}}
@@ -147,6 +152,7 @@ def test_every_allowed_name_can_be_called_and_none_is_a_module():
         assert callable(getattr(importlib.import_module(package), last)), name
 
 
+@pytest.mark.tried("hydra_target", "payload")
 def test_a_config_in_a_runs_folder_is_as_untrusted_as_any(tmp_path, capsys):
     cfg = OmegaConf.create(OmegaConf.to_container(compose_config([]), resolve=True))
     cfg.callbacks.mine = {"_target_": "pandas.read_pickle", "filepath_or_buffer": "x"}
@@ -158,6 +164,7 @@ def test_a_config_in_a_runs_folder_is_as_untrusted_as_any(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("tag", ["!!python/object/apply:os.system ['touch mark']", "!!python/name:os.system ''"])
+@pytest.mark.tried("hydra_target", "payload")
 def test_yaml_tags_name_no_code(tag, tmp_path, tmp_path_factory, capsys):
     conf = tmp_path_factory.mktemp("conf")
     (conf / "experiment").mkdir()
@@ -189,6 +196,7 @@ def own(tmp_path_factory, monkeypatch):
         del sys.modules[name]
 
 
+@pytest.mark.tried("hydra_target", "payload")
 def test_a_package_that_nobody_vouches_for_is_not_imported(own, tmp_path, capsys):
     line = refused(capsys, tmp_path, ["train", "head._target_=my_shop.heads.Head"])
     assert "set FUNNELTUNE_TRUST=PACKAGE" in line
@@ -216,6 +224,7 @@ def test_a_package_that_the_environment_vouches_for_is_built(own, trust, monkeyp
         ),
     ],
 )
+@pytest.mark.tried("hydra_target", "payload")
 def test_trust_in_a_package_is_no_trust_in_what_it_imports(own, target, monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("FUNNELTUNE_TRUST", "my_shop")
     assert "is not allowed" in refused(capsys, tmp_path, ["train", f"head._target_={target}"])
@@ -230,11 +239,13 @@ def test_trust_in_a_package_is_no_trust_in_what_it_imports(own, target, monkeypa
         ("*", "no pack"),
     ],
 )
+@pytest.mark.tried("bad_config", "bad_input")
 def test_trust_that_means_nothing_is_refused(value, message, monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("FUNNELTUNE_TRUST", value)
     assert message in refused(capsys, tmp_path, ["train", "head._target_=os.system"])
 
 
+@pytest.mark.tried("hydra_target", "payload")
 def test_a_config_cannot_vouch_for_itself(own, tmp_path, capsys):
     line = refused(capsys, tmp_path, ["train", "++data.FUNNELTUNE_TRUST=my_shop", "head._target_=my_shop.heads.Head"])
     assert "is not allowed" in line

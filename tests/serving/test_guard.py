@@ -17,6 +17,7 @@ TOKEN = "a-token-of-letters"
 @pytest.mark.parametrize(
     "given", [None, "", TOKEN, f"Bearer {TOKEN}x", f"bearer {TOKEN}", f"Basic {TOKEN}", "Bearer ", "Bearer \u00e9"]
 )
+@pytest.mark.tried("hostile_request", "fault")
 def test_without_the_token_nothing_of_the_data_is_told(serve, path, given):
     headers = {} if given is None else {"authorization": given.encode("latin-1")}
     answer = serve(token=TOKEN).get(path, headers=headers)
@@ -103,6 +104,7 @@ def test_runs_do_not_share_a_batch_and_none_waits_forever(serve):
     assert (a.batches, b.batches) == ([1, 4], [4])
 
 
+@pytest.mark.tried("hostile_request", "fault")
 def test_when_the_queue_is_full_clients_are_told_when_to_come_back(serve):
     scorer = Slow()
     client = serve(served(scorer), limits=Limits(waiting=2))
@@ -145,6 +147,7 @@ def test_too_many_open_requests_are_put_off_but_health_is_told(serve):
     assert sorted(answer.status_code for answer in answers) == [200, 200, 503, 503]
 
 
+@pytest.mark.tried("hostile_request", "fault")
 def test_an_answer_that_takes_too_long_is_given_up_and_its_work_dropped(serve):
     scorer = Slow()
     client = serve(served(scorer), limits=Limits(seconds=0.3))
@@ -157,6 +160,7 @@ def test_an_answer_that_takes_too_long_is_given_up_and_its_work_dropped(serve):
     assert scorer.batches == [1, 1]  # nobody waited for the second any more
 
 
+@pytest.mark.tried("hostile_request", "fault")
 def test_a_body_that_does_not_come_is_given_up(serve):
     client = serve(limits=Limits(body_seconds=0.1))
     sent = []
@@ -175,6 +179,7 @@ def test_a_body_that_does_not_come_is_given_up(serve):
     assert b"not whole after 0.1 s" in sent[1]["body"]
 
 
+@pytest.mark.tried("hostile_request", "fault")
 def test_a_client_that_leaves_before_its_body_ends_costs_nothing(serve):
     client = serve()
     sent = []
@@ -262,6 +267,7 @@ def test_the_end_of_the_application_ends_the_model_thread(serve):
     assert not client.exchange.models.ready
 
 
+@pytest.mark.tried("hostile_request", "fault")
 def test_a_way_that_fails_fails_its_own_request_alone(serve):
     class Broken(Way):
         def find(self, asked, k):

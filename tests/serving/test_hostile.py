@@ -149,6 +149,7 @@ BODIES = {
 
 
 @pytest.mark.parametrize("name", BODIES)
+@pytest.mark.tried("hostile_request", "bad_input")
 def test_a_body_is_refused_in_one_line(serve, name):
     path, content, status, line = BODIES[name]
     scorer = Scorer()
@@ -198,6 +199,7 @@ REQUESTS = {
 
 
 @pytest.mark.parametrize("name", REQUESTS)
+@pytest.mark.tried("hostile_request", "bad_input")
 def test_a_request_is_refused_in_one_line(serve, name):
     method, path, headers, status, line = REQUESTS[name]
     answer = serve()(method, path, headers=headers)
@@ -231,6 +233,7 @@ def test_odd_words_are_words(serve, words):
     assert "alert" not in answer.text
 
 
+@pytest.mark.tried("hostile_request", "fault")
 def test_a_body_above_the_limit_is_refused_though_it_announces_nothing(serve):
     async def parts():
         for _ in range(100):
@@ -241,6 +244,7 @@ def test_a_body_above_the_limit_is_refused_though_it_announces_nothing(serve):
     assert "more than 524,288 bytes" in told(answer)
 
 
+@pytest.mark.tried("hostile_request", "fault")
 def test_errors_repeat_no_terminal_codes_and_no_long_values(serve):
     line = told(serve().post("/rank", {"query": "x", "run": "\u202e\x1b" * 50 + "y" * 500}))
     assert line.isascii() or "…" in line
@@ -248,6 +252,7 @@ def test_errors_repeat_no_terminal_codes_and_no_long_values(serve):
     assert len(line) < 120
 
 
+@pytest.mark.tried("hostile_request", "fault")
 def test_a_fault_of_ours_is_told_without_its_words(serve, caplog):
     logging.getLogger("funneltune.serving").propagate = True
     client = serve()
@@ -261,6 +266,7 @@ def test_a_fault_of_ours_is_told_without_its_words(serve, caplog):
     assert client.post("/rank", {"query": "shoes"}).status_code == 200  # and the server goes on
 
 
+@pytest.mark.tried("persons", "canary")
 def test_logs_hold_no_words_no_shopper_and_no_token(serve, caplog):
     client = serve(token="a-token-of-letters")
     with caplog.at_level(logging.DEBUG):
