@@ -113,7 +113,7 @@ FAULTS = {
     "no match": (
         {},
         {"products": PRODUCTS.iloc[1:]},
-        r"row 4 of the log: sku='c', shop='jp' has no match in products.tsv",
+        r"row 4: sku='c' with its shop has no match in products.tsv \(1 such\)",
     ),
     "no match, half covered": ({"fill": {"brand": ""}}, {"products": PRODUCTS.iloc[1:]}, r"fill: \{title: VALUE\}"),
     "a key twice": ({}, {"products": pd.concat([PRODUCTS, PRODUCTS])}, "sku, shop = 'c, jp' in two rows"),

@@ -115,16 +115,17 @@ def validate(
     needs: FeatureNeeds | None = None,
     guard: Guard | None = None,
     read: tuple[Mapping[str, str], FeatureNeeds] | None = None,
+    beside: Path = Path("cache"),
 ) -> Checked:
     """Read a whole log as a run would, into a folder that is thrown away; then cut it, look up texts and features, and
-    look for leaks among those that the run reads (`read`; None: all).
+    look for leaks among those that the run reads (`read`; None: all). Rows that are left out are listed in `beside`.
 
     Raises:
         DataError: with every fault found in the log, or every leak that the guard refuses.
         ConfigError: with every fault found in what is to be made of it.
     """
     with tempfile.TemporaryDirectory(prefix="funneltune-") as folder:
-        store = prepare(source, tasks, Path(folder))
+        store = prepare(source, tasks, Path(folder), beside)
         faults: list[str] = []
         cut = _told(partial(split.cut, store), faults) if split is not None else None
         for side, template in (texts or {}).items():

@@ -25,8 +25,10 @@ IDENTIFIERS = {"request": np.int64, "user": np.int32, "query": np.int32, "item":
 class StoreWriter:
     """Takes a source's tables and its impressions, chunk by chunk, rows of a request together and in order."""
 
-    def __init__(self, folder: Path, tasks: TaskFunnel) -> None:
+    def __init__(self, folder: Path, tasks: TaskFunnel, quarantine: Path) -> None:
         self.folder = folder
+        self.quarantine = quarantine
+        """Where a source lists rows that it leaves out: it outlives the store, and a log that is refused."""
         self.tasks = tasks
         self.counts: dict[str, int] = {}
         self.notes: dict[str, Any] = {}
@@ -146,18 +148,25 @@ def _checked_label(label: NDArray[Any], task: Task) -> NDArray[Any]:
     return label.astype(np.int16 if task.has_levels else np.int8)
 
 
-def prepare(source: Source, tasks: TaskFunnel, cache_dir: Path) -> LogStore:
+def prepare(source: Source, tasks: TaskFunnel, cache_dir: Path, beside: Path | None = None) -> LogStore:
     """The store of a source's log: built once, then found by its fingerprint.
 
+    Args:
+        source: Of the log.
+        tasks: Whose labels it has.
+        cache_dir: The folder of stores.
+        beside: Where a file of rows that are left out goes; None: there too.
+
     Raises:
-        DataError: whatever the source finds wrong with its log. Nothing is left behind then.
+        DataError: whatever the source finds wrong with its log. Nothing but that file is left behind then.
     """
     described = source.describe()
     fingerprint = stores(described, tasks)
     folder = cache_dir / f"log-{fingerprint[:16]}"
     with built_folder(folder) as part:
         if part is not None:
-            with StoreWriter(part, tasks) as writer:
+            left_out = (beside or cache_dir) / f"quarantine-{fingerprint[:16]}.csv"
+            with StoreWriter(part, tasks, left_out) as writer:
                 source.write(writer)
                 writer.finish()
             manifest = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from funneltune.data.sources.codes import Codes
+from funneltune.data.sources.quarantine import Quarantine
 from funneltune.data.sources.spilled import Columns
 from funneltune.errors import DataError
 
@@ -35,7 +37,35 @@ class Collected:
     read: int = 0
     """Rows of the file so far, those outside `where` included."""
     offset: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
-    """Of the chunk's rows, their numbers in the file: messages name them."""
+    """Of the chunk's rows, their numbers in the log: messages name them."""
+    bad: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
+    """Of the chunk's rows, which have a fault."""
+    belonging: int = 0
+    """Rows so far that belong to the log, those with faults included."""
+    quarantine: Quarantine | None = None
+    """Where rows with faults go; None: they refuse the log."""
+    files: list[tuple[int, str]] = field(default_factory=list)
+    """Number in the log of each file's first row, and the file's name."""
+
+    def begin(self, file: str, rows: int) -> int:
+        """The next rows of a file: the number of the first."""
+        first = self.read + 1
+        if not self.files or self.files[-1][1] != file:
+            self.files.append((first, file))
+        self.read += rows
+        return first
+
+    def place(self, row: int) -> tuple[str, int]:
+        """The file of a row, and the row's number in it, from 1."""
+        first, file = (
+            self.files[bisect_right(self.files, row, key=lambda known: known[0]) - 1] if self.files else (1, "")
+        )
+        return file, row - first + 1
+
+    def spelt(self, row: int) -> str:
+        """The same in words; the file where there are several."""
+        file, number = self.place(row)
+        return f"row {number}" + (f" of {file}" if len(self.files) > 1 else "")
 
     def count(self, note: str, key: str, rows: int) -> None:
         """Add to a count of the store's notes."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from funneltune.data.sources.collected import SEPARATOR
 from funneltune.data.sources.reading import TableFiles
+from funneltune.data.sources.roles import Roles
 from funneltune.errors import ConfigError, DataError
 
 KEYS = {"path", "by", "columns", "rename"}
@@ -29,6 +30,7 @@ class Join:
         columns: Columns that join the log.
         place: Of the join in `data.source.joins`.
         where: Column of `by` -> values: other rows are not held, for no row of the log asks for them.
+        persons: Columns whose values no message tells.
     """
 
     files: TableFiles
@@ -36,9 +38,10 @@ class Join:
     columns: tuple[str, ...]
     place: int
     where: Mapping[str, tuple[str, ...]]
+    persons: frozenset[str] = frozenset()
 
     @classmethod
-    def parse(cls, node: Any, place: int, main: TableFiles, where: Mapping[str, tuple[str, ...]]) -> Join:
+    def parse(cls, node: Any, place: int, main: TableFiles, roles: Roles) -> Join:
         """`{path: products.parquet, by: [product_id], columns: [title], rename: {name: title}}`; a path that is not
         absolute begins where the log lies, and the file is read like the log's.
         """
@@ -55,7 +58,8 @@ class Join:
         folder = main.path if main.path.is_dir() else main.path.parent
         path, rename = folder / str(node["path"]), dict(node.get("rename") or {})
         files = replace(main, path=path, names=None, words={}, rename=rename)
-        return cls(files, by, columns, place, {column: where[column] for column in by if column in where})
+        where = {column: roles.where[column] for column in by if column in roles.where}
+        return cls(files, by, columns, place, where, roles.persons)
 
     def describe(self) -> str:
         """What decides the joined values."""
@@ -78,28 +82,20 @@ class Join:
         ]
         return faults
 
-    def joined(self, frame: pd.DataFrame, rows: NDArray[np.int64], fill: Mapping[str, str]) -> tuple[pd.DataFrame, int]:
-        """A chunk with the columns, and how many of its rows have no match (their columns are empty).
+    def uncovered(self, fill: Mapping[str, str]) -> list[str]:
+        """Columns that a row without a match would lack."""
+        return [column for column in self.columns if column not in fill]
 
-        Raises:
-            DataError: for a row without a match where `fill` does not cover each column; `rows` are their numbers.
-        """
+    def joined(self, frame: pd.DataFrame) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
+        """A chunk with the columns, and which of its rows have no match: their columns are empty."""
         index, columns = self._table
         place = np.asarray(index.get_indexer(pd.Index(_key(frame, self.by))))
         lost = place < 0
-        uncovered = [column for column in self.columns if column not in fill]
-        if lost.any() and uncovered:
-            first = int(np.flatnonzero(lost)[0])
-            value = ", ".join(f"{name}={frame[name].iloc[first]!r}" for name in self.by)
-            raise DataError(
-                f"row {rows[first]} of the log: {value} has no match in {self.files.path.name} ({int(lost.sum())} such "
-                f"in {len(frame)} rows); mend one of the files, or write fill: {{{uncovered[0]}: VALUE}} under source."
-            )
         found = columns.take(np.maximum(place, 0)).reset_index(drop=True)
         found.index = frame.index
         if lost.any():
             found.loc[lost, :] = pd.NA
-        return pd.concat([frame, found], axis=1), int(lost.sum())
+        return pd.concat([frame, found], axis=1), lost
 
     @cached_property
     def _table(self) -> tuple[pd.Index[Any], pd.DataFrame]:
@@ -116,14 +112,15 @@ class Join:
         index = pd.Index(np.concatenate(keys))
         if not index.is_unique:
             twice = str(index[index.duplicated()][0]).replace(SEPARATOR, ", ")
+            value = " the same" if self.persons & set(self.by) else f" = {twice!r}"
             raise DataError(
-                f"data.source.joins[{self.place}]: {self.files.path.name} has {', '.join(self.by)} = {twice!r} in two "
+                f"data.source.joins[{self.place}]: {self.files.path.name} has {', '.join(self.by)}{value} in two "
                 "rows; a key tells the rows apart, name further columns in `by`, or drop copies."
             )
         return index, pd.concat(parts, ignore_index=True)
 
 
-def parse_joins(nodes: Any, main: TableFiles, where: Mapping[str, tuple[str, ...]]) -> tuple[Join, ...]:
+def parse_joins(nodes: Any, main: TableFiles, roles: Roles) -> tuple[Join, ...]:
     """`data.source.joins`.
 
     Raises:
@@ -131,9 +128,9 @@ def parse_joins(nodes: Any, main: TableFiles, where: Mapping[str, tuple[str, ...
     """
     if isinstance(nodes, (str, Mapping)):
         raise ConfigError(f"data.source.joins={nodes!r} must be a list of {{path: FILE, by: [..], columns: [..]}}.")
-    joins = tuple(Join.parse(node, place, main, where) for place, node in enumerate(nodes or ()))
+    joins = tuple(Join.parse(node, place, main, roles) for place, node in enumerate(nodes or ()))
     for join in joins:
-        if late := sorted(set(join.columns) & set(where)):
+        if late := sorted(set(join.columns) & set(roles.where)):
             raise ConfigError(
                 f"data.source.where.{late[0]}: rows are selected before data.source.joins; use a column of the log."
             )

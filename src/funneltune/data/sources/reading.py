@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import lzma
+import zipfile
+import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
+from funneltune.data.sources.delimited import Delimited
 from funneltune.errors import DataError
 
 CHUNK = 200_000
@@ -24,9 +30,38 @@ TABLES = ("csv", "json", "parquet", "arrow", "text", "cache")
 """Readers of `datasets` that a hub's data set may ask for; others open archives, databases and foreign formats."""
 SAVED_DATASET = ("state.json", "dataset_dict.json")
 """What `datasets.save_to_disk` leaves in a folder, of one split or of several."""
-MISSING = ["", "NA", "NaN", "nan", "NULL", "null"]
 PART = "part"
 """The column that says which part of the log a row is of, where files (or a data set's splits) are parts."""
+BROKEN = (
+    pa.ArrowException,
+    UnicodeDecodeError,
+    LookupError,
+    pd.errors.ParserError,
+    csv.Error,
+    OSError,
+    EOFError,
+    zlib.error,
+    zipfile.BadZipFile,
+    lzma.LZMAError,
+)
+"""What readers raise of files that are cut short, damaged or of another format."""
+
+
+class Piece(NamedTuple):
+    """Rows of one file, in its order."""
+
+    frame: pd.DataFrame
+    """Every value as text."""
+    file: str
+    fields: NDArray[np.int64] | None
+    """How many fields each row's line has; None: the format leaves no choice."""
+    width: int
+    """How many it must have."""
+
+    @property
+    def ragged(self) -> NDArray[np.bool_]:
+        """Rows whose values may stand in the wrong columns."""
+        return np.zeros(len(self.frame), bool) if self.fields is None else self.fields != self.width
 
 
 @dataclass(frozen=True)
@@ -128,7 +163,7 @@ class TableFiles:
                 wanted = split[0] if split else None if self.words else "train"
                 found = datasets.load_dataset(*home, split=wanted)
         except Exception as error:  # whatever the hub, the cache or a loading script raises
-            raise DataError(_unreadable(self.path, self.encoding, error)) from None
+            raise DataError(_unreadable(self.path, None, error)) from None
         if isinstance(found, datasets.DatasetDict) and self.words:
             names = self._named(list(found), {name: name for name in found})
             found = datasets.concatenate_datasets(
@@ -171,19 +206,54 @@ class TableFiles:
         return first
 
     def chunks(self, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
-        """The named columns, every value as text (missing ones as NA, lists as numbers between spaces), in order."""
+        """The named columns, every value as text (missing ones as NA, lists as numbers between spaces), in order.
+
+        Raises:
+            DataError: if a line has another number of fields than the header.
+        """
+        rows = 0
+        for piece in self.pieces(columns):
+            if (ragged := piece.ragged).any():
+                first = int(np.flatnonzero(ragged)[0])
+                assert piece.fields is not None
+                raise DataError(
+                    f"{piece.file}: row {rows + first + 1} has {piece.fields[first]} fields, the header {piece.width} "
+                    f"({int(ragged.sum())} such); mend the file, or quote the texts that hold the separator."
+                )
+            rows += len(piece.frame)
+            yield piece.frame
+
+    def pieces(self, columns: Sequence[str]) -> Iterator[Piece]:
+        """The same with the files that rows come from, and with lines that have too many or too few fields.
+
+        Raises:
+            DataError: if a file cannot be read, or has one of the columns twice.
+        """
         own = self.dataset.column_names if self.dataset is not None else self._columns()
         there = {self.rename.get(name, name): name for name in own}
         wanted = [there[name] for name in columns if name in there]
         if self.dataset is not None:
             for batch in self.dataset.select_columns(wanted).with_format("arrow").iter(CHUNK):
-                yield _as_text(batch.to_pandas(ignore_metadata=True)).rename(columns=self.rename)
+                yield Piece(_as_text(batch).rename(columns=self.rename), str(self.path), None, len(own))
             return
+        self._refuse_twins(columns)
         for part in self.parts:
             reader = self._guarded(part, lambda p: self._chunks(p, wanted))
-            while (frame := self._guarded(part, lambda _, r=reader: next(r, None))) is not None:  # type: ignore[misc]
-                frame = frame.rename(columns=self.rename)
-                yield frame.assign(**{PART: self.words[self._word_key(part)]}).astype("string") if self.words else frame
+            while (found := self._guarded(part, lambda _, r=reader: next(r, None))) is not None:  # type: ignore[misc]
+                frame = found[0].rename(columns=self.rename)
+                if self.words:
+                    frame = frame.assign(**{PART: self.words[self._word_key(part)]}).astype("string")
+                yield Piece(frame, part.name, found[1], len(own))
+
+    def _refuse_twins(self, columns: Sequence[str]) -> None:
+        """A name that stands for two columns says nothing."""
+        written = self._guarded(self.parts[0], self._written_header)
+        counts = Counter(self.rename.get(name, name) for name in written)
+        if twice := [name for name in columns if counts[name] > 1]:
+            raise DataError(
+                f"data.path={self.parts[0]}: the header names column {twice[0]!r} {counts[twice[0]]} times; rename or "
+                "remove one."
+            )
 
     # --- one file ----------------------------------------------------------------------------------------------
 
@@ -200,51 +270,36 @@ class TableFiles:
         )
 
     def _header(self, part: Path) -> list[str]:
+        return self._delimited(part).header() if self._kind(part) == "text" else self._written_header(part)
+
+    def _written_header(self, part: Path) -> list[str]:
+        """Names as the file has them, perhaps twice."""
         kind = self._kind(part)
         if kind == "parquet":
             return list(pq.read_schema(part).names)
         if kind == "arrow":
             with pa.memory_map(str(part)) as source:
                 return list(_opened(source).schema.names)
-        found = list(pd.read_csv(part, nrows=1 if self.names else 0, **self._dialect(part)).columns)
-        if self.names is not None and len(found) != len(self.names):
-            raise DataError(
-                f"data.source.columns names {len(self.names)} columns, {part.name} has {len(found)}; name each once."
-            )
-        return list(self.names or found)
+        return self._delimited(part).written_header()
 
-    def _chunks(self, part: Path, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
+    def _chunks(self, part: Path, columns: Sequence[str]) -> Iterator[tuple[pd.DataFrame, NDArray[np.int64] | None]]:
         kind = self._kind(part)
         if kind == "parquet":
             with pq.ParquetFile(part, page_checksum_verification=True) as file:
                 for batch in file.iter_batches(CHUNK, columns=list(columns)):
-                    yield _as_text(batch.to_pandas(ignore_metadata=True))
+                    yield _as_text(batch), None
         elif kind == "arrow":
             with pa.memory_map(str(part)) as source:
                 table = _opened(source).read_all().select(list(columns))
                 for batch in table.to_batches(CHUNK):
-                    yield _as_text(batch.to_pandas(ignore_metadata=True))
+                    batch.validate(full=True)  # offsets that lead out of the file would be followed
+                    yield _as_text(batch), None
         else:
-            names = {"names": list(self.names)} if self.names else {}
-            with pd.read_csv(
-                part,
-                usecols=list(columns),
-                dtype="string",
-                chunksize=CHUNK,
-                keep_default_na=False,
-                na_values=MISSING,
-                **(self._dialect(part) | names),
-            ) as reader:
-                yield from reader
+            yield from self._delimited(part).chunks(columns, CHUNK)
 
-    def _dialect(self, part: Path) -> dict[str, Any]:
-        return {
-            "encoding": self.encoding,
-            "sep": self.separator or ("\t" if ".tsv" in part.name else ","),
-            "skipinitialspace": True,
-            "header": None if self.names else "infer",
-            "quoting": csv.QUOTE_MINIMAL if self.quotes else csv.QUOTE_NONE,
-        }
+    def _delimited(self, part: Path) -> Delimited:
+        separator = self.separator or ("\t" if ".tsv" in part.name else ",")
+        return Delimited(part, self.encoding, separator, self.names, self.quotes)
 
     def _guarded(self, part: Path, read: Callable[[Path], Any]) -> Any:
         """Whatever a broken file raises, in one line."""
@@ -252,8 +307,10 @@ class TableFiles:
             return read(part)
         except pd.errors.EmptyDataError:
             raise DataError(f"data.path={part} has no header; a log needs one and at least one row.") from None
-        except (pa.ArrowInvalid, UnicodeDecodeError, LookupError, pd.errors.ParserError, OSError, EOFError) as error:
-            raise DataError(_unreadable(part, self.encoding, error)) from None
+        except BROKEN as error:
+            text = self._kind(part) == "text"
+            where = self._delimited(part).undecodable() if text and isinstance(error, UnicodeDecodeError) else ""
+            raise DataError(_unreadable(part, self.encoding if text else None, error, where)) from None
 
 
 def _opened(source: Any) -> Any:
@@ -265,7 +322,9 @@ def _opened(source: Any) -> Any:
         return pa.ipc.open_stream(source)
 
 
-def _as_text(frame: pd.DataFrame) -> pd.DataFrame:
+def _as_text(batch: pa.RecordBatch) -> pd.DataFrame:
+    # Whole numbers stay whole beside missing ones: an identifier is not 7 in one batch and 7.0 in another.
+    frame: pd.DataFrame = batch.to_pandas(ignore_metadata=True, integer_object_nulls=True)
     for name in frame.columns:
         values = frame[name]
         if values.dtype == object and len(values) and isinstance(values.iloc[0], (list, tuple, np.ndarray)):
@@ -273,8 +332,11 @@ def _as_text(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.astype(dict.fromkeys(frame.columns, "string"))
 
 
-def _unreadable(path: Path, encoding: str, error: Exception) -> str:
+def _unreadable(path: Path, encoding: str | None, error: Exception, where: str = "") -> str:
+    """In one line; `encoding` None: the format has none to choose."""
     reason = " ".join(str(error).split())[:200] or type(error).__name__
-    if isinstance(error, (UnicodeDecodeError, LookupError)):
-        return f"data.path={path} is not {encoding} ({reason}); set data.source.encoding, for example latin-1."
+    if isinstance(error, UnicodeDecodeError):
+        reason = error.reason  # the rest of the message is a place in a buffer, and bytes of a text
+    if encoding is not None and isinstance(error, (UnicodeDecodeError, LookupError)):
+        return f"data.path={path} is not {encoding} ({where}{reason}); set data.source.encoding, for example latin-1."
     return f"data.path={path} cannot be read ({reason}); mend or export the file again."

@@ -149,6 +149,17 @@ class Roles:
                     "data.source.time."
                 )
 
+    @property
+    def persons(self) -> frozenset[str]:
+        """Columns that say who someone is or what they asked: no message tells what one holds."""
+        named = {self.user, self.query, self.request, *self.query_text.values()}
+        return frozenset(name for name in named if name is not None)
+
+    @property
+    def tells_requests(self) -> bool:
+        """Whether rows share requests; else each is one of its own."""
+        return not self.one_row_requests and bool(self.request or self.query or self.query_text)
+
     def inputs(self) -> set[str]:
         """Columns that a model may see."""
         texts = (*self.query_text.values(), *self.item_text.values())
@@ -164,7 +175,7 @@ class Roles:
             named += [delay.column for delay in self.delays.values()]
         return list(dict.fromkeys(name for name in named if name is not None))
 
-    def check(self, found: Sequence[str], tasks: TaskFunnel, *, labels: bool) -> None:
+    def check(self, found: Sequence[str], tasks: TaskFunnel, further: Iterable[str] = (), *, labels: bool) -> None:
         """Refuse tasks without a label column, columns that the file does not have, and inputs that are written after
         an outcome that is to be predicted; all in one line.
         """
@@ -181,12 +192,19 @@ class Roles:
                         f"column {column!r} is written after {outcome!r} (data.source.after) and would tell it; remove "
                         "the column or the task"
                     )
-        missing = [c for c in dict.fromkeys((*self.columns(labels=labels), *self.fill)) if c not in found]
+        wanted = list(dict.fromkeys((*self.columns(labels=labels), *self.fill, *further)))
+        missing = [column for column in wanted if column not in found]
         for column in missing:
             near = get_close_matches(column, list(found), 1, cutoff=0.75)
             faults.append(f"column {column!r} is missing" + (f"; did you mean {near[0]!r}?" if near else ""))
         if missing and len(found) == 1 and (marks := [mark for mark in ";\t|," if mark in found[0]]):
-            faults = [f"the header reads as one column, {found[0]!r}; write separator: {marks[0]!r} under source"]
+            faults = [f"the header reads as one column; write separator: {marks[0]!r} under source"]
+        elif wanted and len(missing) == len(wanted) and not any("did you mean" in fault for fault in faults):
+            # its first row may be no header, and tell who asked what
+            faults.append(
+                f"the first row names none of them ({len(found)} columns); if it is no header, write columns: [NAME, "
+                "...] under source"
+            )
         elif missing:
             faults[-1] += f"; there are {', '.join(found)}"
         if faults:

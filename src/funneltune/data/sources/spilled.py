@@ -30,10 +30,6 @@ class Columns:
             with self._file(name).open("ab") as file:
                 values.tofile(file)
 
-    def last(self, name: str) -> NDArray[Any]:
-        """The chunk that was added last."""
-        return self._last[name]
-
     def whole(self) -> dict[str, NDArray[Any]]:
         """The columns over all chunks; those in files are mapped, not read."""
         if self.folder is None:

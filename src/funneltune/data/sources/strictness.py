@@ -66,11 +66,16 @@ class Strictness:
                 astray = kept & (columns[task.name] == 1) & ~stands
                 if not astray.any():
                     continue
-                count, row = int(astray.sum()), int(columns[FILE_ROW][np.flatnonzero(astray)[0]])
-                word = self.word(task.name, str(edge))
+                count, word = int(astray.sum()), self.word(task.name, str(edge))
+                rows = np.asarray(columns[FILE_ROW][np.flatnonzero(astray)])
+                if word == "refuse" and seen.quarantine is not None:
+                    kept &= ~astray
+                    seen.quarantine.add(rows, "", ["1"] * count, f"{task.name!r} must not hold without {edge}")
+                    continue
                 if word == "refuse":
+                    first = seen.spelt(int(rows[0]))
                     seen.faults.append(
-                        f"{task.name!r} holds without {edge} in {count} row(s), first row {row}; mend them, or write "
+                        f"{task.name!r} holds without {edge} in {count} row(s), first {first}; mend them, or write "
                         f"strict: {{{task.name}: drop}} (leaves the rows out) or keep (as 0) under source"
                     )
                 elif word == "drop":

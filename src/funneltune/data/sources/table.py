@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
@@ -10,25 +11,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from funneltune.data.pictures import Named
-from funneltune.data.sources import cells
-from funneltune.data.sources.codes import Codes
-from funneltune.data.sources.collected import FILE_ROW, SEPARATOR, Collected, in_request_order, parsed
+from funneltune.data.sources.collected import FILE_ROW, Collected, in_request_order, parsed
+from funneltune.data.sources.column_rules import Schema
+from funneltune.data.sources.intake import Intake
 from funneltune.data.sources.joins import parse_joins
 from funneltune.data.sources.lateness import Lateness
 from funneltune.data.sources.pictures import IMAGE, describe_files, files_of, folder_of
+from funneltune.data.sources.quarantine import BadRows, Quarantine
 from funneltune.data.sources.reading import PART, TableFiles
+from funneltune.data.sources.repeats import Repeats
 from funneltune.data.sources.roles import Label, Roles, parse_where
 from funneltune.data.sources.spilled import Columns
 from funneltune.data.sources.strictness import Strictness
-from funneltune.data.store import DELAY, LogStore
+from funneltune.data.store import LogStore
 from funneltune.data.write import StoreWriter
 from funneltune.errors import ConfigError, DataError
 from funneltune.funnel import TaskFunnel
 
+LEFT_OUT = "rows left out for their faults"
+"""The note of a store that tells of its quarantine."""
 SHOWN = 12
 """Faults that one message lists; the rest are counted."""
 
@@ -72,6 +76,11 @@ class Table:
         strict: What to do with a label that holds where an edge of its task does not (a purchase without a click):
             `refuse` the log, `drop` the row, or `keep` it, the label set to 0; the last two are counted in the store.
             One word, or a mapping: {purchase: drop}, {purchase: {cart: keep, click: drop}}.
+        schema: Column -> what its cells must hold: {type, least, most, one_of, pattern, null_rate}; see `ColumnRule`.
+        duplicates: What to do with a row that repeats another (request, item, position; see `Repeats`): `refuse`,
+            `drop`, `keep` and count; None: they are not looked for.
+        bad_rows: Rows with faults that are left out and listed in a file, at most: a share of the log below 1, a number
+            of rows, or {limit, folder}; None: one such row refuses the log. See `BadRows`.
     """
 
     def __init__(
@@ -109,6 +118,9 @@ class Table:
         after: Mapping[str, str] | None = None,
         one_row_requests: bool = False,
         strict: str | Mapping[str, Any] = "refuse",
+        schema: Mapping[str, Any] | None = None,
+        duplicates: str | None = None,
+        bad_rows: float | Mapping[str, Any] | None = None,
         labels_required: bool = True,
     ) -> None:
         if path is None:
@@ -138,7 +150,9 @@ class Table:
             grades={str(word): float(grade) for word, grade in (grades or {}).items()},
             delays={task: Lateness.parse(task, node) for task, node in (delays or {}).items()},
         )
-        self.joins = parse_joins(joins, self.files, self.roles.where)
+        self.joins = parse_joins(joins, self.files, self.roles)
+        self.schema, self.bad_rows = Schema.parse(schema), BadRows.parse(bad_rows)
+        self.repeats = Repeats.parse(duplicates, self.roles)
 
     def unlabelled(self, path: Path) -> Table:
         """The same column map over another file whose labels are not read (nor needed), every row of it."""
@@ -146,6 +160,7 @@ class Table:
         other.files, other.labels_required = replace(self.files, path=path, words={}), False
         other.joins = tuple(replace(join, where={}) for join in self.joins)
         other.roles = replace(self.roles, categorical=tuple(c for c in self.roles.categorical if c != PART))
+        other.schema, other.bad_rows = self.schema.of(other.roles.columns(labels=False)), None
         return other
 
     def describe(self) -> dict[str, Any]:
@@ -156,6 +171,9 @@ class Table:
         more |= {"joins": [join.describe() for join in self.joins]} if self.joins else {}
         more |= {"images": describe_files(self.roles.images, self.image_folder)} if self.roles.images else {}
         more |= {"grades": repr(self.roles.grades)} if self.roles.grades else {}
+        more |= {"schema": self.schema.describe()} if self.schema.rules else {}
+        more |= {"duplicates": self.repeats.word} if self.repeats.word is not None else {}
+        more |= {"bad_rows": self.bad_rows.describe()} if self.bad_rows is not None else {}
         if present := [task for task, label in self.roles.labels.items() if label.present]:
             more["present"] = present
         return {
@@ -183,12 +201,18 @@ class Table:
         """Read once, check every row, and hand the log over in request order.
 
         Raises:
-            DataError: with all faults found, each naming column, row, value and rule.
+            DataError: with all faults found, each naming column, row, value and rule; or, beyond `bad_rows`, with the
+                count of each.
         """
         with tempfile.TemporaryDirectory(dir=writer.folder) as aside:  # a log may be longer than memory
             seen = self.collect(writer.tasks, Path(aside))
             columns = seen.columns.whole()
-            kept = self.strict.settle(columns, seen, writer.tasks) if self.labels_required else np.ones(seen.rows, bool)
+            kept = np.ones(seen.rows, dtype=bool)
+            if self.labels_required and seen.rows:
+                kept = self.strict.settle(columns, seen, writer.tasks)
+                kept = self.repeats.settle(columns, kept, self.roles, seen)
+                self.schema.settle(seen)
+            self._settle_quarantine(seen, int(kept.sum()), writer.quarantine)
             self.refuse_faults(seen)
             self._hand_over(columns, kept, seen, writer)
 
@@ -201,16 +225,31 @@ class Table:
         wanted = self._columns(tasks)
         if faults := self.strict.check(tasks):
             raise ConfigError("; ".join(faults))
-        seen = Collected(columns=Columns(aside))
-        for frame in self.files.chunks(wanted):
-            if len(frame):
-                self._take(frame.reset_index(drop=True), seen, tasks)
-        if not seen.rows:
+        away = None if self.bad_rows is None else Quarantine(self.bad_rows, aside)
+        seen = Collected(columns=Columns(aside), quarantine=away)
+        intake = Intake(self.roles, self.joins, self.schema, self.labels_required, tasks, seen)
+        for piece in self.files.pieces(wanted):
+            intake.take(piece)
+        if not seen.belonging:
             left = f" of {seen.read} that data.source.where keeps" if seen.read else ""
             raise DataError(f"data.path={self.files.path} has a header but no rows{left}; a log needs at least one.")
         if self.roles.after:
             seen.notes["written after the outcome"] = dict(self.roles.after)
         return seen
+
+    def _settle_quarantine(self, seen: Collected, rows: int, target: Path) -> None:
+        """Write what was left out to `target`, and tell of it."""
+        if seen.quarantine is None:
+            return
+        seen.quarantine.flush(seen.place)
+        note, refused = seen.quarantine.settle(rows, target)
+        if refused is not None:
+            seen.faults.append(refused)
+        if note:
+            seen.notes[LEFT_OUT] = note
+            logging.getLogger("funneltune").warning(
+                "%s: %s rows have faults and are left out, see %s.", self.files.path.name, note["rows"], note["file"]
+            )
 
     def _columns(self, tasks: TaskFunnel) -> list[str]:
         """Columns to read of the log itself.
@@ -225,9 +264,10 @@ class Table:
             found += join.columns
         if faults:
             raise DataError("; ".join(faults))
-        self.roles.check(found, tasks, labels=self.labels_required)
+        self.roles.check(found, tasks, self.schema.rules, labels=self.labels_required)
         keys = [column for join in self.joins for column in join.by]
-        return [c for c in dict.fromkeys((*self.roles.columns(labels=self.labels_required), *keys)) if c in own]
+        wanted = (*self.roles.columns(labels=self.labels_required), *keys, *self.schema.rules)
+        return [column for column in dict.fromkeys(wanted) if column in own]
 
     def refuse_faults(self, seen: Collected) -> None:
         """All faults of a pass in one line."""
@@ -235,96 +275,6 @@ class Table:
             more = f"; and {len(seen.faults) - SHOWN} more" if len(seen.faults) > SHOWN else ""
             where = f"{self.files.path.name} (rows count from 1, a header does not)"
             raise DataError(f"{where}: " + "; ".join(seen.faults[:SHOWN]) + more)
-
-    # --- one chunk ---------------------------------------------------------------------------------------------
-
-    def _take(self, frame: pd.DataFrame, seen: Collected, tasks: TaskFunnel) -> None:
-        roles = self.roles
-        rows_before, seen.offset = seen.read, self._select(frame, seen)
-        seen.read += len(frame)
-        frame = frame.iloc[seen.offset - rows_before - 1]
-        if not len(frame):
-            return
-        for join in self.joins:
-            frame, lost = join.joined(frame, seen.offset, roles.fill)
-            seen.count("rows without a match", join.files.path.name, lost)
-        frame = cells.filled(frame, roles, seen)
-        for name, values in self._identifiers(frame, seen).items():
-            seen.columns.add(name, values)
-        for role, column in roles.single.items():
-            seen.columns.add(role, cells.number(frame, roles, column, role, seen))
-        for column in roles.numeric:
-            seen.columns.add(column, cells.number(frame, roles, column, "numeric", seen).astype(np.float32))
-        for column in roles.categorical:
-            codes, _ = seen.categories.setdefault(column, Codes()).encode(frame[column].fillna(""))
-            seen.columns.add(column, codes.astype(np.int32))
-        for task in tasks.names:
-            labelled = self.labels_required
-            seen.columns.add(
-                task, cells.label(frame, roles, tasks[task], seen) if labelled else np.zeros(len(frame), np.int8)
-            )
-            if labelled and task in roles.delays:
-                seen.columns.add(f"{DELAY}{task}", cells.delay(frame, roles, task, seen))
-        seen.rows += len(frame)
-
-    def _identifiers(self, frame: pd.DataFrame, seen: Collected) -> dict[str, NDArray[np.int64]]:
-        """Request, user, query and item of each row as numbers; new queries and items leave their texts."""
-        roles = self.roles
-        for role in ("query", "item", "user", "request"):
-            if getattr(roles, role) is not None:
-                cells.no_missing(frame, roles, getattr(roles, role), role, seen)
-        query, _ = self._encode("query", self._query_key(frame), frame, roles.query_text, seen)
-        item_key = frame[roles.item] if roles.item is not None else _nothing(frame)
-        item, fresh = self._encode("item", item_key, frame, roles.item_text, seen)
-        for name, column in roles.images.items():
-            seen.images.setdefault(IMAGE + name, []).extend(frame[column].fillna("").iloc[fresh].tolist())
-        for name, column in roles.vectors.items():
-            seen.vectors.setdefault(name, []).extend(frame[column].fillna("").iloc[fresh].tolist())
-        user = np.zeros(len(frame), dtype=np.int64)
-        if roles.user is not None:
-            user, _ = seen.codes["user"].encode(frame[roles.user].fillna(""))
-        if roles.one_row_requests or not (roles.request or roles.query or roles.query_text):
-            request = seen.rows + np.arange(len(frame))
-        elif roles.request is not None:
-            key = frame[roles.request].fillna("")
-            key = key + SEPARATOR + frame[PART] if PART in roles.categorical else key
-            request, _ = seen.codes["request"].encode(key)
-        else:
-            pairs = pd.Series([f"{u} {q}" for u, q in zip(user.tolist(), query.tolist(), strict=True)], dtype=object)
-            request, _ = seen.codes["request"].encode(pairs)
-        return {"request": request, "user": user, "query": query, "item": item, FILE_ROW: seen.offset}
-
-    def _select(self, frame: pd.DataFrame, seen: Collected) -> NDArray[np.int64]:
-        """Numbers in the file, from 1, of a chunk's rows that belong to the log."""
-        belongs = np.ones(len(frame), dtype=bool)
-        for column, values in self.roles.where.items() if self.labels_required else ():
-            inside = frame[column].isin(values).to_numpy(bool)
-            seen.count("rows outside where", column, int((belongs & ~inside).sum()))
-            belongs &= inside
-        return seen.read + 1 + np.flatnonzero(belongs)
-
-    def _query_key(self, frame: pd.DataFrame) -> pd.Series[Any]:
-        """What tells queries apart: their identifier, or all of their texts."""
-        if self.roles.query is not None:
-            return frame[self.roles.query]
-        texts = [frame[column].fillna("") for column in self.roles.query_text.values()]
-        if not texts:
-            return _nothing(frame)
-        key = texts[0]
-        for text in texts[1:]:
-            key = key + SEPARATOR + text
-        return key
-
-    def _encode(
-        self, side: str, keys: pd.Series[Any], frame: pd.DataFrame, fields: Mapping[str, str], seen: Collected
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        for name, column in fields.items():
-            cells.no_missing(frame, self.roles, column, f"{side}_text.{name}", seen)
-        codes, fresh = seen.codes[side].encode(keys.fillna(""))
-        texts = frame.iloc[fresh][list(fields.values())].fillna("")
-        texts.columns = pd.Index(list(fields))
-        seen.texts[side].append(texts)
-        return codes, fresh
 
     # --- the whole ---------------------------------------------------------------------------------------------
 
@@ -343,8 +293,3 @@ class Table:
         writer.notes["numeric"] = list(self.roles.numeric)
         for chunk in in_request_order(columns, kept):
             writer.impressions(chunk)
-
-
-def _nothing(frame: pd.DataFrame) -> pd.Series[Any]:
-    """The key of what a log does not tell apart."""
-    return pd.Series([""] * len(frame), index=frame.index, dtype=object)

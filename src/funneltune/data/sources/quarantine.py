@@ -1,0 +1,131 @@
+"""Rows with faults, left out of a log up to a limit, and written down for whoever is to mend them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from funneltune.errors import ConfigError
+from funneltune.files import whole_file
+
+HEADER = ("file", "row", "column", "value", "rule")
+WRITTEN = 1_000_000
+"""Faults that the file holds; further ones are counted."""
+SHOWN = 8
+"""Rules that a message counts one by one."""
+
+
+@dataclass(frozen=True)
+class BadRows:
+    """How many rows with faults a log may lose.
+
+    Args:
+        limit: Below 1 a share of the rows that belong to the log, else a whole number of them.
+        folder: Where the file of them goes; None: beside the store.
+    """
+
+    limit: float
+    folder: str | None = None
+
+    @classmethod
+    def parse(cls, node: Any) -> BadRows | None:
+        """`data.source.bad_rows`: null, a number, or {limit, folder}.
+
+        Raises:
+            ConfigError: naming what it may be.
+        """
+        if node is None:
+            return None
+        rule = (
+            "must be null (a row with a fault refuses the log), a share of the rows below 1, a whole number of rows, "
+            "or {limit: either, folder: where the file of them goes}"
+        )
+        fields = dict(node) if isinstance(node, Mapping) else {"limit": node}
+        limit, folder = fields.pop("limit", None), fields.pop("folder", None)
+        number = isinstance(limit, (int, float)) and not isinstance(limit, bool) and np.isfinite(limit) and limit > 0
+        if fields or not number or (limit >= 1 and limit != int(limit)):
+            raise ConfigError(f"data.source.bad_rows={node!r} {rule}.")
+        return cls(float(limit), None if folder is None else str(folder))
+
+    def describe(self) -> float:
+        """What decides the log; where the file lies does not."""
+        return self.limit
+
+    def allows(self, rows: int) -> int:
+        """Rows that so long a log may lose."""
+        return int(self.limit * rows) if self.limit < 1 else int(self.limit)
+
+
+class Quarantine:
+    """The rows that a pass over a log leaves out. Grows on disk; the rules that they break are counted.
+
+    Args:
+        bad_rows: The limit.
+        folder: For the file until it is whole; None: the system's.
+    """
+
+    def __init__(self, bad_rows: BadRows, folder: Path | None = None) -> None:
+        self.bad_rows, self.rows = bad_rows, 0
+        self.counts: Counter[str] = Counter()
+        """Column and rule -> how often it was broken."""
+        self._file = tempfile.TemporaryFile("w+", encoding="utf-8", newline="", dir=folder)  # noqa: SIM115 (`close`)
+        self._writer = csv.writer(self._file)
+        self._chunk: list[tuple[int, str, str, str]] = []
+        self._written = 0
+        self._writer.writerow(HEADER)
+
+    def add(self, rows: NDArray[np.int64], column: str, values: Sequence[str], rule: str) -> None:
+        """Faults of rows (their numbers in the log), one each."""
+        self._chunk += [(int(row), column, value, rule) for row, value in zip(rows, values, strict=True)]
+
+    def flush(self, place: Callable[[int], tuple[str, int]]) -> None:
+        """Count and write what was added since; `place`: number in the log -> file, and number in it."""
+        self.rows += len({row for row, *_ in self._chunk})
+        for row, column, value, rule in sorted(set(self._chunk)):  # a role and a schema may say the same
+            self.counts[f"column {column!r}: {rule}" if column else rule] += 1
+            if self._written < WRITTEN:
+                self._writer.writerow((*place(row), column, value, rule))
+                self._written += 1
+        self._chunk = []
+
+    def settle(self, rows: int, target: Path) -> tuple[dict[str, Any], str | None]:
+        """Write the file, if there is anything to write.
+
+        Args:
+            rows: Rows that stay.
+            target: The file; its folder is another one if the limit names that.
+
+        Returns:
+            What the store's notes keep, and what refuses the log: more than the limit, or nothing left.
+        """
+        if not self.rows:
+            self._file.close()
+            return {}, None
+        if self.bad_rows.folder is not None:
+            target = Path(self.bad_rows.folder) / target.name
+        self._file.seek(0)
+        with whole_file(target) as part, part.open("w", encoding="utf-8", newline="") as file:
+            shutil.copyfileobj(self._file, file, io.DEFAULT_BUFFER_SIZE * 64)
+        self._file.close()
+        total, faults = rows + self.rows, self.counts.total()
+        cut = f" (the first {WRITTEN:,} of {faults:,} faults)" if faults > WRITTEN else ""
+        allowed = self.bad_rows.allows(total)
+        if rows and self.rows <= allowed:
+            return {"rows": self.rows, **dict(self.counts.most_common()), "file": f"{target}{cut}"}, None
+        told = "; ".join(f"{rule} ({count:,})" for rule, count in self.counts.most_common(SHOWN))
+        told += f"; and {rest} more rules" if (rest := len(self.counts) - SHOWN) > 0 else ""
+        none = "" if rows else ", and no row is left"
+        return {}, (
+            f"{self.rows:,} of {total:,} rows have faults, data.source.bad_rows={self.bad_rows.limit:g} allows "
+            f"{allowed:,}{none}: {told}; they are listed in {target}{cut}; mend them, or raise the limit"
+        )

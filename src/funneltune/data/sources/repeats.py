@@ -1,0 +1,74 @@
+"""Rows that repeat another one of the log: the same item, shown in the same request, at the same position."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from funneltune.data.sources.collected import FILE_ROW, Collected
+from funneltune.data.sources.roles import Roles
+from funneltune.errors import ConfigError
+
+Word = Literal["refuse", "drop", "keep"]
+WHERE = "data.source.duplicates"
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """What is done about rows that repeat an earlier one: nothing (None: they are not even looked for), or a word.
+
+    Two rows are the same where request, item and (if it is mapped) position are; where each row is a request of its
+    own, where user, query, item and, as far as they are mapped, time and position are. Labels are not compared.
+    """
+
+    word: Word | None = None
+
+    @classmethod
+    def parse(cls, word: Any, roles: Roles) -> Repeats:
+        """`refuse`, `drop`, `keep` (and count), or None.
+
+        Raises:
+            ConfigError: for another word, or where the log's rows cannot repeat.
+        """
+        if word is not None and word not in get_args(Word):
+            raise ConfigError(f"{WHERE}={word!r} must be null, refuse, drop or keep.")
+        if word is not None and roles.item is None:
+            raise ConfigError(f"{WHERE}={word}: rows are about no item, so none repeats; map data.source.item.")
+        return cls(word)
+
+    def settle(
+        self, columns: Mapping[str, NDArray[Any]], kept: NDArray[np.bool_], roles: Roles, seen: Collected
+    ) -> NDArray[np.bool_]:
+        """The rows that stay, of those that are `kept`; counted in the notes, refusals among the faults."""
+        if self.word is None:
+            return kept
+        rows = np.flatnonzero(kept)
+        whose = ["request"] if roles.tells_requests else ["user", "query", *(["time"] if "time" in columns else [])]
+        keys = [columns[name][rows] for name in (*whose, "item", *(["position"] if "position" in columns else []))]
+        order = np.lexsort(keys[::-1])  # stable: of equal rows the first in the file stays first
+        same = np.ones(max(len(rows) - 1, 0), dtype=bool)
+        for key in keys:
+            same &= key[order][1:] == key[order][:-1]
+        again = np.sort(rows[order[1:][same]])
+        if not len(again):
+            return kept
+        stays, named = kept.copy(), "position" in columns
+        if self.word != "keep":
+            stays[again] = False
+        what = "item and request" if roles.tells_requests else "user, query, item and time"
+        rule = f"{what}{' and position' if named else ''} of an earlier row"
+        numbers = np.asarray(columns[FILE_ROW])[again]
+        if self.word == "refuse" and seen.quarantine is not None:
+            seen.quarantine.add(numbers, str(roles.item), [""] * len(again), f"it must not repeat {rule}")
+            return stays
+        if self.word == "refuse":
+            seen.faults.append(
+                f"{len(again):,} row(s) repeat {rule}, first {seen.spelt(int(numbers[0]))}; remove them, or write "
+                "duplicates: drop or keep under source"
+            )
+        seen.notes["repeated rows"] = {"kept" if self.word == "keep" else "dropped": len(again)}
+        return stays
