@@ -8,6 +8,7 @@ import httpx
 import numpy as np
 import pyarrow as pa
 
+from funneltune.data.shown import Shown
 from funneltune.decisions.candidates import Found
 from funneltune.errors import ConfigError
 from funneltune.serving import ServedRun
@@ -36,6 +37,7 @@ class Store:
 class Rows:
     def __init__(self):
         self.queries, self.users, self.store = {"shoes": 0, "lamp": 1}, {"ann": 0, "bob": 1}, Store()
+        self.shown = Shown(None, self.store, {})
 
 
 class Catalogue:

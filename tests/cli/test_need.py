@@ -48,7 +48,7 @@ def test_shoppers_come_from_a_file_and_from_python(run, tmp_path):
         (["top=0"], "top=0 must be a whole number, 1 or more"),
         (["places=ten"], "places=ten must be a whole number"),
         (["category=kind"], "category=kind is no column of the log's items; choose one of"),
-        (["user=a", "users=b.csv"], "user=a and users=b.csv: give one of them"),
+        (["user=a", "users=b.csv"], "user and users=b.csv are both given"),
         (["users=gone.csv"], "users=gone.csv must be a file that ends in"),
         (["categroy=domain"], "categroy=domain is no key here, nearest: category"),
     ],
@@ -63,7 +63,7 @@ def test_it_refuses_in_one_line(run, words, rule, capsys):
 def test_a_file_without_shoppers_is_refused(run, tmp_path, capsys):
     pd.DataFrame({"person": ["a"]}).to_csv(tmp_path / "users.csv", index=False)
     assert main(["need", f"run={run}", f"users={tmp_path / 'users.csv'}"]) == 2
-    assert "column 'user' is missing; it has person" in capsys.readouterr().err
+    assert "column 'user' is missing among the 1 of its first row" in capsys.readouterr().err
 
 
 def test_too_few_purchases_are_refused(run, monkeypatch, capsys):

@@ -116,7 +116,7 @@ def test_both_formats_hold_the_same(scorer, tmp_path):
     ("what", "rows", "told"),
     [
         ("query", {"query": ["a"]}, "what='query' must be one of queries, items, users"),
-        ("queries", {"words": ["a"]}, "needs a column 'query'; it has words"),
+        ("queries", {"words": ["a"]}, "needs a column 'query', missing among the 1"),
         ("queries", {"query": ["a", None]}, "row 2 has no query"),
         ("items", {"item": ["nothing-like-it"]}, "item='nothing-like-it' is none of the log's 100 items"),
         ("items", {"colour_of": ["red"]}, "column 'colour_of' is neither item nor one of the items' fields"),

@@ -184,8 +184,8 @@ def test_requests_from_a_file_are_what_it_says(with_all, tmp_path):
         ("time\n3\n", "needs a column query .* or user"),
         ("query\n", "has no row"),
         ("query,time\nshoes,noon\n", "time='noon' must be unix seconds or ISO 8601"),
-        ("request,query\n1,shoes\n1,lamp\n", "request=1 has several values of query"),
-        ("query,item\nshoes,nothing\n", "request=1: item='nothing' is none of the log's"),
+        ("request,query\n1,shoes\n1,lamp\n", "the request of row 1 has several values of query"),
+        ("query,item\nshoes,nothing\n", "the request of row 1: item='nothing' is none of the log's"),
     ],
 )
 def test_a_file_of_requests_that_cannot_be_read_is_told(with_all, tmp_path, content, told):

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from funneltune.errors import ConfigError
 
+OF_PERSONS = ("query", "user")
+"""Keys whose values no message repeats."""
 FLAGS = ("--help", "--cfg", "--config-dir", "--version", "--list")
 
 
@@ -86,11 +88,11 @@ class Arguments:
         for override in self.overrides:
             key, _, value = override.partition("=")
             if key not in known:
-                raise ConfigError(
-                    f"{key}={value} is no key here{nearest_clause(key, known)}; keys: {', '.join(known)}."
-                )
+                told = key if nearest(key, known) in OF_PERSONS else f"{key}={value}"
+                raise ConfigError(f"{told} is no key here{nearest_clause(key, known)}; keys: {', '.join(known)}.")
             if key in given:
-                raise ConfigError(f"{key} is given twice ({given[key]!r}, {value!r}); give it once.")
+                values = "" if key in OF_PERSONS else f" ({given[key]!r}, {value!r})"
+                raise ConfigError(f"{key} is given twice{values}; give it once.")
             given[key] = value
         missing = [f"{key}={meaning}" for key, meaning in needed.items() if not given.get(key)]
         if missing:

@@ -84,7 +84,7 @@ def validated(cfg: DictConfig) -> tuple[Checked, list[str]]:
     from funneltune.data.leaks import Guard
     from funneltune.features import Numbers
     from funneltune.funnel import TaskFunnel
-    from funneltune.runs.assemble import needed_features
+    from funneltune.runs.assemble import needed_features, source_of
     from funneltune.runs.targets import build
     from funneltune.schema import FeatureNeeds
 
@@ -94,7 +94,7 @@ def validated(cfg: DictConfig) -> tuple[Checked, list[str]]:
     offered, backbone = FeatureNeeds.offered(node), build(cfg.backbone)
     texts, needed = data.get("texts") or {}, needed_features(cfg, backbone)
     found = validate(
-        build(cfg.data.source),
+        source_of(cfg.data),
         TaskFunnel.from_config(data["tasks"]),
         build(cfg.data.split),
         texts,

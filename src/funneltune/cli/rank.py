@@ -112,11 +112,11 @@ def _sorted_out(arguments: Arguments) -> tuple[dict[str, str], dict[str, Any]]:
     if not asked:
         raise ConfigError("missing query=WORDS; add it, or user=SHOPPER, requests=FILE, split=test.")
     if len(asked) > 1:
-        raise ConfigError(f"{asked[0]}={keys[asked[0]]} and {asked[1]}: give one of query, requests and split.")
+        raise ConfigError(f"{asked[0]} and {asked[1]} are both given; give one of query, requests and split.")
     for name in ("user", "time", "most"):
         of = ("split",) if name == "most" else ("query",)
         if keys[name] and asked[0] not in of:
-            raise ConfigError(f"{name}={keys[name]} says nothing with {asked[0]}=; it goes with {of[0]}=.")
+            raise ConfigError(f"{name} says nothing with {asked[0]}=; it goes with {of[0]}=.")
     changes: dict[str, Any] = {name: keys[name] for name in (*TEXTS, *NUMBERS) if keys[name]}
     for name in NUMBERS:
         changes |= {name: int(keys[name])} if keys[name].isdecimal() else {}

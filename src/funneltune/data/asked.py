@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -16,6 +16,7 @@ from funneltune.data.asked_features import AskedFeatures, Named
 from funneltune.data.collate import NO_TEXTS
 from funneltune.data.datamodule import LogDataModule
 from funneltune.data.past import Past
+from funneltune.data.shown import Known, Shown
 from funneltune.data.store import TokenTable, ragged_arange
 from funneltune.errors import ConfigError
 from funneltune.schema import Batch, Texts
@@ -51,20 +52,24 @@ class AskedRows:
         self.data = data
         self.collator = data.collator()
         self.store = data.store
+        self.shown = Shown(data.source, data.store, data.texts)
+        """What may be told of shoppers and queries."""
         self.n_items = int(self.store.table("items").num_rows)
 
     # --- entities ----------------------------------------------------------------------------------------------
 
     @cached_property
     def users(self) -> dict[str, int]:
-        """Number of each shopper's identifier."""
-        return {str(key): n for n, key in enumerate(self.store.table("users").column("key").to_pylist())}
+        """Number of each shopper's identifier; with pseudonyms by either."""
+        keys = self.store.table("users").column("key").to_pylist()
+        return Known({str(key): n for n, key in enumerate(keys)}, self.shown.user)
 
     @cached_property
     def queries(self) -> dict[str, int]:
         """Number of each query's text."""
         if "query" not in self.data.texts:
-            return {str(key): n for n, key in enumerate(self.store.table("queries").column("key").to_pylist())}
+            keys = self.store.table("queries").column("key").to_pylist()
+            return Known({str(key): n for n, key in enumerate(keys)}, self.shown.query)
         return {words: n for n, words in enumerate(self.store.text("queries", self.data.texts["query"]))}
 
     @cached_property
@@ -93,7 +98,7 @@ class AskedRows:
 
     def before(self, asked: Sequence[Asked], most: int) -> Integers:
         """(n, most): items of each shopper's past before the request, the latest first, -1 behind the last."""
-        user, _ = self._numbered(self.users, [one.user for one in asked])
+        user, _ = self._numbered(self.users, [one.user for one in asked], self.shown.user)
         return self.past.before(user, self._times(asked), most)
 
     def fields(self, item: int) -> dict[str, Any]:
@@ -233,8 +238,9 @@ class AskedRows:
     # --- features ----------------------------------------------------------------------------------------------
 
     @staticmethod
-    def _numbered(table: Mapping[str, int], words: Sequence[str]) -> Named:
-        return np.array([table.get(word, -1) for word in words], dtype=np.int64), words
+    def _numbered(table: Mapping[str, int], words: Sequence[str], told: Callable[[str], str]) -> Named:
+        """Numbers, and the identifiers as the log's own are written: features hash these."""
+        return np.array([table.get(word, -1) for word in words], dtype=np.int64), [told(word) for word in words]
 
     def _times(self, asked: Sequence[Asked]) -> NDArray[np.float64]:
         return np.array([self.last_time + 1.0 if one.time is None else one.time for one in asked])
@@ -256,8 +262,8 @@ class AskedRows:
         values = AskedFeatures(
             features=features,
             columns=[one.columns for one in asked],
-            users=self._numbered(self.users, [one.user for one in asked]),
-            queries=self._numbered(self.queries, [one.query for one in asked]),
+            users=self._numbered(self.users, [one.user for one in asked], self.shown.user),
+            queries=self._numbered(self.queries, [one.query for one in asked], self.shown.query),
             times=self._times(asked),
             owner=owner,
             item=item,

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from funneltune.data.features import FeatureColumns
 from funneltune.data.label_leaks import SIDES, as_numbers, fields_of, label_leaks
+from funneltune.data.pseudonyms import plain_source
 from funneltune.data.sources import Source, Table
 from funneltune.data.splits import SPLITS, Requests, Split
 from funneltune.data.store import LogStore
@@ -138,7 +139,8 @@ def find_leaks(
 
 def text_columns(source: Source) -> dict[str, Mapping[str, str]]:
     """Side -> text field -> column of the file; empty where the source is no table."""
-    return {"query": source.roles.query_text, "item": source.roles.item_text} if isinstance(source, Table) else {}
+    plain = plain_source(source)
+    return {"query": plain.roles.query_text, "item": plain.roles.item_text} if isinstance(plain, Table) else {}
 
 
 # --- splits ----------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from funneltune.data.features import ENTITIES
+from funneltune.data.shown import hides_field
 from funneltune.data.splits import Requests
 from funneltune.data.store import LogStore
 from funneltune.errors import DataError
@@ -54,8 +55,13 @@ class Slices:
     train: Requests | None = None
 
     def __post_init__(self) -> None:
-        """Raises DataError for a named slice that the log does not have."""
+        """Raises DataError for a named slice that the log does not have, or that would show what was asked."""
         for name in self.named:
+            if hides_field(self.store, self.query_text, name):
+                raise DataError(
+                    f"data.slices: {name!r} holds words of queries, which data.pseudonyms hides; remove it."
+                )
+
             if not (self._is_there(name) or self._is_column(name)):
                 there = [*(one for one in AUTOMATIC if self._is_there(one)), *self._columns()]
                 near = get_close_matches(name, there, 1)

@@ -39,7 +39,9 @@ class Embedded:
     """Vectors with what they are of."""
 
     keys: list[str]
-    """A query's words, an item's identifier (or, of a new one, its text), a shopper's identifier."""
+    """A query's words, an item's identifier (or, of a new one, its text), a shopper's identifier; with
+    `data.pseudonyms` the pseudonyms of query and shopper.
+    """
     vectors: Float[NDArray[np.float32], "rows width"]
 
     def write(self, path: Path) -> None:
@@ -78,13 +80,14 @@ def embed(scorer: Scorer, what: str, rows: pd.DataFrame | None = None) -> Embedd
     """
     if what not in KINDS:
         raise ConfigError(f"what={what!r} must be one of {', '.join(KINDS)}.")
+    shown = scorer.rows.shown
     if what == "queries":
         words = list(scorer.rows.queries) if rows is None else _column(rows, "query")
-        return Embedded(words, scorer.query_vectors(words))
+        return Embedded([shown.query(one) for one in words], scorer.query_vectors(words))
     if what == "users":
         users = list(scorer.rows.users) if rows is None else _column(rows, "user")
         times = None if rows is None or "time" not in rows else read_times(Path("input"), rows["time"]).tolist()
-        return Embedded(users, shopper_vectors(scorer, users, times))
+        return Embedded([shown.user(one) for one in users], shopper_vectors(scorer, users, times))
     return _of_items(scorer, rows)
 
 
@@ -171,7 +174,7 @@ def _of_items(scorer: Scorer, rows: pd.DataFrame | None) -> Embedded:
 
 def _column(rows: pd.DataFrame, name: str) -> list[str]:
     if name not in rows:
-        raise DataError(f"input: needs a column {name!r}; it has {', '.join(map(str, rows.columns))}.")
+        raise DataError(f"input: needs a column {name!r}, missing among the {len(rows.columns)} of its first row.")
     missing = np.flatnonzero(rows[name].isna().to_numpy())
     if len(missing):
         raise DataError(f"input: row {missing[0] + 1} has no {name}; give one, or leave the row out.")

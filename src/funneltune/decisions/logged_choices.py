@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from funneltune.data import Asked, Simulated
+from funneltune.data.pseudonyms import plain_source
 from funneltune.decisions.choices import Choices, Chooser
 from funneltune.decisions.order import REVENUE, Worth
 from funneltune.decisions.requests import logged_requests
@@ -90,7 +91,7 @@ def decisions_of(
         ConfigError: if the policy tilts a logging policy whose chances are not all known, or a price is missing.
         DataError: if the log tells no chances, or such as are none.
     """
-    if isinstance(scorer.assembly.data.source, Simulated):
+    if isinstance(plain_source(scorer.assembly.data.source), Simulated):
         return _of_market(scorer, chooser, worth, reward, split, most)
     return _of_log(scorer, chooser, worth, reward, split, most)
 

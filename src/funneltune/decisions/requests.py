@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -42,8 +42,10 @@ def read_requests(path: Path, scorer: Scorer) -> list[Request]:
     """
     frame = read_frame(path)
     known = {*OWN, *scorer.read_columns}
-    if unknown := sorted(set(frame.columns) - known):
+    if unknown := sorted(map(str, set(frame.columns) - known)):
         near = difflib.get_close_matches(unknown[0], known, 1)
+        if not near and not known & set(frame.columns):  # it may be no header, and tell who asked what
+            raise DataError(f"{path}: the first row names none of {', '.join(sorted(known))}; a header does.")
         hint = f"; did you mean {near[0]!r}?" if near else "."
         raise DataError(f"{path}: column {unknown[0]!r} is none of {', '.join(sorted(known))}{hint}")
     if "query" not in frame and "user" not in frame:
@@ -123,7 +125,8 @@ def read_times(path: Path, column: pd.Series[Any]) -> pd.Series[Any]:
 def _request(path: Path, key: Any, rows: pd.DataFrame, scorer: Scorer) -> Request:
     for name in ("query", "user", "time"):
         if name in rows and rows[name].nunique(dropna=False) > 1:
-            raise DataError(f"{path}: request={key} has several values of {name}; a request has one.")
+            row = int(rows.index[0]) + 1
+            raise DataError(f"{path}: the request of row {row} has several values of {name}; a request has one.")
     first = rows.iloc[0]
     asked = Asked(
         query=first.get("query", ""), user=first.get("user", ""), time=float(first["time"]) if "time" in rows else None
@@ -131,11 +134,12 @@ def _request(path: Path, key: Any, rows: pd.DataFrame, scorer: Scorer) -> Reques
     columns = {name: rows[name].to_numpy() for name in rows.columns if name not in OWN}
     if "item" not in rows:
         return Request(str(key), replace(asked, columns={name: values[0] for name, values in columns.items()}))
-    return Request(str(key), replace(asked, columns=columns), _numbers(path, key, rows["item"].tolist(), scorer))
+    return Request(str(key), replace(asked, columns=columns), _numbers(path, rows["item"], scorer))
 
 
-def _numbers(path: Path, key: Any, items: Sequence[Any], scorer: Scorer) -> NDArray[np.int64]:
+def _numbers(path: Path, items: pd.Series[Any], scorer: Scorer) -> NDArray[np.int64]:
+    row = int(items.index[0]) + 1
     try:
-        return np.array([scorer.catalogue.number(str(item)) for item in items], dtype=np.int64)
+        return np.array([scorer.catalogue.number(str(item)) for item in items.tolist()], dtype=np.int64)
     except ConfigError as error:
-        raise DataError(f"{path}: request={key}: {error}") from None
+        raise DataError(f"{path}: the request of row {row}: {error}") from None

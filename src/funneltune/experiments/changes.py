@@ -48,10 +48,10 @@ def _fingerprint(cfg: DictConfig) -> str:
     """Of the log as it lies there now."""
     from funneltune.data.store import stores
     from funneltune.funnel import TaskFunnel
+    from funneltune.runs.assemble import source_of
     from funneltune.runs.identity import as_plain
-    from funneltune.runs.targets import build
 
-    return stores(build(cfg.data.source).describe(), TaskFunnel.from_config(as_plain(cfg)["data"]["tasks"]))
+    return stores(source_of(cfg.data).describe(), TaskFunnel.from_config(as_plain(cfg)["data"]["tasks"]))
 
 
 def _short(commit: str) -> str:

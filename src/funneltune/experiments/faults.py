@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from funneltune.errors import ConfigError, FunnelError
 
-DATA_NODES = ("path", "source", "tasks", "split", "features")
+DATA_NODES = ("path", "source", "tasks", "split", "features", "pseudonyms")
 """Keys of the data group beside the datamodule's arguments."""
 NEEDED = ("source", "tasks", "split", "texts")
 

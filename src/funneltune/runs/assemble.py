@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from funneltune.backbones import Backbone, Encoder, NoBackbone, build_interaction
 from funneltune.callbacks import CheckpointFiles
 from funneltune.data import LogDataModule
+from funneltune.data.pseudonyms import pseudonymous
 from funneltune.errors import ConfigError
 from funneltune.features import Features, feature_needs
 from funneltune.funnel import TaskFunnel
@@ -70,7 +71,7 @@ def assemble_data(cfg: DictConfig, backbone: Backbone | NoBackbone) -> LogDataMo
     arguments: dict[str, Any] = {key: plain[key] for key in DATA_ARGUMENTS if key in plain}
     funnel = TaskFunnel.from_config(OmegaConf.to_container(data.tasks, resolve=True))  # type: ignore[arg-type]
     return LogDataModule(
-        source=build(data.source),
+        source=source_of(data),
         tasks=funnel,
         split=build(data.split),
         tokenizer=backbone.tokenizer(),
@@ -82,6 +83,12 @@ def assemble_data(cfg: DictConfig, backbone: Backbone | NoBackbone) -> LogDataMo
         **objective_needs(cfg, funnel),
         **arguments,
     )
+
+
+def source_of(data: DictConfig) -> Any:
+    """The source that a data config names, its identifiers replaced as `pseudonyms` asks."""
+    node = data.get("pseudonyms")
+    return pseudonymous(build(data.source), OmegaConf.to_container(node, resolve=True) if node is not None else None)
 
 
 def needed_features(cfg: DictConfig, backbone: Backbone | NoBackbone) -> FeatureNeeds:

@@ -7,6 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from funneltune.data.pseudonyms import Pseudonyms
 from funneltune.errors import ConfigError
 from funneltune.metrics import METHODS, RAW
 from funneltune.runs.identity import as_plain
@@ -43,6 +44,7 @@ def check_config(cfg: DictConfig) -> None:
     plain = as_plain(cfg)
     _refuse_secrets(plain)
     faults = [*target_faults(plain), *_values(plain)]
+    faults += _pseudonyms(plain.get("data") or {})
     for group in ("head", "objective", "balancing", "adversary"):
         faults += kind_faults(plain.get(group), group)
     if faults:
@@ -86,6 +88,14 @@ def _values(plain: dict[str, Any]) -> Iterator[str]:
             yield f"data.{field}={value!r} must be a whole number >= {least}"
     yield from _types(plain)
     yield from _without_texts(plain)
+
+
+def _pseudonyms(data: dict[str, Any]) -> Iterator[str]:
+    """What is wrong with `data.pseudonyms`, its key included: a study finds out before its first run."""
+    try:
+        Pseudonyms.parse(data.get("pseudonyms"))
+    except ConfigError as error:
+        yield str(error).rstrip(".")
 
 
 def _calibration(node: dict[str, Any]) -> Iterator[str]:

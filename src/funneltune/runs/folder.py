@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
 from funneltune.callbacks import CHECKPOINTS, newest_checkpoint
+from funneltune.data.pseudonyms import require_key
 from funneltune.errors import ConfigError, FunnelError, RunError
 from funneltune.files import locked, remove_parts, told_write_faults
 from funneltune.records import RECORD_NAME, RunRecord
@@ -72,6 +73,7 @@ def earlier_run(cfg: DictConfig, run_dir: Path) -> Earlier | None:
         )
     if record.status == "finished":
         return Earlier(record, None, ())
+    require_key(plain["data"].get("pseudonyms"), record.data, f"run_dir={run_dir}")
     return Earlier(record, newest_checkpoint(run_dir / CHECKPOINTS), tuple(changed.values()))
 
 

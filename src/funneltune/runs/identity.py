@@ -52,6 +52,9 @@ def what_decides(plain: Mapping[str, Any]) -> dict[str, Any]:
             *([] if tuning.get("start") else ["start"]),
         ]
         kept["tuning"] = {key: value for key, value in tuning.items() if key not in off}
+    data = kept.get("data")
+    if isinstance(data, dict) and data.get("pseudonyms", ...) is None:  # likewise
+        kept["data"] = {key: value for key, value in data.items() if key != "pseudonyms"}
     for key in ("pretraining", "start"):
         if not kept.get(key):
             kept.pop(key, None)

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from funneltune.backbones import Caching
 from funneltune.data import LogDataModule
+from funneltune.data.pseudonyms import require_key
 from funneltune.errors import RunError
 from funneltune.files import whole_file
 from funneltune.metrics import METHODS, RAW, Scaling, scaled, scalings
@@ -52,6 +53,7 @@ def finished_config(run: Path, field: str = "run") -> DictConfig:
             f"funneltune train resume={run}."
         )
     check_config(cfg)
+    require_key(cfg.data.get("pseudonyms"), record.data, f"{field}={run}")
     return cfg
 
 

@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from funneltune.callbacks import log_record, tracking
 from funneltune.data import LogDataModule
+from funneltune.data.pseudonyms import recorded
 from funneltune.errors import Interrupted
 from funneltune.files import write_text
 from funneltune.records import RECORD_NAME, RunRecord
@@ -43,7 +44,7 @@ def new_record(
         config_hash=config_hash(cfg),
         git_commit=git_commit(),
         versions=versions(),
-        data={"fingerprint": log.store.fingerprint, **data},
+        data={"fingerprint": log.store.fingerprint, **recorded(log.source), **data},
         seed=int(cfg.seed),
         funnel=log.funnel.to_config(),
         parameters={"total": total, "trainable_start": trainable, "share": trainable / total},

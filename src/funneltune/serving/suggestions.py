@@ -54,11 +54,12 @@ class LogChoices:
 
     Args:
         rows: `data.AskedRows` of a run's log, or what answers as it does: `queries` and `users` (text or key ->
-            number) and `store`.
+            number), `store` and `shown`. Queries under pseudonyms are not offered.
     """
 
     def __init__(self, rows: Any) -> None:
-        self.queries = self._choices(rows, rows.queries, "query", "queries")
+        queries = {} if rows.shown.hides("query") else rows.queries
+        self.queries = self._choices(rows, queries, "query", "queries")
         self.users = self._choices(rows, rows.users, "user", "users")
 
     @staticmethod

@@ -18,6 +18,7 @@ from funneltune.decisions.scorer import Scorer
 from funneltune.errors import ConfigError
 
 CHEAPER = 0.9
+LEFT_OUT = "query without a word"
 MOST_WORDS = 40
 """Words that are left out one by one, of a text."""
 
@@ -63,7 +64,8 @@ def _wished(scorer: Scorer, asked: Asked, item: int, name: str, value: str) -> A
     known = readable(scorer)
     near = difflib.get_close_matches(name, known, 1)
     hint = f"did you mean {near[0]!r}?" if near else f"it reads {', '.join(known)}."
-    raise ConfigError(f"what_if={name}={value}: the run reads no {name!r} of a request or an item; {hint}")
+    told = name if name in ("query", "user") else f"{name}={value}"
+    raise ConfigError(f"what_if={told}: the run reads no {name!r} of a request or an item; {hint}")
 
 
 def readable(scorer: Scorer) -> list[str]:
@@ -126,7 +128,7 @@ def _query_words(asked: Asked) -> Iterator[Altered]:
     words = list(WORD.finditer(asked.query))
     for word in words[:MOST_WORDS] if len(words) > 1 else ():
         left = without(asked.query, word)
-        yield Altered("query without a word", word.group(), left, asked=replace(asked, query=left))
+        yield Altered(LEFT_OUT, word.group(), left, asked=replace(asked, query=left))
 
 
 def _item_words(scorer: Scorer, item: int) -> Iterator[Altered]:

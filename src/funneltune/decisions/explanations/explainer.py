@@ -17,6 +17,7 @@ from funneltune.decisions.explanations.evidence import TrainingEvidence
 from funneltune.decisions.explanations.explanation import Change, Completeness, Explanation, Pushing, Word
 from funneltune.decisions.explanations.gradients import Attributed, integrate, rates_of
 from funneltune.decisions.explanations.inlets import Inlets, in_the_open
+from funneltune.decisions.explanations.persons import without_persons
 from funneltune.decisions.explanations.words import offsets_of, spans
 from funneltune.decisions.requests import logged_requests
 from funneltune.decisions.scorer import Scorer
@@ -73,7 +74,7 @@ class Explainer:
         ]
         said = probabilities(self.scorer, asked, item, altered, rate)
         p = self.scorer.score([asked], [np.array([item])])[0]
-        return Explanation(
+        told = Explanation(
             run=str(self.scorer.folder),
             rate=rate,
             events={name: self._event(name) for name in p},
@@ -91,6 +92,7 @@ class Explainer:
                 for one, (now, then) in zip(altered, said, strict=True)
             ),
         )
+        return without_persons(told, self.scorer.rows.shown)
 
     def _rate(self, rate: str) -> str:
         rates = self.scorer.rates

@@ -26,13 +26,13 @@ def asked_for(scorer: Scorer, user: str = "", users: Path | None = None) -> list
         DataError: if the file cannot be read, or has no such column.
     """
     if user and users is not None:
-        raise ConfigError(f"user={user} and users={users}: give one of them.")
+        raise ConfigError(f"user and users={users} are both given; give one of them.")
     if user:
         return [user]
     if users is not None:
         frame = read_frame(users, "users")
         if "user" not in frame:
-            raise DataError(f"users={users}: column 'user' is missing; it has {', '.join(frame.columns)}.")
+            raise DataError(f"users={users}: column 'user' is missing among the {len(frame.columns)} of its first row.")
         return list(dict.fromkeys(frame["user"].astype(str)))
     data, keys = scorer.assembly.data, list(scorer.rows.users)
     rows = data.store.request_offsets[np.sort(data.requests("test"))]
@@ -50,7 +50,7 @@ def needs_of(scorer: Scorer, found: Study, users: Sequence[str], query: str = ""
     """
     history, need, log = found.history, found.need, found.log
     if query and not history.reads_texts:
-        raise ConfigError(f"query={query!r}: this run has backbone=none and reads no words; use another run.")
+        raise ConfigError("query is given, and this run has backbone=none and reads no words; use another run.")
     number = np.array([scorer.rows.users.get(key, -1) for key in users], dtype=np.int64)
     when = np.full(len(users), np.nextafter(log.end, np.inf))
     said = history.of_words([query]) if query else None
@@ -61,7 +61,7 @@ def needs_of(scorer: Scorer, found: Study, users: Sequence[str], query: str = ""
     row, category = np.repeat(np.arange(len(users)), top), order.ravel()
     chosen = p[row, category]
     columns = [
-        np.array(users, dtype=object)[row],
+        np.array([scorer.rows.shown.user(key) for key in users], dtype=object)[row],
         np.tile(np.arange(1, top + 1), len(users)),
         np.array(log.names, dtype=object)[category],
         chosen,

@@ -51,7 +51,9 @@ def write(record: DecisionRecord, studied: Studied, folder: Path) -> None:
 
 
 def frame_of(reader: Reader, said: Said, texts: list[str], items: list[str]) -> pd.DataFrame:
-    """A row per review: the item, p of each rating, the expected rating, p(recommended), what was written."""
+    """A row per review: the item, p of each rating, the expected rating, p(recommended), what was written
+    (with `data.pseudonyms` of the query its pseudonym).
+    """
     levels = {f"p_{reader.rating.name}_{level}": said.levels[:, n] for n, level in enumerate(reader.rating.levels)}
     return pd.DataFrame(
         {
@@ -59,7 +61,7 @@ def frame_of(reader: Reader, said: Said, texts: list[str], items: list[str]) -> 
             "rating": said.rating(reader.worth),
             f"p_{reader.recommended.name}": said.recommended,
             **levels,
-            "text": texts,
+            "text": [reader.scorer.rows.shown.query(text) for text in texts],
         }
     )
 
