@@ -60,7 +60,7 @@ def test_bids_come_from_a_file(run, tmp_path):
         (["one_each=perhaps"], "one_each=perhaps must be true or false"),
         (["advertiser=seler"], "'seler' is no column of the log's items; did you mean 'seller'?"),
         (["candidates=lexcal"], "candidates='lexcal' must be one of"),
-        (["bids=gone.csv"], "bids=gone.csv must be a file that ends in"),
+        (["bids=gone.csv"], "bids=gone.csv is no file; name one that ends in"),
         (["reserve=1e9"], "has a bid of 1e+09 or more; lower reserve"),
         (["slot=3"], "slot=3 is no key here, nearest: slots"),
     ],

@@ -142,7 +142,7 @@ def tiny_decoder():
         (["way=magic"], "way=magic must be one of hybrid, semantic, lexical"),
         (["top=0"], "top=0 must be a whole number, 1 or more"),
         (["asked=3"], "asked=3 must be a whole number, 60 or more"),
-        (["reviews=gone.csv"], "reviews=gone.csv must be a file that ends in"),
+        (["reviews=gone.csv"], "reviews=gone.csv is no file; name one that ends in"),
         (["qestion=hi"], "qestion=hi is no key here, nearest: question"),
     ],
 )

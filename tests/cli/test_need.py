@@ -49,7 +49,7 @@ def test_shoppers_come_from_a_file_and_from_python(run, tmp_path):
         (["places=ten"], "places=ten must be a whole number"),
         (["category=kind"], "category=kind is no column of the log's items; choose one of"),
         (["user=a", "users=b.csv"], "user and users=b.csv are both given"),
-        (["users=gone.csv"], "users=gone.csv must be a file that ends in"),
+        (["users=gone.csv"], "users=gone.csv is no file; name one that ends in"),
         (["categroy=domain"], "categroy=domain is no key here, nearest: category"),
     ],
 )

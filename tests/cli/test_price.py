@@ -10,6 +10,7 @@ import funneltune
 from funneltune.cli import main
 from funneltune.decisions.pricing import LoggedPrices, Settings, price_items, wanted
 from funneltune.decisions.pricing.curve import predicted, sampled
+from funneltune.decisions.pricing.record import notes
 from funneltune.decisions.requests import logged_requests
 from funneltune.decisions.scorer import Scorer
 from funneltune.errors import ConfigError
@@ -86,6 +87,17 @@ def test_a_run_that_knows_the_truth_loses_nothing_and_finds_the_true_elasticity(
     assert found.point_ends[0] < found.point.value < found.point_ends[1]
 
 
+@pytest.mark.parametrize(("power", "warned"), [(-1.5, False), (0.1, True)])
+def test_a_run_by_which_dearer_things_sell_no_less_is_warned_of(scorer, monkeypatch, power, warned):
+    def told(scorer, item, places, now, ratios):
+        return tuple(0.1 * ratios**power + np.zeros((len(places), 1)) for _ in range(2))
+
+    monkeypatch.setattr("funneltune.decisions.pricing.study.predicted", told)
+    settings = Settings(draws=100)
+    found = notes(price_items(scorer, wanted(scorer, settings, ITEM), settings))
+    assert any("by the run no fewer sell at a higher price" in note for note in found) == warned
+
+
 def test_no_price_beyond_the_log_is_advised_unless_asked_for(run):
     wide = {"grid": "0.2:3:15", "item": ITEM, "draws": 100}
     held = funneltune.price(run, **wide)
@@ -138,6 +150,8 @@ def test_a_log_that_no_one_knows_has_no_truth(run, monkeypatch):
         ([f"item={ITEM}", "goal=fame"], "goal=fame must be one of revenue, profit"),
         ([f"item={ITEM}", "goal=profit"], "goal=profit needs what item=item-000012 costs"),
         ([f"item={ITEM}", "cost=1", "cost_share=0.5"], "cost=1 and cost_share=0.5 say the same"),
+        ([f"item={ITEM}", "cost=1"], "cost=1 says nothing of goal=revenue; add goal=profit"),
+        ([f"item={ITEM}", "goal=profit", "cost_share=2"], "cost_share=2 is more than the price; give a share, 0 to 1"),
         ([f"item={ITEM}", "low=-1"], "low=-1 must be a number, 0 or more"),
         ([f"item={ITEM}", "low=9", "high=3"], "low=9 must be <= high=3"),
         ([f"item={ITEM}", "low=1e6"], "leave no price of the grid"),
@@ -148,8 +162,8 @@ def test_a_log_that_no_one_knows_has_no_truth(run, monkeypatch):
         ([f"item={ITEM}", "draws=5"], "draws=5 must be a whole number, 100 or more"),
         ([f"item={ITEM}", "like=colour"], "like=colour: 'colour' is no column of the log's items"),
         ([f"item={ITEM}", "personas=mood"], "personas=mood is no column of the log's shoppers; they have"),
-        ([f"item={ITEM}", "personas=gone.csv"], "personas=gone.csv must be a file that ends in"),
-        (["items=gone.csv"], "items=gone.csv must be a file that ends in"),
+        ([f"item={ITEM}", "personas=gone.csv"], "personas=gone.csv is no file; name one that ends in"),
+        (["items=gone.csv"], "items=gone.csv is no file; name one that ends in"),
         ([f"item={ITEM}", "grid=0.01:0.02:3", "high=10"], "the log has held no price within low=0 and high=10"),
         (["itm=a"], "itm=a is no key here"),
     ],

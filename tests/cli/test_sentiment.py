@@ -126,7 +126,7 @@ def test_a_file_is_read_in_its_order(run, tmp_path, capsys):
         (["smallest=1"], "smallest=1 must lie in [2, 100000]"),
         (["words=many"], "words=many must be a whole number"),
         (["draws=1"], "draws=1 must lie in [100, 10000]"),
-        (["input=gone.csv"], "input=gone.csv must be a file that ends in"),
+        (["input=gone.csv"], "input=gone.csv is no file; name one that ends in"),
         (["texts=soft"], "texts=soft is no key here, nearest: text"),
     ],
 )

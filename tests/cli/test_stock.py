@@ -63,8 +63,8 @@ def test_from_python_with_shelves_and_days_without_stock_of_files(run, tmp_path)
         (["review=0"], "review=0 must lie in 1 .. 365 days"),
         (["traffic_model=tea"], "traffic_model=tea must be one of weekday, naive, ets"),
         (["lead_time=30"], "whole held-out days comes after the last; lower lead_time"),
-        (["on_hand=gone.csv"], "on_hand=gone.csv must be a file that ends in"),
-        (["sold_out=gone.csv"], "sold_out=gone.csv must be a file that ends in"),
+        (["on_hand=gone.csv"], "on_hand=gone.csv is no file; name one that ends in"),
+        (["sold_out=gone.csv"], "sold_out=gone.csv is no file; name one that ends in"),
         (["lead=3"], "lead=3 is no key here, nearest: lead_time"),
     ],
 )

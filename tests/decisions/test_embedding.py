@@ -136,7 +136,7 @@ def test_from_python_the_keys_and_vectors_are_the_same(scorer):
 
 
 def test_a_file_that_is_none_is_refused(scorer, tmp_path):
-    with pytest.raises(DataError, match=r"input=.*no\.csv must be a file that ends in"):
+    with pytest.raises(DataError, match=r"input=.*no\.csv is no file; name one that ends in"):
         embed_file(scorer, "queries", tmp_path / "no.csv")
 
 

@@ -31,7 +31,8 @@ def test_worth_is_a_rate_or_price_times_the_joint_rate_or_a_weighted_sum(by, val
     [
         ("ctvr", "by='ctvr' must be one of ctr, cvr, ctcvr or revenue; did you mean"),
         ("ctr*2", "cannot be read at 'ctr\\*2'"),
-        ("0*ctr", "weights must be numbers above 0"),
+        ("0*ctr", "weights must be numbers above 0, to 1e\\+09"),
+        ("1e308*ctr+1e308*ctr", "weights must be numbers above 0"),
         ("1.2.3*ctr", "has the weight 1.2.3"),
     ],
 )

@@ -195,6 +195,9 @@ def test_a_file_of_requests_that_cannot_be_read_is_told(with_all, tmp_path, cont
 
 
 def test_requests_need_a_file_of_a_known_kind(with_all, tmp_path):
+    with pytest.raises(DataError, match=r"requests=.*r\.csv is no file; name one that ends in \.csv, \.parquet"):
+        read_requests(tmp_path / "r.csv", with_all)
+    (tmp_path / "r.xls").write_text("x")
     with pytest.raises(DataError, match=r"must be a file that ends in \.csv, \.parquet, \.jsonl"):
         read_requests(tmp_path / "r.xls", with_all)
     (tmp_path / "r.jsonl").write_text("{")

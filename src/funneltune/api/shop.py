@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @told
 def ads(run: Run | Path | str, output: Path | str | None = None, **settings: Any) -> DecisionRecord:
-    """Sponsored places sold by bids and a run's calibrated chances, as `funneltune ads` does.
+    """Sponsored places sold by bids and a run's chances, as `funneltune ads` does.
 
     Args:
         run: a finished run that predicts clicks and purchases, or its folder.

@@ -1,4 +1,4 @@
-"""`funneltune ads`: sponsored places, sold by bids and a run's calibrated chances."""
+"""`funneltune ads`: sponsored places, sold by bids and a run's chances."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def _number(name: str, text: str, whole: bool = False) -> float:
 
 VERB = Verb(
     name="ads",
-    summary="sponsored places, sold by bids and calibrated chances: revenue, reserves, budgets",
+    summary="sponsored places, sold by bids and predicted chances: revenue, reserves, budgets",
     usage="funneltune ads run=PATH [bids=FILE] [slots=4] [pays=click|purchase] [reserve=auto] [output=FOLDER]",
     examples=(
         "funneltune ads run=runs/quickstart/2026-01-31_12-00-00 slots=3 reserve=auto",

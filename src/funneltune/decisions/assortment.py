@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,7 +15,11 @@ from numpy.typing import NDArray
 
 from funneltune.errors import ConfigError, DataError
 
-READERS: dict[str, Any] = {".csv": pd.read_csv, ".parquet": pd.read_parquet, ".jsonl": pd.read_json}
+READERS: dict[str, Any] = {
+    ".csv": pd.read_csv,
+    ".parquet": partial(pd.read_parquet, page_checksum_verification=True),
+    ".jsonl": pd.read_json,
+}
 
 
 class Catalogue(Protocol):
@@ -144,7 +148,9 @@ def new_items(path: Path) -> list[dict[str, Any]]:
     Raises:
         DataError: if it is no such file, or has no column `item`.
     """
-    if path.suffix not in READERS or not path.is_file():
+    if not path.is_file():
+        raise DataError(f"new={path} is no file; name one that ends in {', '.join(READERS)}.")
+    if path.suffix not in READERS:
         raise DataError(f"new={path} must be a file that ends in {', '.join(READERS)}.")
     options: dict[str, Any] = {"lines": True} if path.suffix == ".jsonl" else {}
     try:

@@ -21,6 +21,8 @@ from funneltune.errors import ConfigError
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 REVENUE = "revenue"
+MOST_WEIGHT = 1e9
+"""Larger weights of a sum could leave what a number can be."""
 _TERM = re.compile(r"\s*(?:(?P<weight>[\d.]+(?:[eE][+-]?\d+)?)\s*\*\s*)?(?P<name>[A-Za-z_][\w.]*)\s*")
 
 
@@ -60,8 +62,8 @@ class Worth:
             weight = float(text or 1.0)
         except ValueError:
             weight = math.nan
-        if not (math.isfinite(weight) and weight > 0):
-            raise ConfigError(f"by={by!r} has the weight {text}; weights must be numbers above 0.")
+        if not 0 < weight <= MOST_WEIGHT:
+            raise ConfigError(f"by={by!r} has the weight {text}; weights must be numbers above 0, to {MOST_WEIGHT:g}.")
         return weight
 
     def of(self, p: Mapping[str, Floats], price: Floats | None) -> Floats:

@@ -95,7 +95,9 @@ def read_frame(path: Path, key: str = "requests") -> pd.DataFrame:
     Raises:
         DataError: if it is no such file, or has no row.
     """
-    if path.suffix not in READERS or not path.is_file():
+    if not path.is_file():
+        raise DataError(f"{key}={path} is no file; name one that ends in {', '.join(READERS)}.")
+    if path.suffix not in READERS:
         raise DataError(f"{key}={path} must be a file that ends in {', '.join(READERS)}.")
     try:
         options: dict[str, Any] = {".jsonl": {"lines": True}}.get(path.suffix, {})

@@ -1,4 +1,4 @@
-"""Sponsored places: bids, calibrated chances, second prices, reserves and budgets."""
+"""Sponsored places: bids, predicted chances, second prices, reserves and budgets."""
 
 from funneltune.decisions.ads.auction import PAYMENTS, Sold, auction
 from funneltune.decisions.ads.campaign import Played, Request, Rules, play

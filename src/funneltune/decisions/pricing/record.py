@@ -158,6 +158,12 @@ def notes(study: Study) -> list[str]:
     """What to do, and what the figures do not say."""
     found = [advice(study, one) for one in study.items]
     found += [warning for one in study.items if (warning := unheld(one))]
+    rising = [one.curve.key for one in study.items if one.point.value >= 0]
+    if rising:
+        found.append(
+            f"WARNING {_some(rising)}: by the run no fewer sell at a higher price, which shoppers hardly do; it has "
+            "not learnt what prices do (features=all reads them, and the log's must have moved). Do not price by it."
+        )
     found += _trust(study)
     few = [one.curve.key for one in study.items if len(set(one.curve.users)) < SHOPPERS]
     if few:

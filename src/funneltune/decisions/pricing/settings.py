@@ -70,6 +70,13 @@ class Settings:
                 raise ConfigError(f"{name}={value:g} must be a number, 0 or more.")
         if self.cost is not None and self.cost_share is not None:
             raise ConfigError(f"cost={self.cost:g} and cost_share={self.cost_share:g} say the same; give one of them.")
+        if self.cost_share is not None and self.cost_share > 1:
+            raise ConfigError(
+                f"cost_share={self.cost_share:g} is more than the price; give a share, 0 to 1 (0.6), or cost=MONEY."
+            )
+        for name in ("cost", "cost_share"):
+            if self.goal == "revenue" and getattr(self, name) is not None:
+                raise ConfigError(f"{name}={getattr(self, name):g} says nothing of goal=revenue; add goal=profit.")
         for name, least in (("requests", 2), ("draws", 100), ("seed", 0)):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name}={getattr(self, name)} must be a whole number, {least} or more.")

@@ -180,7 +180,7 @@ def notes_of(studied: Studied) -> list[str]:
 
 def _effect(studied: Studied, arm: Arm) -> str:
     e = arm.effect
-    told = f"{e.value:+.2%} ({e.low:+.2%} to {e.high:+.2%})"
+    told = f"{100 * e.value:+.2f} points ({100 * e.low:+.2f} to {100 * e.high:+.2f})"
     if e.low <= 0 <= e.high:
         return f"{arm.name}: {studied.outcome} changes by {told}: no effect on average can be told from chance."
     return f"{arm.name} changes {studied.outcome} by {told} on average, from {arm.base_rate:.2%}."
@@ -193,7 +193,7 @@ def _targeting(arm: Arm) -> str:
     told = f"{arm.name}, ranked by the {NAMES[name]}: Qini {qini.value:.4f} ({qini.low:.4f} to {qini.high:.4f})"
     if qini.low <= 0:
         return f"{told}: choosing whom to treat is not shown to beat choosing at random; treat by cost alone."
-    better = "and beats" if over.low > 0 else "and does worse than" if over.high < 0 else "and is level with"
+    better = "and beats" if over.low > 0 else "and does worse than" if over.high < 0 else "and is not told from"
     return f"{told}: it finds whom the treatment moves, {better} ranking by who is likely to act anyway."
 
 
