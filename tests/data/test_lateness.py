@@ -1,9 +1,11 @@
 """Delays of events: read in any unit or as moments, cut at a task's window, refused where they cannot be."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from funneltune.data import Simulated, Table, describe, prepare
+from funneltune.data.sources.lateness import moments
 from funneltune.errors import ConfigError, DataError
 from funneltune.funnel import TaskFunnel
 from tables import GOOD, ROLES
@@ -92,3 +94,10 @@ def test_a_described_log_tells_windows_and_how_late_events_come(make_data):
 def test_the_marketplace_without_delays_is_described_as_before():
     assert not {"purchase_delay", "purchase_window", "taste_weight"} & set(Simulated().describe())
     assert {"purchase_delay", "purchase_window"} <= set(Simulated(purchase_delay=1.0).describe())
+
+
+def test_moments_of_any_year_are_read_beside_numbers():
+    raw = pd.Series(["1000", "1000-01-01", "2500-06-30T12:00:00+02:00", "1970-01-02", "when?", None], dtype="string")
+    days = [float(np.datetime64(day, "D").astype(int)) for day in ("1000-01-01", "2500-06-30")]
+    assert moments(raw)[:4].tolist() == [1000.0, 86_400 * days[0], 86_400 * days[1] + 36_000, 86_400.0]
+    assert np.isnan(moments(raw)[4:]).all()

@@ -65,7 +65,7 @@ def test_every_form_gives_the_log_of_the_plain_csv(tmp_path, form):
 def test_shards_with_other_columns_are_named(tmp_path):
     folder = as_folder(tmp_path)
     GOOD.rename(columns={"sku": "skus"}).to_csv(folder / "part-2.csv.gz", index=False)
-    with pytest.raises(DataError, match=r"part-2.csv.gz has not the columns of part-0.csv.gz \('sku' differs\)"):
+    with pytest.raises(DataError, match=r"part-2.csv.gz has not the columns of part-0.csv.gz \('sku' is missing\)"):
         validate(Table(folder, **ROLES), FUNNEL)
 
 

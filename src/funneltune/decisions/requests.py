@@ -121,7 +121,7 @@ def read_times(path: Path, column: pd.Series[Any]) -> pd.Series[Any]:
     if read.isna().any():
         wrong = column[read.isna()].iloc[0]
         raise DataError(f"{path}: time={wrong!r} must be unix seconds or ISO 8601 (2026-01-31T12:00:00).")
-    return (read - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)
+    return (read - pd.Timestamp(0, tz="UTC").as_unit("us")) / pd.Timedelta(seconds=1)
 
 
 def _request(path: Path, key: Any, rows: pd.DataFrame, scorer: Scorer) -> Request:

@@ -68,10 +68,10 @@ class Join:
     def check(self, found: Sequence[str]) -> list[str]:
         """Faults: columns that the log or the side table does not have, or both. `found`: the log's columns."""
         where, file = f"data.source.joins[{self.place}]", self.files.path.name
-        faults = [f"{where}: the log has no column {c!r}{_near(c, found)}" for c in self.by if c not in found]
+        faults = [f"{where}: the log has no column {c!r}{_near(c, found, self.by)}" for c in self.by if c not in found]
         header = self.files.header()
         faults += [
-            f"{where}: {file} has no column {c!r}{_near(c, header)}"
+            f"{where}: {file} has no column {c!r}{_near(c, header, (*self.by, *self.columns))}"
             for c in (*self.by, *self.columns)
             if c not in header
         ]
@@ -148,6 +148,11 @@ def _names(node: Any) -> tuple[str, ...]:
     return (node,) if isinstance(node, str) else tuple(str(name) for name in node or ())
 
 
-def _near(name: str, among: Sequence[str]) -> str:
+def _near(name: str, among: Sequence[str], wanted: Sequence[str]) -> str:
     near = get_close_matches(name, list(among), 1)
-    return f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(among)}"
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    known = set(wanted) & set(among)  # without one the first row may be no header, and tell who asked what
+    return (
+        f"; there are {', '.join(among)}" if known else f"; its first row names none that is asked for ({len(among)})"
+    )

@@ -61,6 +61,7 @@ def moments(raw: pd.Series[Any]) -> NDArray[np.float64]:
     """
     numbers = pd.to_numeric(raw, errors="coerce")
     if numbers.isna().any():
-        found = pd.to_datetime(raw, errors="coerce", utc=True, format="ISO8601")
-        numbers = numbers.fillna((found - pd.Timestamp(0, tz="UTC")).dt.total_seconds())
+        found = pd.to_datetime(raw.where(numbers.isna()), errors="coerce", utc=True, format="ISO8601")
+        # in microseconds: nanoseconds reach from 1677 to 2262 only
+        numbers = numbers.fillna((found - pd.Timestamp(0, tz="UTC").as_unit("us")).dt.total_seconds())
     return np.asarray(numbers.to_numpy(dtype=np.float64, na_value=np.nan))

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from funneltune.data.sources.delimited import Delimited
 from funneltune.errors import DataError
+from funneltune.files import require_parquet_counts
 
 CHUNK = 200_000
 CSV, PARQUET, ARROW = (".csv", ".csv.gz", ".tsv", ".tsv.gz"), (".parquet",), (".arrow", ".feather")
@@ -198,10 +199,18 @@ class TableFiles:
         for part in self.parts[1:]:
             other = self._guarded(part, self._header)
             if other != first:
-                odd = sorted(set(first) ^ set(other)) or ["their order"]
+                missing, more = sorted(set(first) - set(other)), len(set(other) - set(first))
+                # what it has more is counted, not named: a first row that is no header tells who asked what
+                odd = (
+                    f"{missing[0]!r} is missing"
+                    if missing
+                    else f"it has {more} more"
+                    if more
+                    else "their order differs"
+                )
                 raise DataError(
-                    f"data.path={part} has not the columns of {self.parts[0].name} ({odd[0]!r} differs); shards of one "
-                    "log have the same columns."
+                    f"data.path={part} has not the columns of {self.parts[0].name} ({odd}); shards of one log have the "
+                    "same columns."
                 )
         return first
 
@@ -286,6 +295,7 @@ class TableFiles:
         kind = self._kind(part)
         if kind == "parquet":
             with pq.ParquetFile(part, page_checksum_verification=True) as file:
+                require_parquet_counts(file.metadata)
                 for batch in file.iter_batches(CHUNK, columns=list(columns)):
                     yield _as_text(batch), None
         elif kind == "arrow":
@@ -323,6 +333,9 @@ def _opened(source: Any) -> Any:
 
 
 def _as_text(batch: pa.RecordBatch) -> pd.DataFrame:
+    for place, field_ in enumerate(batch.schema):  # texts of writers that do not call them so
+        if pa.types.is_binary(field_.type) or pa.types.is_large_binary(field_.type):
+            batch = batch.set_column(place, field_.name, batch.column(place).cast(pa.large_string()))
     # Whole numbers stay whole beside missing ones: an identifier is not 7 in one batch and 7.0 in another.
     frame: pd.DataFrame = batch.to_pandas(ignore_metadata=True, integer_object_nulls=True)
     for name in frame.columns:

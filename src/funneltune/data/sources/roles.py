@@ -194,13 +194,15 @@ class Roles:
                     )
         wanted = list(dict.fromkeys((*self.columns(labels=labels), *self.fill, *further)))
         missing = [column for column in wanted if column not in found]
+        near = {column: get_close_matches(column, list(found), 1, cutoff=0.75) for column in missing}
+        # without a name that is known, the first row may be no header, and tell who asked what
+        headless = bool(wanted) and len(missing) == len(wanted) and 2 * sum(map(bool, near.values())) < len(wanted)
         for column in missing:
-            near = get_close_matches(column, list(found), 1, cutoff=0.75)
-            faults.append(f"column {column!r} is missing" + (f"; did you mean {near[0]!r}?" if near else ""))
+            hint = f"; did you mean {near[column][0]!r}?" if near[column] and not headless else ""
+            faults.append(f"column {column!r} is missing{hint}")
         if missing and len(found) == 1 and (marks := [mark for mark in ";\t|," if mark in found[0]]):
             faults = [f"the header reads as one column; write separator: {marks[0]!r} under source"]
-        elif wanted and len(missing) == len(wanted) and not any("did you mean" in fault for fault in faults):
-            # its first row may be no header, and tell who asked what
+        elif headless:
             faults.append(
                 f"the first row names none of them ({len(found)} columns); if it is no header, write columns: [NAME, "
                 "...] under source"
