@@ -70,6 +70,7 @@ def test_where_tastes_are_everyones_own_there_are_no_groups(tmp_path):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
+        (["k=5000"], "k=5000 must be fewer than the"),
         (["k=1"], "k=1 must be 2 or more, or auto"),
         (["k=few"], "k=few must be a whole number, or auto"),
         (["k=3", "method=hdbscan"], "hdbscan finds how many there are"),

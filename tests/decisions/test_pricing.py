@@ -203,9 +203,9 @@ def test_support_counts_the_items_rows_and_those_of_its_like_near_each_price():
     price = np.array([10.0] * 6 + [12.0] * 30 + [7.0] * 50)
     logged = LoggedPrices(item, price, np.array([0, 0, 1]))
     found = logged.near(0, 10.0 * np.array([0.7, 0.8, 0.9, 1.0, 1.1, 1.2]))
-    np.testing.assert_array_equal(found.own, [0, 0, 6, 6, 6, 0])
-    np.testing.assert_array_equal(found.like, [0, 0, 6, 6, 36, 30])  # the 50 rows at 7.0 are of another like
-    assert found.level.tolist() == ["none", "none", "item", "item", "item", "like"]
+    np.testing.assert_array_equal(found.own, [0, 0, 0, 6, 0, 0])
+    np.testing.assert_array_equal(found.like, [0, 0, 0, 6, 0, 30])  # the 50 rows at 7.0 are of another like
+    assert found.level.tolist() == ["none", "none", "none", "item", "none", "like"]
     assert found.like_share[5] == pytest.approx(30 / 36)
     alone = LoggedPrices(item, price, None).near(0, np.array([10.0, 11.0, 12.0]))
     assert alone.level.tolist() == ["item", "none", "none"]

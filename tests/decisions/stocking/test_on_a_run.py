@@ -224,7 +224,7 @@ def test_a_log_whose_truth_no_one_knows_is_judged_by_its_sales(scorer, monkeypat
         ({"item": ["item-000001"]}, "column 'on_hand' is missing; a row needs item and on_hand"),
         ({"item": ["item-000001"], "on_hand": [1], "shelf": [2]}, "column 'shelf' is none of item, on_hand"),
         ({"item": ["item-000001"] * 2, "on_hand": [1, 2]}, "item=item-000001 has two rows"),
-        ({"item": ["lamp"], "on_hand": [1]}, "item='lamp' is none of the 2 items that the log showed"),
+        ({"item": ["lamp"], "on_hand": [1]}, "1 row\\(s\\) are of items that the log has not shown, the first 'lamp'"),
         ({"item": ["item-000001"], "on_hand": ["many"]}, "row 1 has on_hand=many; it must be a number, 0 or more"),
         ({"item": ["item-000001"], "on_hand": [-1]}, "row 1 has on_hand=-1"),
         (

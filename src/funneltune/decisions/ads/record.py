@@ -110,6 +110,8 @@ def _notes(sold: Sold) -> list[str]:
         if way in (OWN, RAW):
             continue
         gain = sold.against(way, "revenue")
+        if not np.isfinite([gain.low, gain.high]).all():
+            continue  # too few places were sold to tell
         verdict = (
             "takes more than" if gain.low > 0 else "takes less than" if gain.high < 0 else "takes about as much as"
         )
@@ -120,16 +122,23 @@ def _notes(sold: Sold) -> list[str]:
     free, paced = (sold.paced[pacing] for pacing in PACINGS)
     limited = np.isfinite(sold.market.budget) & (sold.market.budget > 0)
     n = len(sold.sale.requests)
-    notes.append(
-        f"Of {int(limited.sum())} budgets {int((free.ran_out[limited] < n).sum())} are gone before the last request "
-        f"without pacing, {int((paced.ran_out[limited] < n).sum())} with it; advertisers keep "
-        f"{paced.per_request['surplus'].mean() - free.per_request['surplus'].mean():+.3g} more per request by pacing."
-    )
+    if limited.any():
+        notes.append(
+            f"Of {int(limited.sum())} budgets {int((free.ran_out[limited] < n).sum())} are gone before the last "
+            f"request without pacing, {int((paced.ran_out[limited] < n).sum())} with it; by pacing advertisers keep "
+            f"{_by_pacing(sold, 'surplus'):+.3g} and the shop takes {_by_pacing(sold, 'revenue'):+.3g} per request."
+        )
     notes.append(
         "Bids are taken as they are: who pays the second price for several places may gain by bidding less than the "
         "value (VCG alone is truthful). Sponsored places are judged alone, without the list below them."
     )
     return notes
+
+
+def _by_pacing(sold: Sold, outcome: str) -> float:
+    """What a request brings more of with paced budgets than without."""
+    free, paced = (sold.paced[pacing].per_request[outcome].mean() for pacing in PACINGS)
+    return float(paced - free)
 
 
 # --- picture -------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from funneltune.decisions.personas.settings import Settings
+from funneltune.errors import ConfigError
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -159,6 +160,8 @@ def group(scores: Floats, settings: Settings) -> Grouping:
     n, sizes = len(scores), _sizes(len(scores), settings)
     if not scores.shape[1] or not sizes:
         return _none(n, (), 1.0, 1.0)
+    if settings.method == "kmeans" and max(sizes) >= n:
+        raise ConfigError(f"k={max(sizes)} must be fewer than the {n} shoppers with enough of the past; lower it.")
     rng = np.random.default_rng((settings.seed, 5))
     nulls = [shuffled(scores, rng) for _ in range(settings.nulls)]
     real = [labelled(scores, settings.method, size, settings.seed) for size in sizes]

@@ -186,6 +186,11 @@ def advice(study: Study, one: Priced) -> str:
     told, goal, key = one.advice, study.settings.goal, one.curve.key
     gain, (low, high) = PER * told.gain.value, (PER * end for end in told.gain_ends)
     price = told.price.value
+    if one.allowed.sum() == 1 and not np.isclose(only := one.curve.prices[one.allowed][0], one.curve.now, rtol=1e-6):
+        return (
+            f"{key}: the log and the bounds leave {only:.4g} alone of the grid, and not {one.curve.now:.4g}, the price "
+            f"now ({goal} per 1,000 impressions {gain:+.3g}, {low:+.3g} to {high:+.3g})."
+        )
     if one.allowed.sum() == 1:
         return f"{key}: keep {one.curve.now:.4g}; the log and the bounds leave no other price of the grid to advise."
     if low > 0:

@@ -75,8 +75,10 @@ class LoggedPrices:
         return cls(item[there], price[there], np.unique(words, return_inverse=True)[1])
 
     def near(self, item: int, prices: Floats) -> Support:
-        """What they hold within a step of each price of a grid, the step being the middle one of their logs."""
-        step = float(np.median(np.diff(np.log(prices)))) + 1e-6
+        """What they hold within half a step of each price of a grid, the step being the middle one of their logs: a
+        price that was asked counts for the nearest of the grid, and says nothing of the next.
+        """
+        step = float(np.median(np.diff(np.log(prices)))) / 2 + 1e-6
         mine = self.item == item
         alike = mine if self.like is None else self.like[self.item] == self.like[item]
         own, like = (

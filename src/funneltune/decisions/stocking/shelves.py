@@ -98,7 +98,8 @@ def _places(path: Path, key: str, items: pd.Series[str], names: list[str]) -> ND
     place = {name: number for number, name in enumerate(names)}
     if len(strange := items[~items.isin(place)]):
         raise DataError(
-            f"{key}={path}: item={strange.iloc[0]!r} is none of the {len(names):,} items that the log showed."
+            f"{key}={path}: {len(strange)} row(s) are of items that the log has not shown, the first "
+            f"{strange.iloc[0]!r}; no order can be told for them: leave them out."
         )
     return np.array([place[item] for item in items], dtype=np.int64)
 
