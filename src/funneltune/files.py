@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from funneltune.errors import FailedRunError, RunError
 
@@ -153,6 +154,39 @@ def require_space(path: Path, needed: int) -> None:
             f"spare for the run's other files), and {free / 2**20:,.0f} MB are free there; make room or name a folder "
             "on another disk. Nothing that was there is lost."
         )
+
+
+def read_parquet(path: Path, columns: Sequence[str] | None = None) -> Any:
+    """A Parquet file as a `pyarrow.Table`, every page held against the checksum that it was written with.
+
+    Raises:
+        RunError: if it is cut short, damaged, or no such file; without its checksum a flipped bit is another value.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            require_parquet_counts(file.metadata)
+            # What pandas wrote about its own types is not needed, and no checksum covers it.
+            table = file.read(columns).replace_schema_metadata(None)
+        if missing := set(columns or ()) - set(table.column_names):
+            raise OSError(f"it has no column {min(missing)}")
+        return table
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise RunError(f"{path} cannot be read ({reason}); have it written again, or restore a copy.") from None
+
+
+def require_parquet_counts(metadata: Any) -> None:
+    """Hold a Parquet file's counts of rows against one another: no checksum covers its footer, and a smaller count
+    would cut the table short.
+
+    Raises:
+        OSError: if two of them differ.
+    """  # not the counts of its columns: asking a damaged footer for them ends the process
+    if sum(metadata.row_group(place).num_rows for place in range(metadata.num_row_groups)) != metadata.num_rows:
+        raise OSError("its footer counts rows in two ways")
 
 
 def sha256_of(path: Path) -> str:

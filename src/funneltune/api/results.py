@@ -14,6 +14,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from funneltune.errors import ConfigError, Interrupted, RunError
+from funneltune.files import read_parquet
 from funneltune.metrics import Comparison
 from funneltune.records import HISTORY_NAME, RECORD_NAME, RecordFolder, RunRecord, number
 from funneltune.reporting import compare
@@ -103,7 +104,8 @@ class Run:
         path = self.folder / file
         if not path.is_file():
             raise RunError(f"run={self.folder} has no {file}: {why}.")
-        return pd.read_parquet(path)
+        frame: pd.DataFrame = read_parquet(path).to_pandas()
+        return frame
 
 
 @dataclass(frozen=True, repr=False)

@@ -19,6 +19,7 @@ from rich.console import Console
 from funneltune import records
 from funneltune.api.results import Records, Run, metrics_table, told, trials_table
 from funneltune.errors import ConfigError, DataError, RunError
+from funneltune.files import read_parquet
 from funneltune.reporting import report_decisions, write_report
 
 if TYPE_CHECKING:
@@ -227,7 +228,8 @@ def predict(run: Run | Path | str, rows: pd.DataFrame | Path | str, calibration:
                 raise DataError(f"rows={source} is no file; give a table, or a CSV or Parquet file.")
         output = Path(temporary) / "predictions.parquet"
         runs.predict(folder_of(run), source, output, calibration)
-        return pd.read_parquet(output)
+        scored: pd.DataFrame = read_parquet(output).to_pandas()
+        return scored
 
 
 @told
@@ -330,6 +332,6 @@ def _write(rows: pd.DataFrame, path: Path, run: Path) -> None:
         )
         return
     try:
-        rows.to_parquet(path, index=False)
+        rows.to_parquet(path, index=False, write_page_checksum=True)
     except (ValueError, TypeError) as error:
         raise DataError(f"rows: a column holds what is neither text nor number ({error}); convert it.") from None

@@ -58,7 +58,9 @@ class Embedded:
                 return
             width = self.vectors.shape[1]
             lists = pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(self.vectors).ravel()), width)
-            pq.write_table(pa.table({"key": pa.array(self.keys, pa.string()), "vector": lists}), part)
+            pq.write_table(
+                pa.table({"key": pa.array(self.keys, pa.string()), "vector": lists}), part, write_page_checksum=True
+            )
 
 
 def embed(scorer: Scorer, what: str, rows: pd.DataFrame | None = None) -> Embedded:

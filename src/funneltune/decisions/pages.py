@@ -46,7 +46,7 @@ def write_pages(frame: pd.DataFrame, path: Path) -> None:
     require_new(path, SUFFIXES)
     with whole_file(path) as part:
         if path.suffix == ".parquet":
-            frame.to_parquet(part, index=False)
+            frame.to_parquet(part, index=False, write_page_checksum=True)
         elif path.suffix == ".csv":
             frame.to_csv(part, index=False)
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,11 @@ from funneltune.decisions.scorer import Scorer
 from funneltune.errors import ConfigError, DataError
 
 OWN = ("request", "query", "user", "time", "item")
-READERS: dict[str, Any] = {".csv": pd.read_csv, ".parquet": pd.read_parquet, ".jsonl": pd.read_json}
+READERS: dict[str, Any] = {
+    ".csv": pd.read_csv,
+    ".parquet": partial(pd.read_parquet, page_checksum_verification=True),
+    ".jsonl": pd.read_json,
+}
 
 
 @dataclass(frozen=True)

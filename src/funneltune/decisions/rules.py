@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 Values = Mapping[str, Sequence[str]]
-READERS: dict[str, Any] = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
+READERS: dict[str, Any] = {".csv": pd.read_csv, ".parquet": partial(pd.read_parquet, page_checksum_verification=True)}
 
 
 @dataclass(frozen=True)

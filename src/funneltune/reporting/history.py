@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from funneltune.files import whole_file
+from funneltune.files import read_parquet, whole_file
 from funneltune.records import StoredRun
 
 Curve = tuple[NDArray[np.int64], NDArray[np.float64]]
@@ -51,7 +51,7 @@ def keep_history(run: StoredRun, target: Path, metrics: Sequence[str] = ()) -> N
         "value": np.concatenate([values for _, values in kept.values()]),
     }
     with whole_file(target) as part:
-        pq.write_table(pa.table(columns), part, compression="zstd")
+        pq.write_table(pa.table(columns), part, compression="zstd", write_page_checksum=True)
 
 
 def thinned(found: Curve, points: int = POINTS) -> Curve:
@@ -65,7 +65,7 @@ def thinned(found: Curve, points: int = POINTS) -> Curve:
 
 @lru_cache(maxsize=64)
 def _read(path: Path, modified: int) -> dict[str, Curve]:  # noqa: ARG001 (a file that is written again is read again)
-    table = pq.read_table(path, columns=["step", "name", "value"]).sort_by("step")
+    table = read_parquet(path, ["step", "name", "value"]).sort_by("step")
     steps, values = table["step"].to_numpy(), table["value"].to_numpy()
     of_row = table["name"].combine_chunks().dictionary_encode()
     codes, known = of_row.indices.to_numpy(), of_row.dictionary.to_pylist()

@@ -7,8 +7,8 @@ from itertools import combinations, combinations_with_replacement, product
 
 import numpy as np
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from funneltune.files import read_parquet
 from funneltune.metrics.ranks import agreement, attention_share, is_attention, layer_shares, likeness, placed
 from funneltune.records import RecordFolder, StoredRun
 from funneltune.reporting.sections import Section
@@ -97,7 +97,7 @@ def rank_history(run: StoredRun) -> dict[int, dict[str, float]]:
     """Step -> live rank per matrix, from the run's history; empty where there is none."""
     if run.history is None:
         return {}
-    kept = pq.read_table(run.history, columns=["step", "name", "value"])
+    kept = read_parquet(run.history, ["step", "name", "value"])
     kept = kept.filter(pc.starts_with(kept["name"], PREFIX))
     found: dict[int, dict[str, float]] = {}
     for step, name, value in zip(*(kept[column].to_pylist() for column in ("step", "name", "value")), strict=True):

@@ -17,12 +17,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from funneltune.data.sources.columnar import as_text, chunks_of, header_of
 from funneltune.data.sources.delimited import Delimited
 from funneltune.errors import DataError
-from funneltune.files import require_parquet_counts
 
 CHUNK = 200_000
 CSV, PARQUET, ARROW = (".csv", ".csv.gz", ".tsv", ".tsv.gz"), (".parquet",), (".arrow", ".feather")
@@ -243,7 +242,7 @@ class TableFiles:
         wanted = [there[name] for name in columns if name in there]
         if self.dataset is not None:
             for batch in self.dataset.select_columns(wanted).with_format("arrow").iter(CHUNK):
-                yield Piece(_as_text(batch).rename(columns=self.rename), str(self.path), None, len(own))
+                yield Piece(as_text(batch).rename(columns=self.rename), str(self.path), None, len(own))
             return
         self._refuse_twins(columns)
         for part in self.parts:
@@ -284,28 +283,15 @@ class TableFiles:
     def _written_header(self, part: Path) -> list[str]:
         """Names as the file has them, perhaps twice."""
         kind = self._kind(part)
-        if kind == "parquet":
-            return list(pq.read_schema(part).names)
-        if kind == "arrow":
-            with pa.memory_map(str(part)) as source:
-                return list(_opened(source).schema.names)
-        return self._delimited(part).written_header()
+        return self._delimited(part).written_header() if kind == "text" else header_of(part, kind)
 
     def _chunks(self, part: Path, columns: Sequence[str]) -> Iterator[tuple[pd.DataFrame, NDArray[np.int64] | None]]:
         kind = self._kind(part)
-        if kind == "parquet":
-            with pq.ParquetFile(part, page_checksum_verification=True) as file:
-                require_parquet_counts(file.metadata)
-                for batch in file.iter_batches(CHUNK, columns=list(columns)):
-                    yield _as_text(batch), None
-        elif kind == "arrow":
-            with pa.memory_map(str(part)) as source:
-                table = _opened(source).read_all().select(list(columns))
-                for batch in table.to_batches(CHUNK):
-                    batch.validate(full=True)  # offsets that lead out of the file would be followed
-                    yield _as_text(batch), None
-        else:
+        if kind == "text":
             yield from self._delimited(part).chunks(columns, CHUNK)
+            return
+        for frame in chunks_of(part, kind, columns, CHUNK):
+            yield frame, None
 
     def _delimited(self, part: Path) -> Delimited:
         separator = self.separator or ("\t" if ".tsv" in part.name else ",")
@@ -321,28 +307,6 @@ class TableFiles:
             text = self._kind(part) == "text"
             where = self._delimited(part).undecodable() if text and isinstance(error, UnicodeDecodeError) else ""
             raise DataError(_unreadable(part, self.encoding if text else None, error, where)) from None
-
-
-def _opened(source: Any) -> Any:
-    """An Arrow file in either of its formats: random access (Feather 2), or a stream as `datasets` writes it."""
-    try:
-        return pa.ipc.open_file(source)
-    except pa.ArrowInvalid:
-        source.seek(0)
-        return pa.ipc.open_stream(source)
-
-
-def _as_text(batch: pa.RecordBatch) -> pd.DataFrame:
-    for place, field_ in enumerate(batch.schema):  # texts of writers that do not call them so
-        if pa.types.is_binary(field_.type) or pa.types.is_large_binary(field_.type):
-            batch = batch.set_column(place, field_.name, batch.column(place).cast(pa.large_string()))
-    # Whole numbers stay whole beside missing ones: an identifier is not 7 in one batch and 7.0 in another.
-    frame: pd.DataFrame = batch.to_pandas(ignore_metadata=True, integer_object_nulls=True)
-    for name in frame.columns:
-        values = frame[name]
-        if values.dtype == object and len(values) and isinstance(values.iloc[0], (list, tuple, np.ndarray)):
-            frame[name] = [None if v is None else " ".join(map(str, v)) for v in values]
-    return frame.astype(dict.fromkeys(frame.columns, "string"))
 
 
 def _unreadable(path: Path, encoding: str | None, error: Exception, where: str = "") -> str:

@@ -11,8 +11,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from funneltune.backbones import Encoder
 from funneltune.decisions.export.checking import (
     FLOAT_TOLERANCE,
@@ -27,7 +25,7 @@ from funneltune.decisions.export.latency import COLUMNS, latencies
 from funneltune.decisions.export.merged import ADAPTERS, merge, predicted_by_merged, refusal, write_merged
 from funneltune.decisions.export.whole import read_whole, write_whole
 from funneltune.errors import ConfigError, FailedRunError
-from funneltune.files import require_new, whole_folder
+from funneltune.files import read_parquet, require_new, whole_folder
 from funneltune.metrics import METHODS, Scaling, scalings
 from funneltune.records import RECORD_NAME, DecisionRecord, RunRecord
 from funneltune.runs import Assembly, assemble
@@ -288,5 +286,5 @@ def _record(at_hand: Exporting, kinds: list[str], to: str, check: bool) -> Decis
 
 
 def _columns(path: Path) -> dict[str, Any]:
-    frame = pd.read_parquet(path)
+    frame = read_parquet(path).to_pandas()
     return {name: frame[name].to_numpy() for name in frame.columns}
