@@ -75,3 +75,29 @@ def test_a_window_that_is_no_number_of_days_is_refused(window):
 def test_a_window_of_a_task_that_is_no_event_is_refused():
     with pytest.raises(ConfigError, match=r"tasks.spent.window=7 is for binary tasks; remove it from kind=regression"):
         Task("spent", kind="regression", window=7)
+
+
+NEED = {"kind": "multiclass", "levels": ["home", "shoe"], "next": "category"}
+
+
+def test_what_comes_next_is_no_label_of_the_log_and_is_observed_where_it_is_known():
+    funnel = TaskFunnel.from_config({"purchase": {}, "need": NEED})
+    assert funnel.logged.names == ("purchase",)
+    assert [task.name for task in funnel.following] == ["need"]
+    assert funnel["need"].predicted == ("p_need[home]", "p_need[shoe]")
+    assert funnel.observed({"need": np.array([-1, 0, 1]), "purchase": np.zeros(3)}, "need").tolist() == [0, 1, 1]
+    assert TaskFunnel.from_config(funnel.to_config()) == funnel
+    assert "next" not in funnel.to_config()["purchase"]
+
+
+@pytest.mark.parametrize(
+    ("tasks", "rule"),
+    [
+        ({"purchase": {}, "need": NEED | {"kind": "ordinal"}}, "need.next=category asks .* it needs kind: multiclass"),
+        ({"purchase": {}, "need": NEED | {"given": ["purchase"]}}, r"and no edges \(given: \[\]\)"),
+        ({"need": NEED}, "tasks.need.next needs a binary task that tells what was bought; add one, as purchase"),
+    ],
+)
+def test_what_comes_next_is_one_of_several_values_at_any_request(tasks, rule):
+    with pytest.raises(ConfigError, match=rule):
+        TaskFunnel.from_config(tasks)

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from funneltune.errors import ConfigError
 
 Kind = Literal["binary", "ordinal", "multiclass", "regression"]
+UNKNOWN = -1
+"""In place of a level's number: nobody can tell the label, and the task is not observed there."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,9 @@ class Task:
     `rate` is what tables call p(task | given), `joint_rate` what they call p(task and all its edges): for a purchase
     given a click, `cvr` and `ctcvr`. Left empty, both are spelt out from the names; a task that is not binary has no
     joint event. `window`: days after the impression from which on the label is final; an event that comes later does
-    not count. None: the label is final at once.
+    not count. None: the label is final at once. `next`: a column of the items (`category`); the label then is in no
+    log but follows from it: the column's value at the shopper's next purchase (the funnel's last binary task) from the
+    request on, that of the request itself included, as far as the request's own split tells. Only multiclass.
     """
 
     name: str
@@ -56,6 +60,7 @@ class Task:
     kind: Kind = "binary"
     levels: tuple[str, ...] = ()
     window: float | None = None
+    next: str = ""
 
     def __post_init__(self) -> None:
         """Normalise what a config hands over (lists, None) and fill the names."""
@@ -63,6 +68,12 @@ class Task:
         object.__setattr__(self, "levels", tuple(str(level) for level in self.levels or ()))
         self._check_kind()
         self._check_window()
+        object.__setattr__(self, "next", str(self.next or ""))
+        if self.next and (self.kind != "multiclass" or self.given):
+            raise ConfigError(
+                f"tasks.{self.name}.next={self.next} asks which value comes next, at any request; it needs "
+                "kind: multiclass and no edges (given: [])."
+            )
         if not self.name.isidentifier():
             raise ConfigError(
                 f"tasks: name={self.name!r} is not a plain word; use letters, digits and _, as in a column name."
@@ -165,17 +176,21 @@ class TaskFunnel:
                         f"{self[edge.name].kind}; derive a binary task from it (at_least, equals)."
                     )
             seen.add(task.name)
+        if (asking := [task.name for task in self.tasks if task.next]) and not self.binary:
+            raise ConfigError(
+                f"tasks.{asking[0]}.next needs a binary task that tells what was bought; add one, as purchase."
+            )
 
     @classmethod
     def from_config(cls, tasks: Mapping[str, Mapping[str, object] | None]) -> TaskFunnel:
         """From a config mapping of task name to its fields: `{click: {}, purchase: {given: [click], rate: cvr}}`."""
         built = []
         for name, fields in tasks.items():
-            unknown = set(fields or {}) - {"given", "rate", "joint_rate", "kind", "levels", "window"}
+            unknown = set(fields or {}) - {"given", "rate", "joint_rate", "kind", "levels", "window", "next"}
             if unknown:
                 raise ConfigError(
                     f"tasks.{name}: unknown field {sorted(unknown)[0]!r}; a task takes given, rate, joint_rate, kind, "
-                    "levels, window."
+                    "levels, window, next."
                 )
             built.append(Task(name=name, **(fields or {})))  # type: ignore[arg-type]
         return cls(tuple(built))
@@ -189,6 +204,8 @@ class TaskFunnel:
                 found[task.name] |= {"kind": task.kind, "levels": list(task.levels)}
             if task.window is not None:  # logs from before there was the field keep their fingerprint
                 found[task.name]["window"] = task.window
+            if task.next:  # likewise
+                found[task.name]["next"] = task.next
         return found
 
     @cached_property
@@ -200,6 +217,16 @@ class TaskFunnel:
     def binary(self) -> tuple[Task, ...]:
         """The tasks whose label is 0 or 1, in funnel order."""
         return tuple(task for task in self.tasks if task.binary)
+
+    @cached_property
+    def logged(self) -> TaskFunnel:
+        """The tasks whose labels a log holds: all but those of what comes next."""
+        return TaskFunnel(tuple(task for task in self.tasks if not task.next))
+
+    @cached_property
+    def following(self) -> tuple[Task, ...]:
+        """The tasks of what comes next."""
+        return tuple(task for task in self.tasks if task.next)
 
     @cached_property
     def predicted(self) -> tuple[str, ...]:
@@ -230,11 +257,13 @@ class TaskFunnel:
         return max(task.window or 0.0 for task in tasks)
 
     def observed(self, labels: Mapping[str, NDArray[np.generic]], name: str) -> NDArray[np.bool_]:
-        """Rows on which a task's label is observed: those where every edge on the way to it holds.
+        """Rows on which a task's label is observed: those where every edge on the way to it holds and a level is told.
 
-        `labels` holds one 0/1 array per task; the result has their shape.
+        `labels` holds one array per task; the result has their shape.
         """
         rows = np.ones(np.shape(labels[name]), dtype=bool)
+        if self[name].has_levels:
+            rows &= np.asarray(labels[name]) != UNKNOWN
         for edge in self.way_to(name):
             rows &= (np.asarray(labels[edge.name]) == 1) == edge.holds
         return rows

@@ -1,6 +1,9 @@
 """The next category: what is counted, fitted and told, and the truth that the marketplace knows."""
 
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from funneltune.decisions.need import Events, Moments, Settings, counts_before, fit, moments, needs_of, read_log, study
@@ -213,3 +216,20 @@ def test_a_log_without_shoppers_times_or_fitting_categories_is_refused(scorer, m
     )
     with pytest.raises(ConfigError, match="has a log without shoppers"):
         read_log(scorer)
+
+
+def test_what_lists_by_need_cost_is_told_without_a_sign_and_what_they_bring_with_one(found):
+    lists, told = found.lists, found.lists.purchases
+    worse = {**told, WITH: 0.9 * told[BY_ALL]}
+    record = record_of(replace(found, lists=replace(lists, purchases=worse)), needs_frame(), "runs/a", {})
+    (note,) = [note for note in record.notes if "Do not rank lists by a shopper's need" in note]
+    cost = 0.1 * told[BY_ALL].mean()
+    assert f"it costs {cost:.3g} purchases a list" in note
+    low, high = note.partition("(")[2].partition(")")[0].split(" to ")
+    assert 0 < float(low) < cost < float(high)
+    (note,) = [n for n in record_of(found, needs_frame(), "runs/a", {}).notes if "Rank lists without words" in n]
+    assert "it brings +" in note
+
+
+def needs_frame():
+    return pd.DataFrame({"user": ["a"], "p": [0.5]})

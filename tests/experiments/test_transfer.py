@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from funneltune.errors import ConfigError
 from funneltune.experiments.transfer import Settings, Start, Transferred, onto, record_of, starts_in
 from funneltune.experiments.transfer.settings import PRETRAINED
-from funneltune.experiments.transfer.target import beginning
+from funneltune.experiments.transfer.target import beginning, last_rate
 from funneltune.funnel import TaskFunnel
 
 RUN = Start("run")
@@ -116,6 +116,12 @@ def test_the_target_keeps_how_a_run_reads_a_log_and_takes_which():
     assert cfg.monitor == "validation/view/auc"
     with pytest.raises(ConfigError, match=r"the run predicts click, and the target's log seen; name its labels"):
         onto(config(), data, {}, {})
+
+
+def test_a_task_of_what_comes_next_is_not_the_rate_that_is_compared():
+    need = {"kind": "multiclass", "levels": ["home", "shoe"], "next": "category"}
+    funnel = TaskFunnel.from_config({"click": {"rate": "ctr"}, "need": need})
+    assert last_rate(funnel) == "ctr"
 
 
 def test_a_fusion_takes_the_runs_adapters_and_rate_and_starts_from_all_of_them():

@@ -7,7 +7,7 @@ from sklearn import metrics as sk
 
 from funneltune.errors import DataError
 from funneltune.funnel import TaskFunnel
-from funneltune.metrics import compact, evaluate, metric_keys, pair
+from funneltune.metrics import ceiling, compact, evaluate, metric_keys, pair
 from funneltune.metrics import levels as lv
 from funneltune.metrics import regression as rg
 
@@ -113,3 +113,25 @@ def test_requests_of_one_row_are_not_ranked():
     several = {**columns, "user": np.array([0, 0, 1, 1])}
     assert "user" in compact(several, funnel)
     assert "request" in compact(columns, funnel)
+
+
+def test_what_comes_next_is_measured_where_it_is_known_and_the_oracle_tells_the_rest():
+    funnel = TaskFunnel.from_config(
+        {"click": {}, "need": {"kind": "multiclass", "next": "category", "levels": ["home", "shoe"]}}
+    )
+    columns = {
+        "request": np.array([0, 0, 1, 1]),
+        "click": np.array([1, 0, 0, 1]),
+        "p_click": np.array([0.6, 0.4, 0.3, 0.7]),
+        "oracle_p_click": np.array([0.9, 0.1, 0.1, 0.9]),
+        "need": np.array([1, 1, -1, -1]),
+        "p_need[home]": np.array([0.25, 0.5, 0.9, 0.9]),
+        "p_need[shoe]": np.array([0.75, 0.5, 0.1, 0.1]),
+    }
+    found = evaluate(columns, funnel)["need/log_loss"]
+    assert found["value"] == pytest.approx(-(np.log(0.75) + np.log(0.5)) / 2)
+    assert found["protocol"]["n"] == 2
+    assert found["protocol"]["rows"] == "impressions of requests with a later click of the shopper in the same split"
+    best = ceiling(columns, funnel)
+    assert best["click/auc"]["value"] == 1.0
+    assert not any(key.startswith("need/") for key in best)

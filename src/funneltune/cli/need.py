@@ -22,7 +22,7 @@ DEFAULTS = {
     "user": "",
     "users": "",
     "query": "",
-    "category": "category",
+    "category": "",
     "top": "3",
     "places": "10",
     "depth": "300",
@@ -68,7 +68,7 @@ def settings_of(keys: dict[str, str]) -> dict[str, Any]:
     Raises:
         ConfigError: naming the first that is not of its kind.
     """
-    found: dict[str, Any] = {"category": keys["category"]}
+    found: dict[str, Any] = {"category": keys["category"] or None}
     for name in ("top", "places", "depth", "requests", "seed"):
         found[name] = None if keys[name] == "" else _whole(name, keys[name])
     return found
@@ -129,7 +129,7 @@ VERB = Verb(
         "user": "a shopper by the log's identifier; one that it does not know has no past",
         "users": "CSV, Parquet or JSON lines with a column user (default: all who come in the test days)",
         "query": "as if each had just searched for these words",
-        "category": "column of the items that is needed next (default category)",
+        "category": "column of the items that is needed next (default: that of the run's own task, else category)",
         "top": "categories told of each shopper (default 3)",
         "places": "items of a list without words (default 10)",
         "depth": "candidates of these lists, the most clicked of the training (default 300)",

@@ -21,13 +21,14 @@ from funneltune.data.features import FeatureColumns, training_numbers
 from funneltune.data.late_labels import LateLabels
 from funneltune.data.leaks import Guard, find_leaks, text_columns
 from funneltune.data.loaders import EpochSampler, ResumableLoader, evaluation_loader
+from funneltune.data.next_labels import cut_log
 from funneltune.data.pictures import PictureEncoder, encode_pictures
 from funneltune.data.requests import OBSERVED
 from funneltune.data.row_sampling import RowSampling, weights_of
 from funneltune.data.sampling import RequestPlan, Requests, evaluation_draws
 from funneltune.data.slices import Slices
 from funneltune.data.sources import Source
-from funneltune.data.splits import Split, Whole, shared
+from funneltune.data.splits import Split, Whole
 from funneltune.data.store import LogStore, tokenizer_fingerprint
 from funneltune.data.token_count import TokenCount
 from funneltune.data.training_rows import Told, TrainingRows
@@ -149,9 +150,7 @@ class LogDataModule(L.LightningDataModule):
         if self._store is not None:
             return
         self._store = encode_pictures(prepare(self.source, self.funnel, self.cache_dir), self.source, *self._pictures)
-        self._requests = self.split.cut(self._store)
-        if self.train_share < 1:
-            self._requests["train"] = shared(self._requests["train"], self.train_share, self.seed)
+        self._requests = cut_log(self._store, self.funnel, self.split, self.train_share, self.seed)
         self.cuts = Slices(self._store, self.slices, self.texts.get("query"), self._requests.get("train"))
         self._collator = make_collator(
             self._store,

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from funneltune.data.datamodule import LogDataModule
 from funneltune.data.features import FeatureColumns
 from funneltune.data.leaks import Guard, Leak, find_leaks, text_columns
+from funneltune.data.next_labels import add_next_labels
 from funneltune.data.sources import Source
 from funneltune.data.splits import Split
 from funneltune.data.store import DELAY, LogStore
@@ -128,6 +129,8 @@ def validate(
         store = prepare(source, tasks, Path(folder), beside)
         faults: list[str] = []
         cut = _told(partial(split.cut, store), faults) if split is not None else None
+        if tasks.following and cut is not None:
+            _told(partial(add_next_labels, store, tasks, cut), faults)
         for side, template in (texts or {}).items():
             _told(partial(store.text, "queries" if side == "query" else "items", template), faults)
         columns = _columns(store, needs, faults)

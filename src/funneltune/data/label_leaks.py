@@ -79,6 +79,8 @@ class Target:
         """Whole requests, drawn until about MOST_ROWS rows are there."""
         rng = np.random.default_rng(seed)
         drawn, half = rng.random(store.n_requests), rng.random(store.n_requests) < 0.5
+        if task.next:  # several requests lead to one purchase: halves that share shoppers would share labels
+            half = (rng.random(store.table("users").num_rows) < 0.5)[store.of_requests("user")]
         observed = int(store.of_requests(f"{OBSERVED}{task.name}")[train].sum())
         rows = store.rows_of(train if observed <= MOST_ROWS else train[drawn[train] < MOST_ROWS / observed])
         way = {name: store.column(name)[rows] for name in (*(e.name for e in funnel.way_to(task.name)), task.name)}

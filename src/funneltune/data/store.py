@@ -68,6 +68,7 @@ class LogStore:
         self._touched = 0
         self.encoded: dict[str, NDArray[np.float32]] = {}
         """What a vision backbone made of the items' pictures, by their name: `vectors` answers with it."""
+        self._derived: dict[str, NDArray[Any]] = {}
 
     def table(self, name: str) -> pa.Table:
         """`impressions`, `requests`, `queries`, `items` or `users`, memory-mapped."""
@@ -93,8 +94,22 @@ class LogStore:
         """Requests."""
         return int(self.table("requests").num_rows)
 
+    def derive(
+        self, funnel: TaskFunnel, labels: Mapping[str, NDArray[Any]], of_requests: Mapping[str, NDArray[Any]]
+    ) -> None:
+        """Answer with columns that follow from the log and a split of it, as if they were the log's own.
+
+        Args:
+            funnel: The log's tasks and those of the labels.
+            labels: Columns of the impressions.
+            of_requests: Columns of the requests.
+        """
+        self.funnel, self._derived = funnel, {**labels, **of_requests}
+
     def of_requests(self, name: str) -> NDArray[Any]:
         """A column of the requests, without a copy."""
+        if name in self._derived:
+            return self._derived[name]
         return self.table("requests").column(name).chunk(0).to_numpy(zero_copy_only=True)  # type: ignore[no-any-return]
 
     @property
@@ -109,10 +124,12 @@ class LogStore:
 
     def has(self, name: str) -> bool:
         """Whether the impressions have a column."""
-        return name in self.table("impressions").column_names
+        return name in self._derived or name in self.table("impressions").column_names
 
     def column(self, name: str) -> NDArray[Any]:
         """A column of the impressions, without a copy where it is one chunk."""
+        if name in self._derived:
+            return self._derived[name]
         if not self.has(name):
             raise DataError(
                 f"the log has no column {name!r}; it has {', '.join(self.table('impressions').column_names)}."

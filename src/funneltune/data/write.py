@@ -149,7 +149,8 @@ def _checked_label(label: NDArray[Any], task: Task) -> NDArray[Any]:
 
 
 def prepare(source: Source, tasks: TaskFunnel, cache_dir: Path, beside: Path | None = None) -> LogStore:
-    """The store of a source's log: built once, then found by its fingerprint.
+    """The store of a source's log: built once, then found by its fingerprint. It holds the labels that the log has;
+    those of what comes next depend on a split, and are added where one is (`next_labels`).
 
     Args:
         source: Of the log.
@@ -160,7 +161,7 @@ def prepare(source: Source, tasks: TaskFunnel, cache_dir: Path, beside: Path | N
     Raises:
         DataError: whatever the source finds wrong with its log. Nothing but that file is left behind then.
     """
-    described = source.describe()
+    described, tasks = source.describe(), tasks.logged
     fingerprint = stores(described, tasks)
     folder = cache_dir / f"log-{fingerprint[:16]}"
     with built_folder(folder) as part:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +26,7 @@ from funneltune.data import Asked, AskedRows, built_folder
 from funneltune.decisions.item_side import ItemSide
 from funneltune.decisions.items import Items
 from funneltune.errors import ConfigError
+from funneltune.funnel import Task
 from funneltune.metrics import Scaling, scaled
 from funneltune.runs import Assembly, load, scalings_of
 from funneltune.runs.weights import MANIFEST
@@ -196,7 +197,17 @@ class Scorer:
                 self._of_item_side(self.item_side, one.query, None if some is None else of_one)
                 for one, some, of_one in zip(asked, items, candidates, strict=True)
             ]
-        return self._in_parts(asked, candidates, ())
+        return self._in_parts(asked, candidates, (), self.calibrated)
+
+    def levels(self, asked: Sequence[Asked], items: Sequence[Integers], task: Task) -> list[NDArray[np.float64]]:
+        """(C, levels) of each request: the probability of each level of a task that has them, as it was trained."""
+
+        def tell(output: HeadOutput) -> Rates:
+            found = predictions(output, self.funnel)
+            return {name: np.exp(found[name].double().numpy()) for name in task.predicted}
+
+        parts = self._in_parts(asked, [self._checked(some) for some in items], (), tell)
+        return [np.stack([of_one[name] for name in task.predicted], axis=1) for of_one in parts]
 
     def score_new(
         self, asked: Sequence[Asked], fields: Sequence[Mapping[str, Any]], like: int | None = None
@@ -217,7 +228,7 @@ class Scorer:
         base = {} if like is None else self.rows.fields(int(self._checked(np.array([like]))[0])) | {"like": like}
         new = [base | dict(one) for one in fields]
         number = len(self.catalogue) + np.arange(len(new))
-        return self._in_parts(asked, [number] * len(asked), new)
+        return self._in_parts(asked, [number] * len(asked), new, self.calibrated)
 
     def batch(self, asked: Sequence[Asked], items: Sequence[Integers], new: Sequence[Mapping[str, Any]] = ()) -> Batch:
         """The rows of requests with every text that they read: what `assembly.module` takes."""
@@ -255,9 +266,13 @@ class Scorer:
         return query
 
     def _in_parts(
-        self, asked: Sequence[Asked], items: Sequence[Integers], new: Sequence[Mapping[str, Any]]
+        self,
+        asked: Sequence[Asked],
+        items: Sequence[Integers],
+        new: Sequence[Mapping[str, Any]],
+        tell: Callable[[HeadOutput], Rates],
     ) -> list[Rates]:
-        """Rows in forwards of bounded size; a request's rows may be spread over several."""
+        """What `tell` makes of rows, in forwards of bounded size; a request's rows may be spread over several."""
         found: list[list[Rates]] = [[] for _ in asked]
         part: list[tuple[int, int, int]] = []
         size = 0
@@ -265,13 +280,13 @@ class Scorer:
             for start in range(0, max(len(of_one), 1), AT_ONCE):
                 stop = min(start + AT_ONCE, len(of_one))
                 if part and size + stop - start > AT_ONCE:
-                    self._forward(asked, items, new, part, found)
+                    self._forward(asked, items, new, part, tell, found)
                     part, size = [], 0
                 part.append((n, start, stop))
                 size += stop - start
         if part:
-            self._forward(asked, items, new, part, found)
-        return [{rate: np.concatenate([of[rate] for of in parts]) for rate in self.columns} for parts in found]
+            self._forward(asked, items, new, part, tell, found)
+        return [{name: np.concatenate([of[name] for of in parts]) for name in parts[0]} for parts in found]
 
     @torch.inference_mode()
     def _forward(
@@ -280,6 +295,7 @@ class Scorer:
         items: Sequence[Integers],
         new: Sequence[Mapping[str, Any]],
         part: Sequence[tuple[int, int, int]],
+        tell: Callable[[HeadOutput], Rates],
         found: list[list[Rates]],
     ) -> None:
         """Score some requests' stretches of candidates, and hand each its own."""
@@ -290,7 +306,7 @@ class Scorer:
         if self.keeps_items:
             kept = torch.from_numpy(np.asarray(self.item_vectors[known]))
             vectors[SHARED] = torch.cat([vectors[SHARED].float(), kept])
-        said = self.calibrated(self.module.score(batch, vectors))
+        said = tell(self.module.score(batch, vectors))
         bounds = np.cumsum([0, *map(len, some)])
         for (n, _, _), begin, end in zip(part, bounds[:-1], bounds[1:], strict=True):
             found[n].append({rate: values[begin:end] for rate, values in said.items()})

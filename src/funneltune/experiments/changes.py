@@ -51,7 +51,8 @@ def _fingerprint(cfg: DictConfig) -> str:
     from funneltune.runs.assemble import source_of
     from funneltune.runs.identity import as_plain
 
-    return stores(source_of(cfg.data).describe(), TaskFunnel.from_config(as_plain(cfg)["data"]["tasks"]))
+    funnel = TaskFunnel.from_config(as_plain(cfg)["data"]["tasks"])
+    return stores(source_of(cfg.data).describe(), funnel.logged)
 
 
 def _short(commit: str) -> str:

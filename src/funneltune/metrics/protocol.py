@@ -99,7 +99,10 @@ def ceiling(
     slices: Sequence[str] = (),
     bins: int = 15,
 ) -> Metrics:
-    """The same metrics of the oracle as predictor: what no model beats but by luck. Empty where there is no oracle."""
+    """The same metrics of the oracle as predictor: what no model beats but by luck. Empty where there is no oracle; of
+    what comes next there is none.
+    """
+    funnel = funnel.logged
     if not all(task.binary and has_oracle(columns, funnel, task) for task in funnel.tasks):
         return {}
     truth = {name: values for name, values in columns.items() if not name.startswith("p_")}

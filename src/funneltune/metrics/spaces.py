@@ -80,6 +80,8 @@ def observed_rows(columns: Columns, funnel: TaskFunnel, task: Task) -> tuple[Ind
     labels = {edge.name: checked_labels(column(columns, edge.name), edge.name) for edge in funnel.way_to(task.name)}
     labels[task.name] = column(columns, task.name)
     rows = np.flatnonzero(funnel.observed(labels, task.name)).astype(np.int64)
+    if task.next:
+        return rows, f"impressions of requests with a later {funnel.binary[-1].name} of the shopper in the same split"
     return rows, _in_words(funnel.way_to(task.name))
 
 

@@ -222,7 +222,7 @@ class Objective:
     def _graded(self, batch: Batch, output: HeadOutput) -> dict[str, Tensor]:
         return {
             task.name: self.over_observed(
-                batch, task.name, graded_nll(output.logits[task.name], batch.labels[task.name], task)
+                batch, task.name, graded_nll(output.logits[task.name], self.label(batch, task.name), task)
             )
             for task in self.funnel.tasks
             if not task.binary

@@ -5,11 +5,12 @@ Legend: n moments, U shoppers, C categories.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from funneltune.decisions.need.lists import Lists, make_lists
+from funneltune.decisions.need.lists import BY_HISTORY, BY_OWN, WITH, Lists, make_lists
 from funneltune.decisions.need.log import (
     SPLITS,
     Floats,
@@ -21,6 +22,7 @@ from funneltune.decisions.need.log import (
     require_enough,
 )
 from funneltune.decisions.need.model import MOST, History, Need, fit, prior_of
+from funneltune.decisions.need.own import OwnTask, own_task
 from funneltune.decisions.scorer import Scorer
 from funneltune.errors import ConfigError
 from funneltune.marketplace import policy_of, world_of
@@ -37,6 +39,8 @@ MODEL, PRIOR, OWN, SHUFFLED, TRUTH = (
     "labels shuffled",
     "the truth",
 )
+RUN, RAW, UNASKED = "the run", "the run, as trained", "the run, unasked"
+"""Of a run with a task of its own: told the request's words and page, calibrated and not; and told neither."""
 TRUE_PAGES = 100_000
 """Requests that the truth is drawn from, over all shoppers."""
 
@@ -46,7 +50,7 @@ class Settings:
     """What is asked.
 
     Args:
-        category: Column of the items.
+        category: Column of the items; None: that of the run's own task, else `category`.
         top: Categories told of each shopper.
         places: Items of a list without words.
         depth: Candidates of these lists: the most clicked items of the training.
@@ -57,7 +61,7 @@ class Settings:
         ConfigError: if a value is out of range.
     """
 
-    category: str = "category"
+    category: str | None = None
     top: int = 3
     places: int = 10
     depth: int = 300
@@ -81,6 +85,11 @@ class Judged:
     said: dict[str, Floats]
     """Way -> (n, C)."""
     told: Moments
+
+    @property
+    def headline(self) -> str:
+        """The way that is held against the others."""
+        return RUN if RUN in self.said else MODEL
 
     def losses(self, way: str) -> Floats:
         """-log p of the category that came, in nats."""
@@ -149,6 +158,8 @@ class Study:
     history: History
     found: dict[str, Moments]
     need: Need
+    own: OwnTask | None
+    """What the run was trained to say, where it has such a task."""
     judged: Judged
     truth: Truth | None
     lists: Lists
@@ -161,7 +172,8 @@ def study(scorer: Scorer, settings: Settings) -> Study:
         ConfigError: if the log tells no shopper, time or category.
         DataError: if too few buy again.
     """
-    log = read_log(scorer, settings.category)
+    column = settings.category or next((task.next for task in scorer.funnel.following), "category")
+    log = read_log(scorer, column)
     found = {split: moments(scorer, log, split) for split in SPLITS}
     require_enough(found, len(log.names), log.event)
     if len(found["train"]) > MOST:
@@ -171,30 +183,53 @@ def study(scorer: Scorer, settings: Settings) -> Study:
     read = {split: history.attributes(of.user, of.time, prior) for split, of in found.items()}
     counts = {split: history.own_counts(found[split].user, found[split].time) for split in ("validation", "test")}
     need = fit(prior, (read["train"], found["train"]), (read["validation"], found["validation"]), counts["validation"])
-    test = found["test"]
-    said = {
+    task, test = own_task(scorer, column), found["test"]
+    own = None if task is None else OwnTask.of(scorer, task, log, prior, found["validation"])
+    shuffled = _shuffled(read, found, prior, settings.seed)
+    tellers = _tellers(history, need, own)
+    said = _of_run(own, test) | {
         MODEL: need.of(read["test"]),
         OWN: need.own(counts["test"]),
         PRIOR: np.broadcast_to(prior, (len(test), len(prior))),
+        SHUFFLED: shuffled.of(read["test"]),
     }
-    shuffled = _shuffled(read, found, prior, settings.seed)
-    said[SHUFFLED] = shuffled.of(read["test"])
-    truth = _truth(scorer, log, history, need, shuffled)
+    truth = _truth(scorer, log, {**tellers, SHUFFLED: lambda u, t: shuffled.of(history.attributes(u, t, prior))}, prior)
     if truth is not None:
         said[TRUTH] = truth.need[np.searchsorted(truth.user, test.user)]
+    ranked = {WITH: tellers[UNASKED if own else MODEL], BY_OWN: tellers[OWN]}
     lists = make_lists(
         scorer,
         log,
-        history,
-        need,
-        (found["validation"], read["validation"]),
+        prior,
+        ranked if own is None else ranked | {BY_HISTORY: tellers[MODEL]},
+        found["validation"],
         test,
         truth=None if truth is None else (truth.user, truth.need),
         places=settings.places,
         depth=settings.depth,
         most=settings.requests,
     )
-    return Study(settings, log, history, found, need, Judged(said, test), truth, lists)
+    settings = replace(settings, category=column)
+    return Study(settings, log, history, found, need, own, Judged(said, test), truth, lists)
+
+
+Teller = Callable[[Integers, Floats], Floats]
+"""(n,) shoppers and times -> (n, C): what each needs next, whatever it may ask then."""
+
+
+def _tellers(history: History, need: Need, own: OwnTask | None) -> dict[str, Teller]:
+    found: dict[str, Teller] = {
+        MODEL: lambda user, time: need.of(history.attributes(user, time, need.prior)),
+        OWN: lambda user, time: need.own(history.own_counts(user, time)),
+        PRIOR: lambda user, _: np.broadcast_to(need.prior, (len(user), len(need.prior))),
+    }
+    return found if own is None else {UNASKED: own.unasked, **found}
+
+
+def _of_run(own: OwnTask | None, test: Moments) -> dict[str, Floats]:
+    if own is None:
+        return {}
+    return {RUN: own.asked(test.request), RAW: own.raw(test.request), UNASKED: own.unasked(test.user, test.time)}
 
 
 def _shuffled(read: dict[str, Floats], found: dict[str, Moments], prior: Floats, seed: int) -> Need:
@@ -210,7 +245,7 @@ def _shuffled(read: dict[str, Floats], found: dict[str, Moments], prior: Floats,
     return fit(prior, parts["train"], parts["validation"])
 
 
-def _truth(scorer: Scorer, log: Log, history: History, need: Need, shuffled: Need) -> Truth | None:
+def _truth(scorer: Scorer, log: Log, tellers: dict[str, Teller], prior: Floats) -> Truth | None:
     """What the world expects of the shoppers who come in the test days; None on any other log."""
     try:
         world = world_of(scorer.folder)
@@ -222,13 +257,6 @@ def _truth(scorer: Scorer, log: Log, history: History, need: Need, shuffled: Nee
     times = store.column("time")[rows].astype(np.float64)
     day = (float(np.median(times)) - EPOCH) / 86_400.0
     pages = int(np.clip(TRUE_PAGES // len(user), 20, 600))
-    shares = true_needs(world, policy_of(scorer.folder), user, day, log.category, len(log.names), pages)
+    shares = true_needs(world, policy_of(scorer.folder), user, day, log.category, len(prior), pages)
     when = np.full(len(user), times.min())
-    read = history.attributes(user, when, need.prior)
-    said = {
-        MODEL: need.of(read),
-        OWN: need.own(history.own_counts(user, when)),
-        PRIOR: np.broadcast_to(need.prior, shares.shape),
-        SHUFFLED: shuffled.of(read),
-    }
-    return Truth(user, shares, said)
+    return Truth(user, shares, {way: tell(user, when) for way, tell in tellers.items()})

@@ -5,13 +5,13 @@ Legend: n requests, I candidates, C categories, k places.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from funneltune.data import Asked
 from funneltune.decisions.need.log import Floats, Integers, Log, Moments, visits
-from funneltune.decisions.need.model import History, Need
 from funneltune.decisions.scorer import Scorer
 from funneltune.marketplace import world_requests
 from funneltune.metrics.intervals import Interval, clustered_mean
@@ -19,13 +19,16 @@ from funneltune.metrics.intervals import Interval, clustered_mean
 SEARCHES = 30
 """The training's most frequent searches, over which the run's score without words is averaged."""
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
-WITHOUT, BY_ALL, WITH, BY_OWN, BY_TRUTH = (
+WITHOUT, BY_ALL, WITH, BY_HISTORY, BY_OWN, BY_TRUTH = (
     "without need",
     "with everyone's need",
     "with need",
+    "with the model's need",
     "with own shares",
     "with the true need",
 )
+Tellers = Mapping[str, Callable[[Integers, Floats], Floats]]
+"""Way -> (n,) shoppers and times to (n, C)."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Lists:
     weights: dict[str, float]
     """Way -> the exponent of need / prior, chosen on validation moments."""
     curve: list[tuple[float, float]]
-    """Weight -> mean log-probability of the validation moments' next items, by the model's need."""
+    """Weight -> mean log-probability of the validation moments' next items, with need."""
     bought: dict[str, Floats]
     """Way -> (moments,) 1 where the shopper's next purchase stands in the list."""
     moments_user: Integers
@@ -64,9 +67,9 @@ class Lists:
 def make_lists(
     scorer: Scorer,
     log: Log,
-    history: History,
-    need: Need,
-    validation: tuple[Moments, Floats],
+    prior: Floats,
+    tellers: Tellers,
+    validation: Moments,
     test: Moments,
     *,
     truth: tuple[Integers, Floats] | None,
@@ -79,9 +82,9 @@ def make_lists(
     Args:
         scorer: The run.
         log: Its categories.
-        history: Of the shoppers.
-        need: The model.
-        validation: The moments that choose the weights, with their attributes.
+        prior: (C,) what everyone buys.
+        tellers: What tells needs: `WITH`, and any others.
+        validation: The moments that choose the weights.
         test: The moments whose next purchase is looked for in the lists.
         truth: Of the marketplace, (U,) shoppers in ascending order and (U, C) their true needs.
         places: K.
@@ -92,30 +95,25 @@ def make_lists(
     candidates = candidates[scorer.catalogue.shown[candidates] > 0]
     base = without_words(scorer, candidates)
     category = log.category[candidates]
-    told, read = validation
-    said = need.of(read)
-    everyone = said.mean(axis=0)
-    tried = {
-        BY_ALL: np.broadcast_to(everyone, said.shape),
-        WITH: said,
-        BY_OWN: need.own(history.own_counts(told.user, told.time)),
-    }
+    said = {way: tell(validation.user, validation.time) for way, tell in tellers.items()}
+    everyone = said[WITH].mean(axis=0)
+    tried = {BY_ALL: np.broadcast_to(everyone, said[WITH].shape), **said}
     if truth is not None:
-        tried[BY_TRUTH] = _looked_up(truth, told.user, need.prior)
-    curves = {way: _curve(base, p / need.prior, category, candidates, told) for way, p in tried.items()}
+        tried[BY_TRUTH] = _looked_up(truth, validation.user, prior)
+    curves = {way: _curve(base, p / prior, category, candidates, validation) for way, p in tried.items()}
     weights = {way: max(curve, key=lambda of: (of[1], -of[0]))[0] for way, curve in curves.items()}
     weights = {WITHOUT: 0.0, **weights}
 
     requests, user, time = visits(scorer, "test", most)
     bought = {}
-    for way, p in _said(history, need, everyone, truth, test.user, test.time).items():
-        shown = _top(base, p / need.prior, category, weights[way], places)
+    for way, p in _said(prior, tellers, everyone, truth, test.user, test.time).items():
+        shown = _top(base, p / prior, category, weights[way], places)
         bought[way] = (candidates[shown] == test.item[:, None]).any(axis=1).astype(np.float64)
     purchases: dict[str, Floats] = {}
     if truth is not None:
         world = world_requests(scorer.folder, scorer.assembly.data.store.column("request")[_rows(scorer, requests)])
-        for way, p in _said(history, need, everyone, truth, user, time).items():
-            pages = candidates[_top(base, p / need.prior, category, weights[way], places)]
+        for way, p in _said(prior, tellers, everyone, truth, user, time).items():
+            pages = candidates[_top(base, p / prior, category, weights[way], places)]
             came = world.outcomes(pages)
             of_page = (came.p_click * came.p_purchase_given_click).astype(np.float64)
             purchases[way] = of_page.sum(axis=1)
@@ -140,8 +138,8 @@ def without_words(scorer: Scorer, items: Integers) -> Floats:
 
 
 def _said(
-    history: History,
-    need: Need,
+    prior: Floats,
+    tellers: Tellers,
     everyone: Floats,
     truth: tuple[Integers, Floats] | None,
     user: Integers,
@@ -149,12 +147,11 @@ def _said(
 ) -> dict[str, Floats]:
     """Way -> (n, C)."""
     found = {
-        WITHOUT: np.broadcast_to(need.prior, (len(user), len(need.prior))),
-        BY_ALL: np.broadcast_to(everyone, (len(user), len(need.prior))),
-        WITH: need.of(history.attributes(user, time, need.prior)),
-        BY_OWN: need.own(history.own_counts(user, time)),
+        WITHOUT: np.broadcast_to(prior, (len(user), len(prior))),
+        BY_ALL: np.broadcast_to(everyone, (len(user), len(prior))),
+        **{way: tell(user, time) for way, tell in tellers.items()},
     }
-    return found if truth is None else found | {BY_TRUTH: _looked_up(truth, user, need.prior)}
+    return found if truth is None else found | {BY_TRUTH: _looked_up(truth, user, prior)}
 
 
 def _looked_up(truth: tuple[Integers, Floats], user: Integers, prior: Floats) -> Floats:

@@ -11,29 +11,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from funneltune.data.store import DELAY
+from funneltune.data.next_labels import DAY, Events, next_items
 from funneltune.decisions.scorer import Scorer
 from funneltune.errors import ConfigError, DataError
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
-DAY = 86_400.0
 MOST_CATEGORIES = 200
 SPLITS = ("train", "validation", "test")
-
-
-@dataclass(frozen=True)
-class Events:
-    """What happened, in no order; arrays are (E,)."""
-
-    user: Integers
-    time: Floats
-    """Unix seconds at which it had come."""
-    item: Integers
-
-    def among(self, rows: NDArray[np.bool_]) -> Events:
-        """Some of them."""
-        return Events(self.user[rows], self.time[rows], self.item[rows])
 
 
 @dataclass(frozen=True)
@@ -117,8 +102,8 @@ def read_log(scorer: Scorer, column: str = "category") -> Log:
         names=names.tolist(),
         category=code.astype(np.int64),
         event=last,
-        bought=_events(scorer, last, known),
-        clicked=_events(scorer, first, known),
+        bought=Events.of(store, last, known),
+        clicked=Events.of(store, first, known),
         searched=searches,
         end=scorer.rows.last_time,
     )
@@ -129,13 +114,9 @@ def moments(scorer: Scorer, log: Log, split: str) -> Moments:
     request: no label of a split lies in another one's days.
     """
     requests, user, time = visits(scorer, split)
-    bought = _events(scorer, log.event, scorer.assembly.data.rows(split))
-    bought = bought.among(bought.time <= time.max())
-    order = np.lexsort((bought.time, bought.user))
-    bought = Events(bought.user[order], bought.time[order], bought.item[order])
-    place = _next(bought, user, time)
-    there = np.flatnonzero(place >= 0)
-    item = bought.item[place[there]]
+    item = next_items(scorer.assembly.data.store, log.event, requests)
+    there = np.flatnonzero(item >= 0)
+    item = item[there]
     return Moments(requests[there], user[there], time[there], log.category[item], item)
 
 
@@ -192,27 +173,3 @@ def counts_before(
 def one_hot(numbers: Sequence[int] | Integers, width: int) -> Floats:
     """(E, C)."""
     return np.eye(width)[np.asarray(numbers, dtype=np.int64)]
-
-
-def _events(scorer: Scorer, task: str, rows: Integers) -> Events:
-    """Where a task was true; of one with a window, when its delay was over."""
-    store = scorer.assembly.data.store
-    rows = rows[store.column(task)[rows] == 1]
-    time = store.column("time")[rows].astype(np.float64)
-    if store.has(f"{DELAY}{task}"):
-        time = time + DAY * store.column(f"{DELAY}{task}")[rows]
-    elif (window := store.funnel[task].window) is not None:
-        time = time + DAY * window
-    return Events(store.column("user")[rows].astype(np.int64), time, store.column("item")[rows].astype(np.int64))
-
-
-def _next(sorted_events: Events, user: Integers, time: Floats) -> Integers:
-    """(n,) the place of each shopper's first event at or after a time; -1: none."""
-    found = np.full(len(user), -1, dtype=np.int64)
-    begin = np.searchsorted(sorted_events.user, user, side="left")
-    end = np.searchsorted(sorted_events.user, user, side="right")
-    for row, (low, high) in enumerate(zip(begin, end, strict=True)):
-        place = low + np.searchsorted(sorted_events.time[low:high], time[row], side="left")
-        if place < high:
-            found[row] = place
-    return found

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize, minimize_scalar
 
 from funneltune.backbones import Encoder
-from funneltune.decisions.need.log import Events, Floats, Integers, Log, Moments, counts_before, one_hot
+from funneltune.data.next_labels import Events
+from funneltune.decisions.need.log import Floats, Integers, Log, Moments, counts_before, one_hot
 from funneltune.decisions.scorer import Scorer
 from funneltune.metrics.levels import row_level_losses
 
@@ -133,7 +134,7 @@ class Need:
 
     def of(self, attributes: Floats) -> Floats:
         """(n, C)."""
-        return mixed(_softmax(self.utility(attributes) / self.temperature), self.prior)
+        return cooled(self.utility(attributes), self.temperature, self.prior)
 
     def own(self, counts: Floats) -> Floats:
         """(n, C): the shares of what each did before, mixed with the prior."""
@@ -167,28 +168,36 @@ def fit(
     attributes, told = train
     scale = np.maximum(attributes.std(axis=(0, 1)), 1e-9)
     read = np.concatenate([np.broadcast_to(np.log(prior), attributes.shape[:2])[..., None], attributes / scale], axis=2)
-    weight, valid = shared_weights(told), shared_weights(validation[1])
-    label = validation[1].need
-
-    def measured(p: Floats) -> float:
-        return float(np.average(row_level_losses(label, p), weights=valid))
-
+    weight = shared_weights(told)
     best: tuple[float, Need] | None = None
     for penalty in PENALTIES:
         plain = Need(prior, scale, _coefficients(read, told.need, weight, penalty), 1.0, penalty, PSEUDO[-1])
-        utility = plain.utility(validation[0])
-
-        def loss(log_t: float, utility: Floats = utility) -> float:
-            return measured(mixed(_softmax(utility / np.exp(log_t)), prior))
-
-        found = minimize_scalar(loss, bounds=(-1.5, 3.0), method="bounded")
-        if best is None or found.fun < best[0]:
-            best = (float(found.fun), replace(plain, temperature=float(np.exp(found.x))))
+        temperature, loss = temperature_of(plain.utility(validation[0]), prior, validation[1])
+        if best is None or loss < best[0]:
+            best = (loss, replace(plain, temperature=temperature))
     assert best is not None
     if counts is None:
         return best[1]
-    losses = {m: measured(own_shares(counts, prior, m)) for m in PSEUDO}
+    losses = {m: _loss(own_shares(counts, prior, m), validation[1]) for m in PSEUDO}
     return replace(best[1], pseudo=min(losses, key=lambda m: losses[m]))
+
+
+def temperature_of(utility: Floats, prior: Floats, told: Moments) -> tuple[float, float]:
+    """The temperature that does best on some moments, and their loss under it; `utility` is (n, C)."""
+    found = minimize_scalar(
+        lambda log_t: _loss(cooled(utility, float(np.exp(log_t)), prior), told), bounds=(-1.5, 3.0), method="bounded"
+    )
+    return float(np.exp(found.x)), float(found.fun)
+
+
+def cooled(utility: Floats, temperature: float, prior: Floats) -> Floats:
+    """(n, C): p(c) ~ exp(utility_c / temperature), with `FLOOR` of the prior."""
+    return mixed(_softmax(utility / temperature), prior)
+
+
+def _loss(p: Floats, told: Moments) -> float:
+    """Log loss, moments that lead to one purchase sharing a weight of 1."""
+    return float(np.average(row_level_losses(told.need, p), weights=shared_weights(told)))
 
 
 def own_shares(counts: Floats, prior: Floats, pseudo: float) -> Floats:

@@ -11,8 +11,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from funneltune.decisions.need.judging import MODEL, OWN, PRIOR, SHUFFLED, Judged, Study, Truth
-from funneltune.decisions.need.lists import BY_ALL, WITH, WITHOUT, Lists
+from funneltune.decisions.need.judging import MODEL, OWN, PRIOR, RAW, RUN, SHUFFLED, UNASKED, Judged, Study, Truth
+from funneltune.decisions.need.lists import BY_ALL, BY_HISTORY, WITH, WITHOUT, Lists
 from funneltune.metrics import Interval, reliability
 from funneltune.records import DecisionRecord
 from funneltune.reporting.figures.drawing import FAINT, INK, SERIES, STYLE
@@ -93,9 +93,9 @@ def _numbers(found: Study) -> dict[str, dict[str, Any]]:
     for measure in MEASURES:
         for way in judged.said:
             numbers[f"{way}/{measure}"] = _number(judged.mean(way, measure), told)
-            if way not in (MODEL, PRIOR):
-                numbers[f"{MODEL} over {way}/{measure}"] = _number(judged.gain(MODEL, way, measure), told)
-        numbers[f"{MODEL} over {PRIOR}/{measure}"] = _number(judged.gain(MODEL, PRIOR, measure), told)
+            for ahead in dict.fromkeys((judged.headline, MODEL)):
+                if way != ahead and not (way == RUN and ahead == MODEL):
+                    numbers[f"{ahead} over {way}/{measure}"] = _number(judged.gain(ahead, way, measure), told)
     for way in judged.said:
         entry = {"value": judged.calibration_error(way), "low": None, "high": None}
         numbers[f"{way}/ece"] = entry | {"protocol": f"of the likeliest category; {told}"}
@@ -107,7 +107,7 @@ def _numbers(found: Study) -> dict[str, dict[str, Any]]:
     for measure in protocols if lists.purchases else ["bought"]:
         for way in lists.weights:
             numbers[f"{way}/{measure}"] = _number(lists.mean(way, measure), protocols[measure])
-            for over in (WITHOUT, BY_ALL):
+            for over in (WITHOUT, BY_ALL, *([BY_HISTORY] if BY_HISTORY in lists.weights else [])):
                 if way not in (WITHOUT, over):
                     gain = lists.gain(way, measure, over)
                     numbers[f"{way} over {over}/{measure}"] = _number(gain, protocols[measure])
@@ -132,17 +132,35 @@ def _notes(found: Study) -> list[str]:
         f"A need is the {found.settings.category} of the next {log.event} of the same shopper, at each request whose "
         f"shopper has one before the split ends ({sizes}; {len(log.names)} categories). Who never buys is not judged.",
     ]
-    for other, what in (
-        (PRIOR, "what everyone buys"),
-        (SHUFFLED, "one that was told other shoppers' purchases"),
-        (OWN, "the shopper's own shares of clicks and purchases"),
-    ):
-        gain = judged.gain(MODEL, other, "log_loss")
+    others = {
+        PRIOR: "what everyone buys",
+        SHUFFLED: "one that was told other shoppers' purchases",
+        OWN: "the shopper's own shares of clicks and purchases",
+    }
+    if found.own is not None:
         notes.append(
-            f"The model tells {_verdict(gain, 'more than', 'less than', 'no more for sure than')} {what}: "
-            f"{gain.estimate:+.3g} nats a request ({gain.low:+.3g} to {gain.high:+.3g})."
+            f"The run has a task of its own for it, {found.own.task.name}: it is told the request's words and page, "
+            f"which the others are not, and cooled by a temperature of {found.own.temperature:.3g} chosen on the "
+            f"validation requests (calibration error {judged.calibration_error(RAW):.2g} before, "
+            f"{judged.calibration_error(RUN):.2g} after). Unasked, it is told neither: what it says is averaged over "
+            "the shopper's latest searches and everyone's."
         )
-    measure = "purchases" if lists.purchases else "bought"
+        told = {PRIOR: others[PRIOR], OWN: others[OWN], MODEL: "a model of what each did before"}
+        notes += [_told_more(judged, "The run", RUN, other, what) for other, what in told.items()]
+        notes.append(_told_more(judged, "Unasked, the run", UNASKED, MODEL, told[MODEL]))
+    notes += [_told_more(judged, "The model", MODEL, other, what) for other, what in others.items()]
+    notes += _of_lists(found)
+    if not lists.purchases:
+        notes.append(
+            "Whether the next purchase stands in a list is not what the list would sell: pages that were shown decided "
+            "what could be bought. Only a test on shoppers tells."
+        )
+    return notes
+
+
+def _of_lists(found: Study) -> list[str]:
+    """What ranking by need brings; a cost is told as one, without a sign."""
+    lists, measure = found.lists, "purchases" if found.lists.purchases else "bought"
     gain = lists.gain(WITH, measure)
     unit = "purchases a list, by the world's truth" if lists.purchases else "of next purchases in the list"
     advice = _verdict(
@@ -151,16 +169,29 @@ def _notes(found: Study) -> list[str]:
         "Do not rank lists by a shopper's need: it costs",
         "No claim for lists ranked by a shopper's need:",
     )
-    notes.append(
-        f"{advice} {gain.estimate:+.3g} {unit} ({gain.low:+.3g} to {gain.high:+.3g}) against the same list for "
-        f"everyone, weight {lists.weights[WITH]:g}, {found.settings.places} places."
-    )
-    if not lists.purchases:
+    costs = gain.high < 0
+    ends = (-gain.estimate, -gain.high, -gain.low) if costs else (gain.estimate, gain.low, gain.high)
+    estimate, low, high = (f"{end:{'' if costs else '+'}.3g}" for end in ends)
+    notes = [
+        f"{advice} {estimate} {unit} ({low} to {high}) against the same list for everyone, weight "
+        f"{lists.weights[WITH]:g}, {found.settings.places} places."
+    ]
+    if BY_HISTORY in lists.weights:
+        gain = lists.gain(BY_HISTORY, measure, WITH)
         notes.append(
-            "Whether the next purchase stands in a list is not what the list would sell: pages that were shown decided "
-            "what could be bought. Only a test on shoppers tells."
+            "Ranked by the model of what each did before, lists without words "
+            f"{_verdict(gain, 'do better than', 'do worse than', 'are not told apart from')} those ranked by the run's "
+            f"own task, unasked: {gain.estimate:+.3g} a list ({gain.low:+.3g} to {gain.high:+.3g})."
         )
     return notes
+
+
+def _told_more(judged: Judged, who: str, way: str, other: str, what: str) -> str:
+    gain = judged.gain(way, other, "log_loss")
+    return (
+        f"{who} tells {_verdict(gain, 'more than', 'less than', 'no more for sure than')} {what}: "
+        f"{gain.estimate:+.3g} nats a request ({gain.low:+.3g} to {gain.high:+.3g})."
+    )
 
 
 def _verdict(gain: Interval, more: str, less: str, none: str) -> str:
@@ -200,10 +231,14 @@ def _draw_intervals(axes: Axes, names: list[str], found: list[Interval]) -> None
 
 
 def _draw_reliability(axes: Axes, judged: Judged) -> None:
-    p = judged.said[MODEL]
+    p = judged.said[judged.headline]
     curve = reliability((p.argmax(axis=1) == judged.told.need).astype(np.int8), p.max(axis=1), bins=8)
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=0.8, linestyle=":")
     axes.plot(curve.predicted, curve.observed, color=SERIES[0], marker="o", markersize=4)
     axes.set_xlabel("p of the likeliest category")
     axes.set_ylabel("how often it came")
-    axes.set_title(f"Calibration of the model (ECE {judged.calibration_error(MODEL):.2g})", loc="left", fontsize=9)
+    axes.set_title(
+        f"Calibration of {judged.headline} (ECE {judged.calibration_error(judged.headline):.2g})",
+        loc="left",
+        fontsize=9,
+    )

@@ -53,8 +53,10 @@ def needs_of(scorer: Scorer, found: Study, users: Sequence[str], query: str = ""
         raise ConfigError("query is given, and this run has backbone=none and reads no words; use another run.")
     number = np.array([scorer.rows.users.get(key, -1) for key in users], dtype=np.int64)
     when = np.full(len(users), np.nextafter(log.end, np.inf))
-    said = history.of_words([query]) if query else None
-    p = need.of(history.attributes(number, when, need.prior, said))
+    if found.own is not None:
+        p = found.own.after(users, query)
+    else:
+        p = need.of(history.attributes(number, when, need.prior, history.of_words([query]) if query else None))
     events = history.own_counts(number, when).sum(axis=1).astype(np.int64)
     top = min(found.settings.top, len(log.names))
     order = np.argsort(-p, axis=1, kind="stable")[:, :top]

@@ -62,8 +62,8 @@ def funnel_of(cfg: DictConfig) -> TaskFunnel:
 
 
 def last_rate(funnel: TaskFunnel) -> str:
-    """What tables call the last task, with all that leads to it."""
-    last = funnel.tasks[-1]
+    """What tables call the log's last task, with all that leads to it."""
+    last = funnel.logged.tasks[-1]
     return last.joint_rate if last.given and last.binary else last.rate
 
 
