@@ -59,6 +59,8 @@ class RunRecord:
     cost: dict[str, Any] = field(default_factory=dict)
     """wall_seconds, step_milliseconds_median, rows_per_second, unique_tokens_per_second, peak_memory_bytes, ..."""
     rank_pattern: dict[str, Any] | None = None
+    origins: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """backbone and vision, where they are pretrained: folder, package or the hub's commit, and whether it is pinned."""
     error: str | None = None
     resumed: list[dict[str, Any]] = field(default_factory=list)
     """Each time that the run went on from a checkpoint: the step, the time, and what of the config was changed."""

@@ -90,10 +90,22 @@ def test_a_hub_id_reads_the_split_that_it_names(monkeypatch):
     asked = []
     found = datasets.Dataset.from_pandas(GOOD)
     reader = type("Csv", (), {"__module__": "datasets.packaged_modules.csv.csv"})
-    monkeypatch.setattr(datasets, "load_dataset_builder", lambda name: reader())
+    monkeypatch.setattr(datasets, "load_dataset_builder", lambda *a, **k: asked.append((a, k)) or reader())
     monkeypatch.setattr(datasets, "load_dataset", lambda *a, **k: asked.append((a, k)) or found)
     assert validate(Table("hub:shop/logs/may", **ROLES), FUNNEL).counts["impressions"] == 5
-    assert asked[0] == (("shop/logs",), {"split": "may"})
+    assert asked[:2] == [(("shop/logs",), {}), (("shop/logs",), {"split": "may"})]
+    asked.clear()
+    pin = {"revision": "0123456789" * 4}
+    assert validate(Table(f"hub:shop/logs:big@{pin['revision']}/may", **ROLES), FUNNEL).counts["impressions"] == 5
+    assert asked[:2] == [(("shop/logs", "big"), pin), (("shop/logs", "big"), {"split": "may", **pin})]
+
+
+@pytest.mark.tried("hub_model", "bad_input")
+def test_a_branch_is_no_commit_of_the_hub(monkeypatch):
+    datasets = pytest.importorskip("datasets", reason="the extra `datasets` is not installed")
+    monkeypatch.setattr(datasets, "load_dataset_builder", lambda *a, **k: pytest.fail("asked the hub"))
+    with pytest.raises(DataError, match="@main is no commit of the hub, which has 40 letters"):
+        validate(Table("hub:shop/logs@main", **ROLES), FUNNEL)
 
 
 def test_a_file_without_a_header_gets_one(tmp_path):

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import try_to_load_from_cache
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PretrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from funneltune.backbones.boundary import CACHE_POLICIES, CachePolicy, Caching
 from funneltune.backbones.encoder import Encoder, Pooling
+from funneltune.backbones.origin import lies_here, origin_of, require_sum
 from funneltune.backbones.trust import check_home, field_faults
 from funneltune.errors import ConfigError
 from funneltune.schema import Interaction
@@ -35,9 +35,9 @@ class Backbone:
 
     Args:
         name: A local folder or a hub id. Weights are safetensors; code that lies beside them is never run.
-        revision: The hub's commit; None takes the newest, and says nothing about which.
+        revision: The hub's commit, 40 letters; a branch or tag, or None (the newest), may be another one tomorrow.
         fallback: `package:folder` of an installed Python package that carries the same weights, for machines offline.
-        sha256: Of the fallback's model.safetensors; another file is refused.
+        sha256: Of model.safetensors, the fallback's or the hub's; another file is refused.
         pretrained: False draws random weights (controls, tests): from `architecture` over the named config.
         architecture: Fields of the model's config, with `model_type` where nothing is to be looked up.
         pooling: `mean` over tokens, the first token's vector (`cls`), or the last token's (`last`, for decoders).
@@ -90,6 +90,11 @@ class Backbone:
             raise ConfigError(f"backbone.cache={self.cache!r} must be {', '.join(CACHE_POLICIES)}.")
         if not self.cache_gb >= 0:
             raise ConfigError(f"backbone.cache_gb={self.cache_gb} must be >= 0, in gigabytes.")
+
+    def origin(self) -> dict[str, Any]:
+        """Where its files come from, and whether they are pinned; see `origin_of`."""
+        package = self.fallback if _packaged(self) is not None else None
+        return origin_of(self.name, self.revision, package, self.sha256)
 
     def tokenizer(self) -> Any:
         """The backbone's fast tokenizer."""
@@ -146,18 +151,18 @@ class Backbone:
 def _from_home(spec: Backbone, factory: Any, **arguments: Any) -> Any:
     """`factory.from_pretrained` from what lies here, then from the package that carries a copy, then from the hub.
 
-    The package comes before the hub where no revision is asked for: its weights are the hub's (by sha256), and a
-    machine without a network need not wait for time-outs.
+    The package comes before the hub where its weights are known to be the hub's (by sha256), or no revision is asked
+    for: a machine without a network need not wait for time-outs.
     """
     arguments = {**arguments, "trust_remote_code": False}
-    package = None
-    if spec.fallback and spec.revision is None and not _lies_here(spec.name):
-        package = packaged(spec.fallback, spec.sha256)
+    package = _packaged(spec)
     if package is not None:
         check_home(str(package))
         return factory.from_pretrained(str(package), **arguments)
     check_home(spec.name, spec.revision)
     try:
+        if spec.sha256 and arguments.get("use_safetensors") and not Path(spec.name).is_dir():
+            require_sum(spec.name, spec.revision, spec.sha256)
         return factory.from_pretrained(spec.name, revision=spec.revision, **arguments)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
@@ -179,14 +184,11 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, Sequence) and not isinstance(value, str) else value
 
 
-def _lies_here(name: str) -> bool:
-    """Whether a name is a local folder, or a hub id whose files are cached."""
-    if Path(name).is_dir():
-        return True
-    try:
-        return isinstance(try_to_load_from_cache(name, "config.json"), str)
-    except ValueError:  # no hub id at all
-        return False
+def _packaged(spec: Backbone) -> Path | None:
+    """The installed copy, where it is the one to take."""
+    if not spec.fallback or lies_here(spec.name, spec.revision) or (spec.revision is not None and not spec.sha256):
+        return None
+    return packaged(spec.fallback, spec.sha256)
 
 
 @cache

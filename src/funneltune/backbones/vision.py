@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoImageProcessor, AutoModel
 
+from funneltune.backbones.origin import origin_of
 from funneltune.backbones.resolve import _plain, _quiet
 from funneltune.backbones.trust import check_home, field_faults
 from funneltune.errors import ConfigError
@@ -33,7 +34,7 @@ class Vision:
 
     Args:
         name: A local folder or a hub id. Weights are safetensors; code that lies beside them is never run.
-        revision: The hub's commit; None takes the newest, and says nothing about which.
+        revision: The hub's commit, 40 letters; a branch or tag, or None (the newest), may be another one tomorrow.
         pretrained: False draws random weights (controls, tests): from `architecture`, which then names `model_type`.
         architecture: Fields of the model's config.
         pooling: `pooler` (the model's own, as CLIP and SigLIP were trained), the first token's vector (`cls`), or the
@@ -71,6 +72,10 @@ class Vision:
             )
         if self.batch < 1:
             raise ConfigError(f"vision.batch={self.batch} must be >= 1.")
+
+    def origin(self) -> dict[str, Any]:
+        """Where its files come from, and whether they are pinned; nowhere where weights are drawn."""
+        return origin_of(self.name, self.revision) if self.pretrained else {}
 
     def key(self) -> str:
         """A sha256 of the weights, of how pictures are read, and of the pooling."""

@@ -55,6 +55,9 @@ def what_decides(plain: Mapping[str, Any]) -> dict[str, Any]:
     data = kept.get("data")
     if isinstance(data, dict) and data.get("pseudonyms", ...) is None:  # likewise
         kept["data"] = {key: value for key, value in data.items() if key != "pseudonyms"}
+    backbone = kept.get("backbone")
+    if isinstance(backbone, dict) and backbone.get("sha256"):  # which tells the weights; revisions came later
+        kept["backbone"] = {**backbone, "revision": None}
     for key in ("pretraining", "start"):
         if not kept.get(key):
             kept.pop(key, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +13,8 @@ from typing import Any
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
+from funneltune.backbones import Backbone, Vision
+from funneltune.backbones.origin import unpinned
 from funneltune.callbacks import log_record, tracking
 from funneltune.data import LogDataModule
 from funneltune.data.pseudonyms import recorded
@@ -20,7 +23,7 @@ from funneltune.files import write_text
 from funneltune.records import RECORD_NAME, RunRecord
 from funneltune.runs.folder import CONFIG_NAME
 from funneltune.runs.identity import as_plain, config_hash, git_commit, versions
-from funneltune.runs.logs import train_log
+from funneltune.runs.logs import logger, train_log
 from funneltune.runs.measuring import now
 from funneltune.runs.targets import build
 from funneltune.secrets import redacted
@@ -48,9 +51,20 @@ def new_record(
         seed=int(cfg.seed),
         funnel=log.funnel.to_config(),
         parameters={"total": total, "trainable_start": trainable, "share": trainable / total},
+        origins=origins_of(cfg),
         leaks=list(log.leaks_found),
         started=now(),
     )
+
+
+def origins_of(cfg: DictConfig) -> dict[str, dict[str, Any]]:
+    """Where pretrained weights and tokenizers come from, by part; those that may change are warned of."""
+    built = {part: build(cfg[part]) for part in ("backbone", "vision") if cfg.get(part)}
+    found = {part: one.origin() for part, one in built.items() if isinstance(one, (Backbone, Vision))}
+    for told in filter(None, (unpinned(part, origin) for part, origin in found.items())):
+        if os.environ.get("LOCAL_RANK", "0") == "0":  # further ranks find the same
+            logger.warning("%s.", told)
+    return {part: origin for part, origin in found.items() if origin}
 
 
 @contextmanager

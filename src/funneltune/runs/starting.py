@@ -23,6 +23,7 @@ from funneltune.runs.assemble import Assembly, assemble, make_trainer
 from funneltune.runs.identity import as_plain
 from funneltune.runs.load import finished_config, single_process
 from funneltune.runs.logs import train_log
+from funneltune.runs.rehearsal import rehearse
 from funneltune.runs.weights import read_weights
 
 HOW_IT_RUNS = ("token_budget", "packed", "dropout", "remember", "cache", "cache_gb", "compile", "fallback", "sha256")
@@ -48,6 +49,7 @@ class Carried:
 
 def begin(cfg: DictConfig) -> Assembly:
     """What a run is made of as its training begins: assembled, with the weights that `start` names."""
+    rehearse(cfg)
     assembly = assemble(cfg)
     if folders := starts_of(cfg):
         start_from(assembly, folders)
@@ -142,6 +144,8 @@ def _require_alike(source: DictConfig, target: DictConfig, folder: Path) -> None
         )
     _require_same_draw(one, other, folder)
     for group, left_out in (("backbone", HOW_IT_RUNS), ("head", ("dropout",)), ("tuning", ())):
+        if group == "backbone" and one[group].get("sha256") and one[group]["sha256"] == other[group].get("sha256"):
+            left_out = (*left_out, "revision")  # of which the sum tells all
         before, now = ({k: v for k, v in plain[group].items() if k not in left_out} for plain in (one, other))
         both = {**before, **now} if group != "tuning" else [key for key in NO_SHAPE if key in before and key in now]
         if odd := [key for key in both if before.get(key) != now.get(key)]:

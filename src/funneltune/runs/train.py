@@ -124,6 +124,11 @@ def _taken_up(record: RunRecord, earlier: Earlier) -> RunRecord:
         for name, now in record.versions.items()
         if before.versions.get(name) != now
     ]
+    moved += [
+        f"{part} was at commit {before.origins[part].get('commit')}, is at {origin.get('commit')}"
+        for part, origin in record.origins.items()
+        if part in before.origins and before.origins[part].get("commit") != origin.get("commit")
+    ]
     if moved:
         logger.warning("the run may not go on bit for bit: %s.", ", ".join(moved))
     again = {"step": earlier.step, "at": now(), "changed": [*earlier.changed, *moved]}

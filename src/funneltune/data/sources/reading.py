@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import lzma
+import re
 import zipfile
 import zlib
 from collections import Counter
@@ -26,6 +27,7 @@ from funneltune.errors import DataError
 CHUNK = 200_000
 CSV, PARQUET, ARROW = (".csv", ".csv.gz", ".tsv", ".tsv.gz"), (".parquet",), (".arrow", ".feather")
 HUB = "hub:"
+COMMIT = re.compile(r"[0-9a-f]{40}")
 TABLES = ("csv", "json", "parquet", "arrow", "text", "cache")
 """Readers of `datasets` that a hub's data set may ask for; others open archives, databases and foreign formats."""
 SAVED_DATASET = ("state.json", "dataset_dict.json")
@@ -72,7 +74,8 @@ class TableFiles:
         path: A .csv, .tsv (.gz), .parquet, .arrow or .feather file; a folder or pattern (`day-*.parquet`) of shards of
             one kind, read in the order of their names; a folder that `datasets.save_to_disk` wrote; or a data set of
             the Hugging Face hub, as `hub:OWNER/NAME` (its train split) or `hub:OWNER/NAME/SPLIT`; one of
-            several under a name as `hub:OWNER/NAME:CONFIG`.
+            several under a name as `hub:OWNER/NAME:CONFIG`; of one commit as `hub:OWNER/NAME@COMMIT`, its 40 letters,
+            behind CONFIG and before SPLIT: without it the newest is read.
         encoding: Of delimited text.
         separator: Of delimited text; None: a tab in .tsv, else a comma. Given, files of any ending are read as text.
         names: Column names of delimited text without a header.
@@ -155,13 +158,17 @@ class TableFiles:
                 found = datasets.load_from_disk(text)
             else:
                 owner, name, *split = text.removeprefix(HUB).split("/")
+                name, _, commit = name.partition("@")
                 name, _, config = name.partition(":")
                 home = (f"{owner}/{name}", *([config] if config else []))
-                reader = type(datasets.load_dataset_builder(*home)).__module__.rpartition(".")[2]
+                pin = {"revision": commit} if commit else {}
+                if commit and not COMMIT.fullmatch(commit):
+                    raise ValueError(f"@{commit} is no commit of the hub, which has 40 letters of 0-9 and a-f")
+                reader = type(datasets.load_dataset_builder(*home, **pin)).__module__.rpartition(".")[2]
                 if reader not in TABLES:
                     raise ValueError(f"it is read as {reader}, and a log is one of {', '.join(TABLES)}")
                 wanted = split[0] if split else None if self.words else "train"
-                found = datasets.load_dataset(*home, split=wanted)
+                found = datasets.load_dataset(*home, split=wanted, **pin)
         except Exception as error:  # whatever the hub, the cache or a loading script raises
             raise DataError(_unreadable(self.path, None, error)) from None
         if isinstance(found, datasets.DatasetDict) and self.words:
