@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+AUDIT  := $(VENV)/audit# pip-audit's own environment: its packages are no part of the lock
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help install train test check format slow faults bench notebooks docs docs-serve lock clean
+.PHONY: help install train test check format slow faults audit bench notebooks docs docs-serve lock clean
 
 help:      ## show the targets
 	@grep -E '^[a-z-]+: *.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -35,6 +36,12 @@ slow: $(STAMP)     ## the tests that take longer
 
 faults: $(STAMP)   ## everything that can go wrong, tried and counted; QUICK=1: under 5 minutes, no record
 	@$(BIN)/python -m faults $(if $(QUICK),--quick)
+
+audit: $(STAMP)    ## is what is installed the lock; then, over the network, known vulnerabilities of what is pinned
+	$(BIN)/python -m pytest tests/frame/test_lock.py tests/runs/test_trust_source.py
+	test -x $(AUDIT)/bin/python || $(PYTHON) -m venv $(AUDIT)
+	$(AUDIT)/bin/python -m pip install --quiet pip-audit==2.10.1
+	$(AUDIT)/bin/python -m pip_audit --strict -r constraints.txt --disable-pip --no-deps
 
 bench: $(STAMP)    ## ratios against named peers, a record in benchmarks/records; QUICK=1: under 8 minutes
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick)

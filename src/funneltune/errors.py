@@ -9,6 +9,9 @@ class FunnelError(Exception):
     The message names the field, its value, the rule and the remedy, in one line.
     """
 
+    status = 2
+    """Exit status of a program that it ends."""
+
 
 class ConfigError(FunnelError):
     """A config key or value is wrong, alone or together with others."""
@@ -41,3 +44,24 @@ class RunError(FunnelError):
 
 class FailedRunError(RunError):
     """Rightly asked for, and it could not be carried out: a full disk, a model that diverged."""
+
+    status = 1
+    retry = True
+    """Whether the very same command may do better."""
+
+
+class LostProcessError(FailedRunError):
+    """A process that a run needs (a loader's worker, another rank) ended or hangs; its checkpoints are good."""
+
+
+class NoMemoryError(FailedRunError):
+    """A batch did not fit into memory, and would not fit a second time."""
+
+    retry = False
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocation failed: on a device, in PyTorch's CPU allocator, or in Python and NumPy."""
+    said = str(error).lower()
+    told = ("can't allocate memory", "out of memory", "alloc_failed")
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(words in said for words in told))

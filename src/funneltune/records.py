@@ -26,6 +26,8 @@ TRIALS_NAME = "trials"
 """Folder of runs that were made to choose a setting: no result of the study or search that they lie in."""
 
 Status = Literal["running", "finished", "interrupted", "failed"]
+NO_GUARANTEE = {"guarantee": "none"}
+"""What a record says of privacy where nothing was promised."""
 
 
 @dataclass
@@ -66,6 +68,8 @@ class RunRecord:
     """Each time that the run went on from a checkpoint: the step, the time, and what of the config was changed."""
     leaks: list[dict[str, Any]] = field(default_factory=list)
     """What the leakage guard found and the config let pass."""
+    privacy: dict[str, Any] = field(default_factory=lambda: dict(NO_GUARANTEE))
+    """guarantee; where there is one, epsilon, delta, unit, the mechanism's numbers, and what is not covered."""
     measured: dict[str, Any] = field(default_factory=dict)
     """Where a finished run was measured anew: `at`, `git_commit`, and how far the metrics moved."""
     started: str | None = None

@@ -69,6 +69,11 @@ class Texts(_OnDevice):
         """Number of unique texts."""
         return int(self.lengths.shape[0])
 
+    def in_words(self) -> str:
+        """What they ask of memory: how many, and how long the longest is."""
+        longest = int(self.lengths.max()) if len(self) else 0
+        return f"{len(self):,} unique texts, the longest of {longest} tokens"
+
 
 NOT_ASKED = -100
 """Target of a place where a language model predicts nothing (torch's `ignore_index`)."""
@@ -168,6 +173,8 @@ class Batch(_OnDevice):
     """Rows of the whole optimizer step: over all ranks and all accumulated batches. None: this batch is the step."""
     step_observed: Mapping[str, float] = field(default_factory=dict)
     """Observed rows per task of the whole optimizer step, likewise."""
+    unit: Int[Tensor, " rows"] | None = None
+    """Which unit of a privacy guarantee a row belongs to, numbered within the batch; None where there is none."""
     ids: Int[Tensor, "rows ids"] | None = None
     """Buckets of hashed ids, in the order of `FeatureNeeds.ids`."""
     numbers: Float[Tensor, "rows numbers"] | None = None

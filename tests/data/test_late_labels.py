@@ -7,6 +7,7 @@ import pytest
 from funneltune.data import FeatureColumns, LogDataModule, Simulated, Split, Table, boosted_trees, popularity
 from funneltune.data.late_labels import moment_of
 from funneltune.data.loaders import ResumableLoader
+from funneltune.data.unlabelled import read_as
 from funneltune.errors import ConfigError
 from funneltune.funnel import TaskFunnel
 from funneltune.schema import FeatureNeeds
@@ -141,7 +142,7 @@ def test_where_all_is_final_training_reads_what_evaluations_read(make, monkeypat
     data = make(observed_until=None)
     loader = data.train_dataloader()
     assert isinstance(loader, ResumableLoader)
-    assert loader.collate_fn is data.collator()
+    assert loader.collate_fn.collate is data.collator()
     monkeypatch.setattr("funneltune.data.training_rows.TrainingRows.counts", None)  # nor are rows counted again
     assert data.plan().observed["purchase"].tolist() == [1, 0, 1, 1, 1, 1, 1, 1]
 
@@ -242,4 +243,4 @@ def test_a_column_that_the_log_does_not_have_is_told_before_training_and_not_ask
         data.train_dataloader()
     assert len(next(iter(data.val_dataloader()))) > 0  # evaluations do not ask
     GOOD.rename(columns={"q": "query", "name": "title"}).to_csv(tmp_path / "new.csv", index=False)
-    assert data.for_file(tmp_path / "new.csv").objective_columns == {}
+    assert read_as(data, tmp_path / "new.csv").objective_columns == {}

@@ -8,6 +8,7 @@ import torch
 from funneltune.data import LogDataModule, Split, Table, describe, validate
 from funneltune.data.leaks import Guard
 from funneltune.data.next_labels import Events
+from funneltune.data.unlabelled import read_as
 from funneltune.errors import ConfigError, DataError
 from funneltune.funnel import TaskFunnel
 from funneltune.objectives import MaskedBCE
@@ -169,7 +170,7 @@ def test_the_loss_is_that_of_the_rows_that_can_be_told_and_the_others_send_no_gr
 def test_a_file_to_predict_needs_to_tell_nothing_of_what_comes_next(make, tmp_path):
     rows = frame()[:1].assign(kind="garden").drop(columns=["clicked", "bought"])
     rows.to_csv(tmp_path / "rows.csv", index=False)
-    data = make().for_file(tmp_path / "rows.csv")
+    data = read_as(make(), tmp_path / "rows.csv")
     assert needs(data) == [-1]
     assert data.columns("predict")["need"].tolist() == [-1]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ from funneltune.backbones.families import known_family
 from funneltune.backbones.layout import Chunk, chunks
 from funneltune.backbones.memory import VectorMemory
 from funneltune.backbones.views import WeightSets
-from funneltune.errors import ConfigError
+from funneltune.errors import ConfigError, is_out_of_memory
 from funneltune.schema import SHARED, Texts
 
 Pooling = Literal["mean", "cls", "last"]
@@ -220,12 +220,12 @@ class Encoder(nn.Module):
         return None if self.cache is None else self.cache.find(texts)
 
     def _encode(self, texts: Texts) -> Float[Tensor, "texts width"]:
-        with self._precision(texts.token_ids.device):
+        with _naming(texts), self._precision(texts.token_ids.device):
             return self.upper(self.lower(texts))
 
     def _encode_each(self, texts: Texts) -> list[Float[Tensor, "texts width"]]:
         """The vectors that each set of weights gives; what lies below all of them is computed once."""
-        with self._precision(texts.token_ids.device):
+        with _naming(texts), self._precision(texts.token_ids.device):
             if not self.shares_lower:
                 return self._each(lambda: self.lower(texts))
             hidden = self.lower(texts)
@@ -264,7 +264,7 @@ class Encoder(nn.Module):
         """What a cache keeps: the tokens' states at the boundary, text by text; where all is frozen, vectors."""
         if self.frozen:
             return self._encode(texts)
-        with self._precision(texts.token_ids.device):
+        with _naming(texts), self._precision(texts.token_ids.device):
             hidden = self.lower(texts)
         states = [
             states.flatten(0, 1)[chunk.place]
@@ -335,3 +335,14 @@ def _spread(chunk: Chunk, states: Float[Tensor, "tokens width"]) -> Float[Tensor
     rows, positions = chunk.input_ids.shape
     flat = states.new_zeros(rows * positions, states.shape[1]).index_copy_(0, chunk.place, states)
     return flat.view(rows, positions, -1)
+
+
+@contextmanager
+def _naming(texts: Texts) -> Iterator[None]:
+    """Where there is no memory for texts, note which they were."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if is_out_of_memory(error):
+            error.add_note(texts.in_words())
+        raise

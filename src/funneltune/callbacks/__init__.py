@@ -10,6 +10,7 @@ from funneltune.callbacks.checkpoints import FOLDER as CHECKPOINTS
 from funneltune.callbacks.checkpoints import Checkpoints
 from funneltune.callbacks.efficiency import Efficiency
 from funneltune.callbacks.history import History
+from funneltune.callbacks.last_batch import LastBatch
 from funneltune.callbacks.progress import Progress
 from funneltune.callbacks.random_state import RandomState
 from funneltune.callbacks.rank_map import RankMap
@@ -30,6 +31,7 @@ __all__ = [
     "Checkpoints",
     "Efficiency",
     "History",
+    "LastBatch",
     "Progress",
     "RandomState",
     "RankMap",

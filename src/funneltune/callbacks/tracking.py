@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import wandb
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
@@ -18,7 +18,8 @@ from funneltune.errors import ConfigError
 from funneltune.records import RunRecord, as_json, number
 from funneltune.secrets import without_secrets
 
-MODES = ("offline", "online", "disabled")
+Mode = Literal["offline", "online", "disabled"]
+MODES: tuple[Mode, ...] = get_args(Mode)
 NOTHING_OF_THE_MACHINE: Mapping[str, Any] = {
     # W&B would note the command's words, the folder, the program, who runs it (WANDB_USER_EMAIL) and on which machine
     "x_disable_meta": True,
@@ -37,7 +38,7 @@ NOTHING_OF_THE_MACHINE: Mapping[str, Any] = {
 def wandb_logger(
     save_dir: str,
     config: Mapping[str, Any],
-    mode: str = "offline",
+    mode: Mode = "offline",
     project: str = "funneltune",
     entity: str | None = None,
     group: str | None = None,

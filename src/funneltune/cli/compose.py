@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,12 +17,15 @@ from omegaconf.errors import OmegaConfBaseException
 from funneltune.cli.arguments import key_of
 from funneltune.cli.faults import Fault, explain, find_fault
 from funneltune.cli.locate import PRIMARY, config_root
+from funneltune.cli.own_files import check_files
 from funneltune.cli.schema import register
 from funneltune.errors import ConfigError
 from funneltune.secrets import secret_faults, word_faults
 
-# ValueError is Hydra's word for a group that is given a number, AssertionError OmegaConf's for a key below a null one.
-COMPOSING = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, AssertionError)
+TOLD = (HydraException, OmegaConfBaseException, yaml.YAMLError)
+"""Errors that say what they are about. Hydra and OmegaConf stumble over some overrides (a key below a null one, a list
+for a group) with any of Python's own.
+"""
 
 
 @contextmanager
@@ -50,8 +54,19 @@ def refuse_search_paths(overrides: Sequence[str]) -> None:
             raise ConfigError(f"{override}: Hydra's search path may run code; name a folder with --config-dir DIR.")
 
 
-def compose_config(overrides: Sequence[str], config_dir: Path | None = None) -> DictConfig:
-    """The composed config of a run.
+def refuse_hydras_own(overrides: Sequence[str]) -> None:
+    """Only what launches several runs reads Hydra's own node; elsewhere a word about it would be passed over.
+
+    Raises:
+        ConfigError: if an override is about it.
+    """
+    for override in overrides:
+        if re.match(r"hydra(?:[./]|$)", key_of(override)):
+            raise ConfigError(f"{override}: Hydra's own keys say nothing here; only `funneltune study` has a launcher.")
+
+
+def compose_config(overrides: Sequence[str], config_dir: Path | None = None, *, launched: bool = False) -> DictConfig:
+    """The composed config of a run; `launched`: of several, which may choose one of Hydra's launchers.
 
     Raises:
         ConfigError: naming every override that is wrong: nearest key, choices of a group, wanted type; or what looks
@@ -60,6 +75,9 @@ def compose_config(overrides: Sequence[str], config_dir: Path | None = None) -> 
     if secrets := list(word_faults(overrides)):
         raise ConfigError("; ".join(secrets))
     refuse_search_paths(overrides)
+    if not launched:
+        refuse_hydras_own(overrides)
+    check_files(config_dir)
     kept = list(overrides)
     faults: list[Fault] = []
     with opened():
@@ -67,10 +85,10 @@ def compose_config(overrides: Sequence[str], config_dir: Path | None = None) -> 
             try:
                 composed = hydra.compose(PRIMARY, [*kept, *search_path(config_dir)])
                 break
-            except COMPOSING as error:
+            except Exception as error:
                 fault = find_fault(error, kept)
-                if isinstance(error, AssertionError):
-                    fault = Fault(error, _below_null(kept, config_dir))
+                if fault.override is None and not isinstance(error, TOLD):
+                    fault = Fault(error, _culprit(error, kept, config_dir))
                 faults.append(fault)
                 if fault.override is None:
                     raise ConfigError("; ".join(explain(one, None) for one in faults)) from None
@@ -82,15 +100,14 @@ def compose_config(overrides: Sequence[str], config_dir: Path | None = None) -> 
     return composed
 
 
-def _below_null(overrides: Sequence[str], config_dir: Path | None) -> str | None:
-    """The override without which the rest fails no assertion any more."""
-    for suspect in (override for override in overrides if "." in override.partition("=")[0]):
+def _culprit(error: Exception, overrides: Sequence[str], config_dir: Path | None) -> str | None:
+    """The last override without which this error does not come."""
+    for suspect in reversed(overrides):
         try:
             hydra.compose(PRIMARY, [*(o for o in overrides if o != suspect), *search_path(config_dir)])
-        except AssertionError:
-            continue
-        except COMPOSING:
-            pass
+        except Exception as other:
+            if type(other) is type(error) and str(other) == str(error):
+                continue
         return suspect
     return None
 
@@ -107,4 +124,6 @@ def checked(cfg: DictConfig) -> DictConfig:
         check(cfg)
     except OmegaConfBaseException as error:  # a value that is still missing, an interpolation that leads nowhere
         raise ConfigError(explain(find_fault(error, ()), cfg)) from None
+    except RecursionError:
+        raise ConfigError("an interpolation, ${key}, leads back to itself; give one of its keys a value.") from None
     return cfg

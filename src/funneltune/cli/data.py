@@ -101,6 +101,7 @@ def validated(cfg: DictConfig) -> tuple[Checked, list[str]]:
         offered,
         Guard.parse(data.get("leaks")),
         read=(texts if backbone.interaction != "none" else {}, needed),
+        beside=Path(data["cache_dir"]),
     )
     return found, sorted({*offered.ids, *offered.numbers} - {*needed.ids, *needed.numbers})
 

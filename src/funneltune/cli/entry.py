@@ -44,9 +44,11 @@ from funneltune.cli import (
 )
 from funneltune.cli.arguments import Arguments, nearest_clause
 from funneltune.cli.verb import Verb, is_first_process, say
-from funneltune.errors import ConfigError, FailedRunError, FunnelError, Interrupted
+from funneltune.errors import ConfigError, FunnelError, Interrupted
 from funneltune.secrets import redacted, word_faults
 
+LONGEST = 4000
+"""Letters of an error's line; what is between its halves is left out."""
 VERBS: dict[str, Verb] = {
     module.VERB.name: module.VERB
     for module in (
@@ -136,8 +138,11 @@ def _tell_whole(kind: type[BaseException], error: BaseException, trace: Tracebac
 
 
 def _tell(error: FunnelError) -> int:
-    sys.stderr.write(f"error: {redacted(' '.join(str(error).split()))}\n")
-    return 1 if isinstance(error, FailedRunError) else 2
+    told = redacted(" ".join(str(error).split()))
+    if len(told) > LONGEST:  # it quotes what it was given
+        told = f"{told[: LONGEST // 2]} ... {told[-LONGEST // 2 :]}"
+    sys.stderr.write(f"error: {told}\n")
+    return error.status
 
 
 def _dispatch(tokens: list[str]) -> int:

@@ -41,7 +41,7 @@ def axes_as_lists(overrides: Sequence[str], config_dir: Path | None) -> list[str
     studies = [override for override in overrides if override.startswith("study=")]
     if not plain or not studies:
         return list(overrides)
-    study = compose_config(studies, config_dir).study
+    study = compose_config(studies, config_dir, launched=True).study
     names = {*(study.axes or {}), *([WITHOUT] if study.parts else [])} if study is not None else set()
     return [
         f"{key}=choice({value})" if override in plain and key in names else override
@@ -60,7 +60,7 @@ def check_axes(cfg: DictConfig, overrides: Sequence[str], config_dir: Path | Non
     for key, values in study.axes.items():
         for value in values:
             try:
-                compose_config([*shared, *study.overrides(key, value)], config_dir)
+                compose_config([*shared, *study.overrides(key, value)], config_dir, launched=True)
             except ConfigError as error:
                 faults[str(error)] = None
     if faults:

@@ -106,6 +106,7 @@ class TrainConfig:
     objective: Any = MISSING
     balancing: Any = MISSING
     adversary: Any = MISSING
+    privacy: Any = MISSING
     optimizer: Any = MISSING
     scheduler: Any = MISSING
     metrics: Any = MISSING

@@ -62,7 +62,7 @@ class Asked:
 
         study_dir, rest = _take_study_dir(overrides)
         wanted = launch.axes_as_lists([*([f"study={word}"] if word else []), *rest], config_dir)
-        cfg = compose_config(launch.without_lists(wanted), config_dir)
+        cfg = compose_config(launch.without_lists(wanted), config_dir, launched=True)
         return cls(cfg, wanted, (study_dir or Path("studies") / cfg.name).absolute(), config_dir)
 
     def check(self) -> None:

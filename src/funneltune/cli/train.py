@@ -33,13 +33,15 @@ def run(arguments: Arguments) -> int:
         run_dir = prepare(cfg)
         from funneltune import runs
 
-    runs.train(cfg, run_dir)
+    record = runs.train(cfg, run_dir)
     if is_first_process():
         from funneltune.reporting import report
+        from funneltune.reporting.privacy import privacy_in_words
 
         report(run_dir)
         if chosen := runs.chosen_precision(cfg.trainer):
             say(chosen)
+        say(f"privacy: {privacy_in_words(record.privacy)}")
         say(f"record: {run_dir / 'record.json'}")
     return 0
 

@@ -10,6 +10,7 @@ from funneltune.data.folders import built_folder
 from funneltune.data.language import Pretraining, TextReader
 from funneltune.data.lexical import LexicalIndex
 from funneltune.data.loaders import ResumableLoader
+from funneltune.data.private_module import PrivateData
 from funneltune.data.row_sampling import RowSampling
 from funneltune.data.sampling import RequestPlan
 from funneltune.data.sources import AliCCP, Correlated, Judged, Simulated, Source, Table
@@ -31,6 +32,7 @@ __all__ = [
     "LogDataModule",
     "LogStore",
     "Pretraining",
+    "PrivateData",
     "RequestPlan",
     "ResumableLoader",
     "RowSampling",

@@ -100,7 +100,7 @@ class Collator:
 
     def __call__(self, draw: Draw) -> Batch:
         """The draw's rows, in the draw's order."""
-        return self.rows(self.store.rows_of(draw.requests), draw)
+        return self.rows(draw.rows_by(self.store.rows_of), draw)
 
     def rows(self, rows: Integers, draw: Draw | None = None) -> Batch:
         """Any rows of the log as a batch."""
@@ -120,6 +120,7 @@ class Collator:
             row=torch.from_numpy(rows),
             step_rows=draw.step_rows if draw else None,
             step_observed=draw.step_observed if draw else {},
+            unit=torch.from_numpy(draw.unit) if draw and draw.unit is not None else None,
             **self._features(rows, item, past, pointers.get("history")),
         )
 

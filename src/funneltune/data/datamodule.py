@@ -25,10 +25,10 @@ from funneltune.data.next_labels import cut_log
 from funneltune.data.pictures import PictureEncoder, encode_pictures
 from funneltune.data.requests import OBSERVED
 from funneltune.data.row_sampling import RowSampling, weights_of
-from funneltune.data.sampling import RequestPlan, Requests, evaluation_draws
+from funneltune.data.sampling import Plan, RequestPlan, Requests, evaluation_draws
 from funneltune.data.slices import Slices
 from funneltune.data.sources import Source
-from funneltune.data.splits import Split, Whole
+from funneltune.data.splits import Split
 from funneltune.data.store import LogStore, tokenizer_fingerprint
 from funneltune.data.token_count import TokenCount
 from funneltune.data.training_rows import Told, TrainingRows
@@ -55,6 +55,7 @@ class LogDataModule(L.LightningDataModule):
         max_tokens: Longest text with its special tokens.
         seed: Of the order of rows.
         workers: Loader processes; 0 collates in the training process.
+        worker_timeout: Seconds in which a loader process must have made a batch; None: any.
         accumulate: Batches per optimizer step.
         unique: False encodes one text per row (the reference).
         cache_dir: Where log stores are kept.
@@ -87,6 +88,7 @@ class LogDataModule(L.LightningDataModule):
         max_tokens: int = 64,
         seed: int = 0,
         workers: int = 0,
+        worker_timeout: float | None = 300.0,
         accumulate: int = 1,
         unique: bool = True,
         cache_dir: str | Path = "cache",
@@ -112,10 +114,11 @@ class LogDataModule(L.LightningDataModule):
         self.tokenizer, self.interaction = tokenizer, interaction
         self.rows_per_batch, self.tokens_per_batch = rows_per_batch, tokens_per_batch
         self.eval_rows_per_batch, self.max_tokens = eval_rows_per_batch, max_tokens
-        self.seed, self.workers, self.accumulate, self.unique = seed, workers, accumulate, unique
+        self.seed, self.accumulate, self.unique = seed, accumulate, unique
+        self.workers, self.worker_timeout = workers, worker_timeout
         self.cache_dir, self.slices, self.train_share = Path(cache_dir), tuple(slices), train_share
         self.features, self.max_unknown = features or FeatureNeeds(), max_unknown
-        self._pictures = vision, self.features.images
+        self.pictures = vision, self.features.images
         self.sampling = RowSampling.parse(sampling, tasks, final=observed_until is None)
         self.observed_until, self.objective_columns, self.delayed = observed_until, dict(columns or {}), delayed
         self._loader: ResumableLoader | None = None
@@ -128,7 +131,7 @@ class LogDataModule(L.LightningDataModule):
 
     def prepare_data(self) -> None:
         """Build the store if it is not there; Lightning calls this once per machine."""
-        encode_pictures(prepare(self.source, self.funnel, self.cache_dir), self.source, *self._pictures)
+        encode_pictures(prepare(self.source, self.funnel, self.cache_dir), self.source, *self.pictures)
 
     def setup(self, stage: str | None = None) -> None:
         """Open the store and cut it, once; before a fit, look for leaks, once.
@@ -149,7 +152,7 @@ class LogDataModule(L.LightningDataModule):
     def _open(self) -> None:
         if self._store is not None:
             return
-        self._store = encode_pictures(prepare(self.source, self.funnel, self.cache_dir), self.source, *self._pictures)
+        self._store = encode_pictures(prepare(self.source, self.funnel, self.cache_dir), self.source, *self.pictures)
         self._requests = cut_log(self._store, self.funnel, self.split, self.train_share, self.seed)
         self.cuts = Slices(self._store, self.slices, self.texts.get("query"), self._requests.get("train"))
         self._collator = make_collator(
@@ -259,7 +262,7 @@ class LogDataModule(L.LightningDataModule):
     def _to_gpu(self) -> bool:
         return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
 
-    def plan(self, epoch: int = 0) -> RequestPlan:
+    def plan(self, epoch: int = 0) -> Plan:
         """The training batches of an epoch."""
         _ = self.store
         asked = (epoch, self.world_size)
@@ -293,10 +296,10 @@ class LogDataModule(L.LightningDataModule):
         """Shuffled by (seed, epoch); resumable."""
         self._loader = ResumableLoader(
             EpochSampler(self.plan, lambda: self.rank),
-            collate_fn=self._training,
-            num_workers=self.workers,
-            timeout=120 if self.workers else 0,
-            persistent_workers=False,
+            self._training,
+            self.store.rows_of,
+            workers=self.workers,
+            timeout=self.worker_timeout,
             pin_memory=self._to_gpu,
         )
         self._loader.load_state_dict(self._position)
@@ -314,10 +317,14 @@ class LogDataModule(L.LightningDataModule):
         if self._loader is not None:
             self._loader.load_state_dict(self._position)
 
+    def on_exception(self, exception: BaseException) -> None:
+        """End the loader's workers, whatever they are at."""
+        if self._loader is not None:
+            self._loader.close()
+
     def _evaluation_loader(self, split: str) -> DataLoader[Any]:
-        draws = evaluation_draws(
-            self.requests(split), self._lengths, self.eval_rows_per_batch, self.rank, self.world_size
-        )
+        share = (self.eval_rows_per_batch, self.rank, self.world_size)
+        draws = evaluation_draws(self.requests(split), self._lengths, *share)
         return evaluation_loader(draws, self._collator, pin_memory=self._to_gpu)
 
     def val_dataloader(self) -> DataLoader[Any]:
@@ -331,20 +338,3 @@ class LogDataModule(L.LightningDataModule):
     def predict_dataloader(self) -> DataLoader[Any]:
         """Every row of the log, likewise."""
         return self._evaluation_loader("predict")
-
-    def for_file(self, path: Path) -> LogDataModule:
-        """The same reading of a file of rows: the source's column names, the tokenizer and the texts; no labels."""
-        return type(self)(
-            source=self.source.unlabelled(path),
-            tasks=self.funnel,
-            split=Whole(),
-            texts=self.texts,
-            tokenizer=self.tokenizer,
-            interaction=self.interaction,
-            eval_rows_per_batch=self.eval_rows_per_batch,
-            max_tokens=self.max_tokens,
-            cache_dir=self.cache_dir,
-            features=self.features,
-            max_unknown=self.max_unknown,
-            vision=self._pictures[0],
-        )

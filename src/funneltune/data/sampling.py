@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,24 @@ class Draw:
     step_observed: Mapping[str, float] = field(default_factory=dict)
     step_known: Mapping[str, float] = field(default_factory=dict)
     epoch: int = 0
+    rows: NDArray[np.int64] | None = None
+    """The rows themselves, where units of a privacy guarantee are drawn and not requests."""
+    unit: NDArray[np.int64] | None = None
+    """For each of these rows, the place of its unit in the batch."""
+
+    def rows_by(self, rows_of: Callable[[Requests], NDArray[np.int64]]) -> NDArray[np.int64]:
+        """The batch's rows."""
+        return rows_of(self.requests) if self.rows is None else self.rows
+
+
+class Plan(Protocol):
+    """The training batches of one epoch."""
+
+    def __len__(self) -> int:
+        """How many."""
+
+    def draws(self, rank: int = 0, skip: int = 0) -> Iterator[Draw]:
+        """Those of a rank, after the first `skip` ones."""
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ class TrainingRows:
 
     def __call__(self, draw: Draw) -> Batch:
         """The draw's rows, in the draw's order, those that are drawn."""
-        rows = self._store.rows_of(draw.requests)
+        rows = draw.rows_by(self._store.rows_of)
         weight = None
         if self.sampling is not None:
             rows, weight = self.sampling.draw(rows, self.labels(rows), self._store.funnel, self.seed, draw.epoch)

@@ -17,7 +17,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
-from funneltune.errors import FailedRunError, Interrupted
+from funneltune.errors import FailedRunError, Interrupted, NoMemoryError
 from funneltune.experiments import progress
 from funneltune.experiments.faults import user_fault
 from funneltune.experiments.state import StudyState
@@ -69,7 +69,7 @@ class CellTask:
             if mendable is None:
                 sys.stderr.write(redacted(traceback.format_exc()))
             error = redacted(" ".join(str(mendable or f"{type(fault).__name__}: {fault}").split()))
-            again = mendable is None or isinstance(mendable, FailedRunError)
+            again = mendable is None or (isinstance(mendable, FailedRunError) and mendable.retry)
         except BaseException:
             state.mark(cell, "interrupted")
             raise
@@ -155,7 +155,8 @@ def _in_own_process(run_dir: Path, config_dir: Path | None) -> tuple[str | None,
     record = run_dir / RECORD_NAME
     told = RunRecord.read(record).error if record.is_file() else None
     last = (said.strip().splitlines() or [f"exit status {returncode}"])[-1]
-    return told or last.removeprefix("error: "), returncode != MISTAKE
+    again = returncode != MISTAKE and not (told or "").startswith(NoMemoryError.__name__)
+    return told or last.removeprefix("error: "), again
 
 
 def _patiently(command: list[str], environment: dict[str, str]) -> tuple[int, str]:

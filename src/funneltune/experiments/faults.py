@@ -12,7 +12,7 @@ from typing import Any
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig
 
-from funneltune.errors import ConfigError, FunnelError
+from funneltune.errors import ConfigError, FunnelError, is_out_of_memory
 
 DATA_NODES = ("path", "source", "tasks", "split", "features", "pseudonyms")
 """Keys of the data group beside the datamodule's arguments."""
@@ -26,7 +26,7 @@ def check(cfg: DictConfig) -> None:
         ConfigError: with all faults found.
     """
     from funneltune.runs import check_config
-    from funneltune.runs.assemble import DATA_ARGUMENTS
+    from funneltune.runs.assemble import DATA_ARGUMENTS, TRAINER_ARGUMENTS
     from funneltune.runs.identity import as_plain
 
     check_config(cfg)  # first: only allow-listed targets are imported below
@@ -35,17 +35,25 @@ def check(cfg: DictConfig) -> None:
         f"data.{key} is missing; the README shows a whole data config" for key in NEEDED if key not in plain["data"]
     ]
     faults += [_unknown(f"data.{key}", key, (*DATA_NODES, *DATA_ARGUMENTS)) for key in _foreign(plain["data"])]
-    faults += _arguments(plain, "")
+    trainer = plain.get("trainer") or {}
+    theirs = {key: value for key, value in trainer.items() if key not in TRAINER_ARGUMENTS}
+    faults += _arguments({**plain, "trainer": theirs}, "")
     if faults:
         raise ConfigError("; ".join(faults))
 
 
 def user_fault(error: Exception) -> FunnelError | None:
-    """What the user can mend in an error: ours, if Hydra wrapped one while it built an object; else None."""
+    """What the user can mend in an error: ours, if Hydra wrapped one while it built an object; memory that was not
+    there; else None.
+    """
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, FunnelError):
             return cause
+        if is_out_of_memory(cause):
+            from funneltune.runs.out_of_memory import no_memory
+
+            return no_memory(cause)
         if not isinstance(cause, InstantiationException):
             return None
         cause = cause.__cause__

@@ -2,8 +2,10 @@
 
 from funneltune.modules.adversary import FGM, PGD, Adversary
 from funneltune.modules.base import FunnelModule
+from funneltune.modules.dp_sgd import DPSGD, NoPrivacy
 from funneltune.modules.language import LanguageModule
 from funneltune.modules.meter import PredictionMeter
+from funneltune.modules.private_steps import PrivateSteps
 from funneltune.modules.schedule import constant, warmup_linear
 from funneltune.modules.variants import (
     AdaLoRATuning,
@@ -16,6 +18,7 @@ from funneltune.modules.variants import (
 )
 
 __all__ = [
+    "DPSGD",
     "FGM",
     "PGD",
     "AdaLoRATuning",
@@ -26,7 +29,9 @@ __all__ = [
     "FunnelModule",
     "FusionTuning",
     "LanguageModule",
+    "NoPrivacy",
     "PredictionMeter",
+    "PrivateSteps",
     "UpdateTuning",
     "constant",
     "module_class",

@@ -24,6 +24,7 @@ from funneltune.modules.clipping import clip, gradients
 from funneltune.modules.evaluating import EvaluatingModule
 from funneltune.modules.experts import expert_use
 from funneltune.modules.finite import FiniteGuard
+from funneltune.modules.private_steps import PrivateSteps, nothing
 from funneltune.modules.replacing import take_over
 from funneltune.modules.schedule import split_by_decay
 from funneltune.modules.sharding import shard_model
@@ -62,6 +63,7 @@ class FunnelModule(EvaluatingModule):
         balancing: Balancing | None = None,
         adversary: Adversary | None = None,
         gradients_every: int = 0,
+        privacy: PrivateSteps | None = None,
     ) -> None:
         super().__init__(funnel, evaluation)
         self.strict_loading = False  # a checkpoint leaves frozen weights out; `on_load_checkpoint` sees to the rest
@@ -76,6 +78,7 @@ class FunnelModule(EvaluatingModule):
         self.balancing = balancing if balancing is not None and len(funnel.names) > 1 else Fixed(funnel)
         self.balancer = Balancer(self.balancing, gradients_every)
         self.adversary = adversary
+        self.privacy = privacy
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler
         self.steps_taken = 0
@@ -155,6 +158,13 @@ class FunnelModule(EvaluatingModule):
         if self._saved_tuning_state is not None:
             self.tuning.load_state_dict(self._saved_tuning_state)
             self._saved_tuning_state = None
+        if self.privacy is not None:
+            self.privacy.begin(self)
+
+    def on_fit_end(self) -> None:
+        """Nothing is watched beyond the fit."""
+        if self.privacy is not None:
+            self.privacy.end()
 
     def _measure_training_rows(self) -> None:
         data = self.trainer.datamodule  # type: ignore[attr-defined]
@@ -179,9 +189,13 @@ class FunnelModule(EvaluatingModule):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Gradients that an aggregator makes are reduced by the balancer, not by DDP."""
         self.balancer.no_sync(self.trainer.strategy)
+        if self.privacy is not None:
+            self.privacy.begin_batch(batch)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The step's loss as this batch sees it, plus the tuning method's penalty (once per step)."""
+        if self.privacy is not None and not len(batch):
+            return nothing(self.device)
         batch = self.scales.standardise(batch)
         share = self.trainer.world_size * self.trainer.accumulate_grad_batches
         if self.adversary:
@@ -216,6 +230,8 @@ class FunnelModule(EvaluatingModule):
     def backward(self, loss: Tensor, *arguments: Any, **keywords: Any) -> None:
         """Of the loss, and of each task's term where the balancing asks for it."""
         self.balancer.backward(self, lambda: super(FunnelModule, self).backward(loss, *arguments, **keywords))
+        if self.privacy is not None:
+            self.privacy.after_backward(self.optimizers(use_pl_optimizer=False))  # type: ignore[arg-type]
 
     def configure_gradient_clipping(
         self,
@@ -229,6 +245,8 @@ class FunnelModule(EvaluatingModule):
         Under a GradScaler such a gradient is an overflow: the scaler skips the step and lowers its scale.
         """
         self.balancer.before_clipping(self)
+        if self.privacy is not None:
+            self.privacy.release(optimizer)
         parameters, norm = gradients(optimizer)
         whole = norm.full_tensor() if isinstance(norm, DTensor) else norm
         if self._scaler() is not None:

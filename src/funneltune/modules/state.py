@@ -62,6 +62,7 @@ def kept_of(module: FunnelModule) -> dict[str, Any]:
             "not_finite": module.finite.taken_out,
         },
         "validation": {"step": module.validated_at, "measured": as_json(module.measured.get("validation", {}))},
+        **({"privacy": module.privacy.state_dict()} if module.privacy is not None else {}),
     }
 
 
@@ -86,6 +87,8 @@ def take_up(module: FunnelModule, checkpoint: Mapping[str, Any]) -> None:
     module.validated_at = int(validation["step"])
     if validation["measured"]:
         module.measured["validation"] = validation["measured"]
+    if module.privacy is not None:
+        module.privacy.load_state_dict(checkpoint["privacy"])
 
 
 def restore(module: FunnelModule, checkpoint: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ from funneltune.records import RecordFolder, StoredRun
 from funneltune.reporting.columns import Column
 from funneltune.reporting.comparisons import compare, headline, named_metrics, plan_of
 from funneltune.reporting.gradients import gradients_section
+from funneltune.reporting.privacy import privacy_section
 from funneltune.reporting.ranks import likeness_section, ranks_section
 from funneltune.reporting.sections import Section
 from funneltune.reporting.table import Figure, Row, Table, table
@@ -35,7 +36,7 @@ class Findings:
     def of(cls, records: RecordFolder) -> Findings:
         """Work them out. Raises ConfigError where a study's `pairs` is wrong."""
         shown = table(records)
-        makers = (terms_section, ranks_section, likeness_section, gradients_section)
+        makers = (terms_section, privacy_section, ranks_section, likeness_section, gradients_section)
         sections = [section for make in makers if (section := make(records, shown.names)) is not None]
         return cls(records, shown, tuple(comparisons_of(records)), tuple(sections))
 

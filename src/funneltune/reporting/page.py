@@ -19,6 +19,7 @@ from funneltune.reporting.decided import NUMBER_HEADINGS, decisions_below
 from funneltune.reporting.figures import Group, to_svg
 from funneltune.reporting.findings import Findings
 from funneltune.reporting.meanings import meaning_of
+from funneltune.reporting.privacy import privacy_in_words
 from funneltune.reporting.provenance import data_rows
 from funneltune.reporting.render import COMPARISON_HEADINGS, comparison_texts, methods, protocol_text
 from funneltune.reporting.sections import Section
@@ -37,7 +38,7 @@ ASSETS = Environment(
 SPREAD = ", mean ± standard deviation over seeds, below it the 95% interval of the mean"
 ASSETS.tests["number"] = lambda text: is_number(str(text))
 ASSETS.tests["long"] = lambda text: len(str(text)) > LONG
-RUN_HEADINGS = ("cell", "seed", "status", "minutes", "steps", "record", "config", "commit", "error")
+RUN_HEADINGS = ("cell", "seed", "status", "minutes", "steps", "privacy", "record", "config", "commit", "error")
 
 
 def to_html(findings: Findings, groups: Sequence[Group]) -> str:
@@ -223,6 +224,7 @@ def _runs(findings: Findings) -> Iterable[tuple[str, ...]]:
         minutes = "" if wall is None else f"{wall / 60:.1f}"
         yield (
             *(findings.name(run.cell), which, record.status, minutes, "" if steps is None else f"{steps:,}"),
+            privacy_in_words(record.privacy),
             *(str(where), record.config_hash[:12], (record.git_commit or "")[:12], record.error or ""),
         )
 

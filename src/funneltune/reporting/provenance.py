@@ -11,7 +11,7 @@ from funneltune.records import RecordFolder, RunRecord, as_json
 HOW_IT_IS_READ = frozenset(
     {
         *("split", "slices", "train_share", "rows_per_batch", "eval_rows_per_batch", "tokens_per_batch"),
-        *("max_tokens", "workers", "unique", "cache_dir", "texts", "observed_until", "sampling"),
+        *("max_tokens", "workers", "worker_timeout", "unique", "cache_dir", "texts", "observed_until", "sampling"),
     }
 )
 """Parts of a data config that leave the log itself as it is."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import lightning as L
 import torch
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import Logger
@@ -29,10 +28,14 @@ from funneltune.runs.objective_needs import objective_needs
 from funneltune.runs.pairs import readers, require_pairs
 from funneltune.runs.pictures import pictures_of, vision_of
 from funneltune.runs.precision import is_low_precision, resolve_precision
-from funneltune.runs.targets import build
+from funneltune.runs.privacy import datamodule, private_steps
+from funneltune.runs.targets import build, made
+from funneltune.runs.trainer import RunTrainer
 from funneltune.schema import FeatureNeeds
 from funneltune.tuning import TuningMethod
 
+TRAINER_ARGUMENTS = ("rank_timeout",)
+"""Keys of the trainer group beside Lightning's."""
 DATA_ARGUMENTS = (
     "texts",
     "rows_per_batch",
@@ -40,6 +43,7 @@ DATA_ARGUMENTS = (
     "eval_rows_per_batch",
     "max_tokens",
     "workers",
+    "worker_timeout",
     "unique",
     "cache_dir",
     "slices",
@@ -70,7 +74,8 @@ def assemble_data(cfg: DictConfig, backbone: Backbone | NoBackbone) -> LogDataMo
     assert isinstance(plain, dict)
     arguments: dict[str, Any] = {key: plain[key] for key in DATA_ARGUMENTS if key in plain}
     funnel = TaskFunnel.from_config(OmegaConf.to_container(data.tasks, resolve=True))  # type: ignore[arg-type]
-    return LogDataModule(
+    return datamodule(
+        cfg,
         source=source_of(data),
         tasks=funnel,
         split=build(data.split),
@@ -115,6 +120,7 @@ def assemble(cfg: DictConfig, data: LogDataModule | None = None) -> Assembly:
     """Build data and module. Every part draws its initial weights from (seed, part), so that runs of one seed that
     differ in their tuning method start from the same head.
     """
+    privacy = private_steps(cfg)
     backbone: Backbone | NoBackbone = build(cfg.backbone)
     data = data or assemble_data(cfg, backbone)
     funnel = data.funnel
@@ -126,16 +132,16 @@ def assemble(cfg: DictConfig, data: LogDataModule | None = None) -> Assembly:
     first = _features(cfg, data, encoder.width)
     width = interaction.width + (first.width if first else 0)
     torch.manual_seed(cfg.seed + 1)
-    head = build(cfg.head)(width=width, funnel=funnel)
+    head = made(cfg.head, width=width, funnel=funnel)
     features = {} if first is None else {head.views[0]: first}
     for number, view in enumerate(head.views[1:] if first else (), start=1):
         features[view] = cast(Features, _features(cfg, data, encoder.width, number))
-    objective: Objective = build(cfg.objective)(funnel=funnel)
+    objective: Objective = made(cfg.objective, funnel=funnel)
     torch.manual_seed(cfg.seed + 4)
     asked = objective.needs.towers
     towers = SideTowers(width, asked) if asked else None
     torch.manual_seed(cfg.seed + 5)
-    balancing = build(cfg.balancing)(funnel=funnel) if cfg.get("balancing") else Fixed(funnel)
+    balancing = made(cfg.balancing, funnel=funnel) if cfg.get("balancing") else Fixed(funnel)
     adversary = build(cfg.adversary) if cfg.get("adversary") else None
     require_extra_passes(cfg, balancing, adversary)
     torch.manual_seed(cfg.seed + 2)
@@ -149,6 +155,9 @@ def assemble(cfg: DictConfig, data: LogDataModule | None = None) -> Assembly:
         encoder.keep_frozen_in(torch.bfloat16)
     if isinstance(encoder, Encoder) and cfg.backbone.get("compile", False):
         encoder.compile_layers()
+    if isinstance(encoder, Encoder) and privacy is not None:
+        # One entry of a layer's input for each text, in the order of the batch's texts.
+        encoder.packed, encoder.one_chunk_in_training = False, True
     module = module_class(tuning)(
         encoder=encoder,
         interaction=interaction,
@@ -165,6 +174,7 @@ def assemble(cfg: DictConfig, data: LogDataModule | None = None) -> Assembly:
         balancing=balancing,
         adversary=adversary,
         gradients_every=int(cfg.get("gradients_every", 0)),
+        privacy=privacy,
     )
     return Assembly(cfg, backbone, data, module)
 
@@ -198,7 +208,8 @@ def _features(cfg: DictConfig, data: LogDataModule, text_width: int, view: int =
             raise ConfigError("backbone=none and features=none leave nothing to learn from; choose one of them.")
         return None
     torch.manual_seed(cfg.seed + 3 + 1000 * view)
-    built: Features = build(cfg.features)(
+    built: Features = made(
+        cfg.features,
         text_width=text_width,
         vector_widths=data.vector_widths(),
         images=data.features.images,
@@ -220,7 +231,7 @@ def _check_fit(encoder: Encoder, data: LogDataModule) -> None:
         )
 
 
-def make_trainer(cfg: DictConfig, run_dir: Path, callbacks: Sequence[Any], loggers: Sequence[Logger]) -> L.Trainer:
+def make_trainer(cfg: DictConfig, run_dir: Path, callbacks: Sequence[Any], loggers: Sequence[Logger]) -> RunTrainer:
     """Lightning's trainer with the run folder as its root; the datamodule shards rows over ranks itself."""
     arguments = OmegaConf.to_container(cfg.trainer, resolve=True)
     assert isinstance(arguments, dict)
@@ -231,7 +242,8 @@ def make_trainer(cfg: DictConfig, run_dir: Path, callbacks: Sequence[Any], logge
         )
     arguments["strategy"] = _strategy(arguments)
     arguments["precision"] = resolve_precision(str(arguments.get("precision", "auto")), str(arguments["accelerator"]))
-    return L.Trainer(
+    return RunTrainer(
+        cfg,
         **{
             **arguments,
             "default_root_dir": str(run_dir),
@@ -241,7 +253,7 @@ def make_trainer(cfg: DictConfig, run_dir: Path, callbacks: Sequence[Any], logge
             "plugins": [CheckpointFiles()],
             # Ours is no Lightning checkpoint callback; without one, Lightning would add its own.
             "enable_checkpointing": any(isinstance(callback, Checkpoint) for callback in callbacks),
-        }
+        },
     )
 
 

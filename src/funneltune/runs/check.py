@@ -11,22 +11,10 @@ from funneltune.data.pseudonyms import Pseudonyms
 from funneltune.errors import ConfigError
 from funneltune.metrics import METHODS, RAW
 from funneltune.runs.identity import as_plain
-from funneltune.runs.kinds import kind_faults
+from funneltune.runs.roles import argument_faults, mappings_alone, role_faults
 from funneltune.runs.targets import target_faults
 from funneltune.secrets import secret_faults
 
-TYPES: tuple[tuple[tuple[str, ...], tuple[type, ...], str], ...] = (
-    (("backbone.token_budget",), (int, type(None)), "a whole number, or null"),
-    (("backbone.remember",), (int,), "a whole number"),
-    (("backbone.cache_gb",), (int, float), "a number, of gigabytes"),
-    (("tuning.top",), (int, type(None)), "a whole number, or null for all layers"),
-    (
-        ("backbone.compile", "backbone.packed", "backbone.pretrained", "tuning.shrink", "data.unique"),
-        (bool,),
-        "true or false",
-    ),
-)
-"""Fields, what may stand there, and how that is told."""
 BASELINES = ("bm25", "cosine", "popularity", "trees")
 
 
@@ -43,12 +31,15 @@ def check_config(cfg: DictConfig) -> None:
     OmegaConf.resolve(cfg)
     plain = as_plain(cfg)
     _refuse_secrets(plain)
-    faults = [*target_faults(plain), *_values(plain)]
-    faults += _pseudonyms(plain.get("data") or {})
-    for group in ("head", "objective", "balancing", "adversary"):
-        faults += kind_faults(plain.get(group), group)
+    faults = list(target_faults(plain))
+    faults += [] if faults else role_faults(plain)  # which imports what is named
+    nodes = mappings_alone(plain)
+    faults += [*_values(nodes), *_pseudonyms(nodes["data"]), *argument_faults(nodes)]
     if faults:
-        raise ConfigError("; ".join(faults))
+        first: dict[str, str] = {}  # of each field
+        for fault in faults:
+            first.setdefault(fault.partition("=")[0], fault)
+        raise ConfigError("; ".join(first.values()))
 
 
 def _refuse_secrets(plain: Any) -> None:
@@ -86,7 +77,7 @@ def _values(plain: dict[str, Any]) -> Iterator[str]:
         value = (plain.get("data") or {}).get(field)
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
             yield f"data.{field}={value!r} must be a whole number >= {least}"
-    yield from _types(plain)
+    yield from _limits(plain)
     yield from _without_texts(plain)
 
 
@@ -108,6 +99,17 @@ def _calibration(node: dict[str, Any]) -> Iterator[str]:
         yield f"calibration.use={use} must be none or one of calibration.methods ({', '.join(methods) or 'none'})"
 
 
+def _limits(plain: dict[str, Any]) -> Iterator[str]:
+    """How long one process waits for another."""
+    for group, name, none in (("data", "worker_timeout", True), ("trainer", "rank_timeout", False)):
+        node = plain.get(group) or {}
+        limit = node.get(name)
+        if name not in node or (limit is None and none):
+            continue
+        if not isinstance(limit, (int, float)) or isinstance(limit, bool) or not 0 < limit < float("inf"):
+            yield f"{group}.{name}={limit!r} must be a number of seconds above 0" + ("; null: no limit" if none else "")
+
+
 def _without_texts(plain: dict[str, Any]) -> Iterator[str]:
     """What needs texts where backbone=none reads none."""
     if not str((plain.get("backbone") or {}).get("_target_")).endswith(".NoBackbone"):
@@ -116,16 +118,6 @@ def _without_texts(plain: dict[str, Any]) -> Iterator[str]:
         yield "baselines: cosine needs a backbone, and backbone=none; leave it out"
     if (plain.get("data") or {}).get("tokens_per_batch"):
         yield "data.tokens_per_batch sizes batches by their texts, and backbone=none reads none; set rows_per_batch"
-
-
-def _types(plain: dict[str, Any]) -> Iterator[str]:
-    """Values of a kind that the parts which take them would stumble over; their ranges are the parts' business."""
-    for fields, kinds, words in TYPES:
-        for field in fields:
-            group, _, name = field.partition(".")
-            node = plain.get(group) or {}
-            if name in node and (type(node[name]) not in kinds):
-                yield f"{field}={node[name]!r} must be {words}"
 
 
 def _resume(asked: Any) -> Iterator[str]:

@@ -22,7 +22,11 @@ WHERE_NOT_WHAT = (
     "calibration",
 )
 """Top-level keys that say where a run goes, how it is watched or how it is used, not what it computes."""
-OFF = {"balancing": "funneltune.objectives.Fixed", "adversary": "funneltune.modules.FGM"}
+OFF = {
+    "balancing": "funneltune.objectives.Fixed",
+    "adversary": "funneltune.modules.FGM",
+    "privacy": "funneltune.modules.NoPrivacy",
+}
 """Parts that may be absent -> what stands for their absence (an adversary with an epsilon of 0)."""
 SHARING = ("sharing", "adapters")
 """Keys of `tuning` that may be absent where tasks share the tuned weights."""

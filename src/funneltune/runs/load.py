@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from funneltune.backbones import Caching
 from funneltune.data import LogDataModule
 from funneltune.data.pseudonyms import require_key
+from funneltune.data.unlabelled import read_as
 from funneltune.errors import RunError
 from funneltune.files import whole_file
 from funneltune.metrics import METHODS, RAW, Scaling, scaled, scalings
@@ -96,7 +97,7 @@ def predict(run: Path, input: Path, output: Path, calibration: str | None = None
     cfg = finished_config(run)
     scaling = scalings_of(run, calibration)
     assembly = assemble(cfg)
-    data = assembly.data.for_file(input)
+    data = read_as(assembly.data, input)
     load_weights(assembly.module, run / "weights")
     if data.features.history:
         logger.warning("features.history: %s tells no clicks, so every shopper is taken to have no past.", input)

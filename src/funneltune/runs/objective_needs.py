@@ -10,7 +10,7 @@ from funneltune.data import RowSampling
 from funneltune.errors import ConfigError
 from funneltune.funnel import TaskFunnel
 from funneltune.objectives import Objective
-from funneltune.runs.targets import build
+from funneltune.runs.targets import made
 
 
 def objective_needs(cfg: DictConfig, funnel: TaskFunnel) -> dict[str, Any]:
@@ -19,7 +19,7 @@ def objective_needs(cfg: DictConfig, funnel: TaskFunnel) -> dict[str, Any]:
     Raises:
         ConfigError: if rows are drawn in a way that the objective cannot make up for.
     """
-    objective: Objective = build(cfg.objective)(funnel=funnel)
+    objective: Objective = made(cfg.objective, funnel=funnel)
     _check_sampling(objective, RowSampling.parse(_plain(cfg.data).get("sampling"), funnel))
     needs = objective.needs
     return {"columns": {name: _asker(cfg.objective, funnel, name) for name in needs.columns}, "delayed": needs.delayed}
@@ -32,12 +32,12 @@ def _asker(node: DictConfig, funnel: TaskFunnel, column: str) -> str:
             continue
         rest = OmegaConf.create({k: v for k, v in _plain(node).items() if k != key})
         try:
-            without: Objective = build(rest)(funnel=funnel)
+            without: Objective = made(rest, funnel=funnel)
         except (ConfigError, TypeError):  # the rest alone is none, or the option has no default
             continue
         if column not in without.needs.columns:
             return f"objective.{key}={value}"
-    return f"objective={build(node)(funnel=funnel).name}"
+    return f"objective={made(node, funnel=funnel).name}"
 
 
 def _check_sampling(objective: Objective, sampling: RowSampling | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,10 +16,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from funneltune.backbones import Backbone, Vision
 from funneltune.backbones.origin import unpinned
-from funneltune.callbacks import log_record, tracking
+from funneltune.callbacks import CHECKPOINTS, checkpoints_in, log_record, tracking
 from funneltune.data import LogDataModule
 from funneltune.data.pseudonyms import recorded
-from funneltune.errors import Interrupted
+from funneltune.errors import Interrupted, LostProcessError
 from funneltune.files import write_text
 from funneltune.records import RECORD_NAME, RunRecord
 from funneltune.runs.folder import CONFIG_NAME
@@ -105,6 +106,36 @@ def stopped(error: Interrupted, run_dir: Path, way_on: Callable[[], str]) -> str
     if not (run_dir / RECORD_NAME).is_file():
         return f"{by} before training began; nothing was written, give the same command again"
     return f"{by}{way_on()}"
+
+
+def way_on(run_dir: Path) -> str:
+    """What an unfinished run left, and the command that goes on."""
+    saved = checkpoints_in(run_dir / CHECKPOINTS)
+    state = f"saved at step {saved[0].stem.rpartition('-')[2]}" if saved else "before its first checkpoint"
+    return f"{state}; go on with: funneltune train {shlex.quote(f'resume={run_dir}')}"
+
+
+@contextmanager
+def with_way_on(run_dir: Path) -> Iterator[None]:
+    """Where a process that the run needs is lost, say how to go on.
+
+    Raises:
+        LostProcessError: with that.
+    """
+    try:
+        yield
+    except LostProcessError as error:
+        raise LostProcessError(f"{error}; {way_on(run_dir)}") from error
+
+
+def give_up(run_dir: Path, record: RunRecord | None, error: LostProcessError) -> None:
+    """Write down, for a process that cannot be unwound, how its run ended; without a record it is said alone."""
+    told = f"{error}; {way_on(run_dir)}"
+    if record is not None:
+        record.status, record.finished = "failed", now()
+        record.error = redacted(f"{type(error).__name__}: {told}")
+        record.write(run_dir / RECORD_NAME)
+    sys.stderr.write(f"error: {redacted(told)}\n")
 
 
 def _to_keep(cfg: DictConfig) -> DictConfig:

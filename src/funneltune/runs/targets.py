@@ -13,14 +13,16 @@ import os
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from operator import attrgetter
 from typing import Any
 
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from funneltune.errors import ConfigError
+from funneltune.errors import ConfigError, FunnelError, is_out_of_memory
 
 TRUST = "FUNNELTUNE_TRUST"
 """Environment variable: packages that the user vouches for, `mine` or `mine,other.part`. A config cannot set it."""
@@ -73,15 +75,53 @@ def build(node: DictConfig, **arguments: Any) -> Any:
         ConfigError: if the node names what it may not.
     """
     plain = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
-    if faults := list(target_faults(plain, str(node._get_full_key(None) or ""))):
+    path = str(node._get_full_key(None) or "")
+    if faults := list(target_faults(plain, path)):
         raise ConfigError("; ".join(faults))
-    return instantiate(plain, **arguments)
+    with told_of(node, path):
+        return instantiate(plain, **arguments)
+
+
+def made(node: DictConfig, **arguments: Any) -> Any:
+    """What a node with `_partial_: true` makes of the arguments that only a run knows.
+
+    Raises:
+        ConfigError: likewise, or if the part refuses what the node gives it.
+    """
+    complete = build(node)
+    with told_of(node, str(node._get_full_key(None) or "")):
+        return complete(**arguments)
+
+
+@contextmanager
+def told_of(node: DictConfig, path: str) -> Iterator[None]:
+    """A part's own errors while it is made (a TypeError for three of four betas) are about what the config gave it. A
+    user's own part keeps its traceback.
+
+    Raises:
+        ConfigError: with the part's key.
+    """
+    try:
+        yield
+    except Exception as error:
+        cause: BaseException = error
+        while isinstance(cause, InstantiationException) and cause.__cause__ is not None:
+            cause = cause.__cause__
+        if isinstance(cause, FunnelError) or is_out_of_memory(cause) or is_vouched_for(str(node.get("_target_"))):
+            raise
+        told = " ".join(str(cause).split()) or type(cause).__name__
+        raise ConfigError(f"{path or node.get('_target_')} cannot be made as the config says: {told}") from error
 
 
 def allowed_names() -> list[str]:
     """Every name that a config may give as a target, without the packages that the user vouches for."""
     packages = (*ROOMS, OPTIMIZERS, CALLBACKS, LOGGERS)
     return [*(f"{package}.{name}" for package in packages for name in sorted(_offered(package))), *TRAINERS]
+
+
+def is_vouched_for(target: str) -> bool:
+    """Whether a target is the user's own, of a package that FUNNELTUNE_TRUST names."""
+    return any(target.startswith(f"{prefix}.") for prefix in vouched_for())
 
 
 def _node_faults(node: dict[Any, Any], path: str) -> Iterator[str]:

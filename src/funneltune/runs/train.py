@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import lightning as L
@@ -22,7 +22,6 @@ from funneltune.callbacks import (
     Efficiency,
     RandomState,
     StopRequest,
-    checkpoints_in,
     newest_checkpoint,
     read_checkpoint,
 )
@@ -35,7 +34,9 @@ from funneltune.runs.folder import Earlier, earlier_run, held
 from funneltune.runs.logs import logger, train_log
 from funneltune.runs.measuring import now, write_down
 from funneltune.runs.precision import chosen_precision
-from funneltune.runs.recording import new_record, stopped, written_down
+from funneltune.runs.privacy import privacy_record
+from funneltune.runs.ranks import following
+from funneltune.runs.recording import give_up, new_record, stopped, way_on, with_way_on, written_down
 from funneltune.runs.starting import begin
 from funneltune.runs.targets import build
 from funneltune.runs.weights import save_weights
@@ -93,6 +94,7 @@ def is_first_rank() -> bool:
     return all(int(os.environ.get(name, "0")) == 0 for name in ("LOCAL_RANK", "NODE_RANK", "RANK", "SLURM_PROCID"))
 
 
+@following()
 def _follow(cfg: DictConfig, run_dir: Path, stop: StopRequest, extra: Sequence[L.Callback]) -> RunRecord:
     """A further rank: it trains along and leaves the folder to the first."""
     L.seed_everything(cfg.seed, workers=True, verbose=False)
@@ -174,13 +176,7 @@ def _environment(words: Mapping[str, str]) -> Iterator[None]:
 
 def _told(error: Interrupted, run_dir: Path) -> str:
     """What was kept, and the command that goes on."""
-
-    def way_on() -> str:
-        saved = checkpoints_in(run_dir / CHECKPOINTS)
-        state = f"saved at step {saved[0].stem.rpartition('-')[2]}" if saved else "before its first checkpoint"
-        return f", {state}; go on with: funneltune train {shlex.quote(f'resume={run_dir}')}"
-
-    return stopped(error, run_dir, way_on)
+    return stopped(error, run_dir, lambda: f", {way_on(run_dir)}")
 
 
 def _new_record(cfg: DictConfig, run_dir: Path, assembly: Assembly) -> RunRecord:
@@ -208,20 +204,22 @@ def _fit_and_measure(
     callbacks = [*extra, *wanted_callbacks(cfg, stop)]
     trainer = make_trainer(cfg, run_dir, callbacks, loggers)
     begun = time.perf_counter()
-    trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
-    if cfg.select == "best":
-        _load_best(callbacks, module)
-    module.tuning.finish()
-    if cfg.select == "best" or module.validated_at != trainer.global_step:
-        trainer.validate(module, datamodule=data, verbose=False)
-    if cfg.get("test", True):
-        trainer.test(module, datamodule=data, verbose=False)
-    saved = save_weights(module, run_dir / "weights", write=trainer.is_global_zero)
+    with with_way_on(run_dir), trainer.told(partial(give_up, run_dir, record if is_first_rank() else None)):
+        trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        if cfg.select == "best":
+            _load_best(callbacks, module)
+        module.tuning.finish()
+        if cfg.select == "best" or module.validated_at != trainer.global_step:
+            trainer.validate(module, datamodule=data, verbose=False)
+        if cfg.get("test", True):
+            trainer.test(module, datamodule=data, verbose=False)
+        saved = save_weights(module, run_dir / "weights", write=trainer.is_global_zero)
     if not trainer.is_global_zero:
         return
     _, trainable_end = parameter_counts(module)
     record.parameters |= {"trainable_end": trainable_end}
     record.rank_pattern = module.tuning.rank_pattern()
+    record.privacy = privacy_record(cfg, module)
     watched = next((c for c in callbacks if isinstance(c, Efficiency)), None)
     wall = watched.wall_seconds if watched is not None else time.perf_counter() - begun
     skipped = {"steps_left_out": module.finite.taken_out} if module.finite.taken_out else {}
@@ -241,7 +239,7 @@ def wanted_callbacks(cfg: DictConfig, stop: StopRequest) -> list[L.Callback]:
     """The config's callbacks (no bar where the trainer switches it off), random state, and checkpoints last of all, so
     that they hold what the others have seen.
     """
-    built = [build(node) for node in (cfg.callbacks or {}).values()]
+    built = [build(node) for node in (cfg.callbacks or {}).values() if node is not None]
     if not cfg.trainer.get("enable_progress_bar", True):
         built = [callback for callback in built if not isinstance(callback, ProgressBar)]
     given = [callback for callback in built if isinstance(callback, Checkpoints)]

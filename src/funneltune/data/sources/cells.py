@@ -15,6 +15,7 @@ from funneltune.data.sources.lateness import moments
 from funneltune.data.sources.roles import Roles
 from funneltune.funnel import Task
 
+PLACES = np.iinfo(np.int16)
 PLAIN = re.compile(r"\S{0,24}(\s[\d:.+-]+)?")
 """A number, a date with its time, a word."""
 
@@ -95,20 +96,25 @@ def no_missing(frame: pd.DataFrame, roles: Roles, column: str, role: str, seen: 
 
 
 def number(frame: pd.DataFrame, roles: Roles, column: str, role: str, seen: Collected) -> NDArray[np.float64]:
-    """A column of finite numbers; a fault where one is none."""
+    """A column of finite numbers that the store can hold; a fault where one is none, and 0 in its place."""
     raw = frame[column].map(roles.grades) if role == "grade" and roles.grades else frame[column]
     numbers = moments(raw) if role == "time" else pd.to_numeric(raw, errors="coerce")
     values = pd.Series(numbers).to_numpy(dtype=np.float64, na_value=np.nan)
 
+    if role == "position":
+        rule = f"a whole number from {PLACES.min} to {PLACES.max}"
+        right = (values == np.floor(values)) & (values >= PLACES.min) & (values <= PLACES.max)
+    else:  # beyond single precision all but times would be infinite
+        rule = "a finite number"
+        right = np.isfinite(values) & ((role == "time") | (np.abs(values) <= np.finfo(np.float32).max))
+
     def telling(value: str, row: str, count: int) -> str:
         remedy = f", or write fill: {{{column}: NUMBER}} under source" if value == "nothing" else ""
-        return (
-            f"column {column!r} ({role}) holds {value} in {row} ({count} such); it must be a finite number; mend the "
-            f"file{remedy}"
-        )
+        told = f"column {column!r} ({role}) holds {value} in {row} ({count} such); it must be {rule}"
+        return f"{told}; mend the file{remedy}"
 
-    fault(~np.isfinite(values), frame, column, roles, seen, "a finite number", telling)
-    return values
+    fault(~right, frame, column, roles, seen, rule, telling)
+    return np.where(right, values, 0.0)
 
 
 def label(frame: pd.DataFrame, roles: Roles, task: Task, seen: Collected) -> NDArray[Any]:

@@ -114,6 +114,7 @@ def in_request_order(columns: Mapping[str, NDArray[Any]], kept: NDArray[np.bool_
         found = {name: np.asarray(values[rows[chunk]]) for name, values in columns.items()}
         found["request"] = request[chunk]
         if "position" not in found:
-            found["position"] = np.arange(first, first + len(rows[chunk])) - starts[request[chunk]]
+            place = np.arange(first, first + len(rows[chunk])) - starts[request[chunk]]
+            found["position"] = np.minimum(place, np.iinfo(np.int16).max)
         found["position"] = found["position"].astype(np.int16)
         yield found

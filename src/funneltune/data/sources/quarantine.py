@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,7 +67,7 @@ class BadRows:
 
 
 class Quarantine:
-    """The rows that a pass over a log leaves out. Grows on disk; the rules that they break are counted.
+    """The rows that a pass over a log leaves out. Grows on disk; the rules that they break are counted. A context.
 
     Args:
         bad_rows: The limit.
@@ -78,11 +78,19 @@ class Quarantine:
         self.bad_rows, self.rows = bad_rows, 0
         self.counts: Counter[str] = Counter()
         """Column and rule -> how often it was broken."""
-        self._file = tempfile.TemporaryFile("w+", encoding="utf-8", newline="", dir=folder)  # noqa: SIM115 (`close`)
+        self._file = tempfile.TemporaryFile("w+", encoding="utf-8", newline="", dir=folder)  # noqa: SIM115 (`__exit__`)
         self._writer = csv.writer(self._file)
         self._chunk: list[tuple[int, str, str, str]] = []
         self._written = 0
         self._writer.writerow(HEADER)
+
+    def __enter__(self) -> Self:
+        """Nothing more to open."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """The file that grew is no longer needed."""
+        self._file.close()
 
     def add(self, rows: NDArray[np.int64], column: str, values: Sequence[str], rule: str) -> None:
         """Faults of rows (their numbers in the log), one each."""
@@ -109,14 +117,12 @@ class Quarantine:
             What the store's notes keep, and what refuses the log: more than the limit, or nothing left.
         """
         if not self.rows:
-            self._file.close()
             return {}, None
         if self.bad_rows.folder is not None:
             target = Path(self.bad_rows.folder) / target.name
         self._file.seek(0)
         with whole_file(target) as part, part.open("w", encoding="utf-8", newline="") as file:
             shutil.copyfileobj(self._file, file, io.DEFAULT_BUFFER_SIZE * 64)
-        self._file.close()
         total, faults = rows + self.rows, self.counts.total()
         cut = f" (the first {WRITTEN:,} of {faults:,} faults)" if faults > WRITTEN else ""
         allowed = self.bad_rows.allows(total)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
@@ -204,8 +205,9 @@ class Table:
             DataError: with all faults found, each naming column, row, value and rule; or, beyond `bad_rows`, with the
                 count of each.
         """
-        with tempfile.TemporaryDirectory(dir=writer.folder) as aside:  # a log may be longer than memory
-            seen = self.collect(writer.tasks, Path(aside))
+        with tempfile.TemporaryDirectory(dir=writer.folder) as aside, ExitStack() as opened:
+            away = None if self.bad_rows is None else opened.enter_context(Quarantine(self.bad_rows, Path(aside)))
+            seen = self.collect(writer.tasks, Path(aside), away)
             columns = seen.columns.whole()
             kept = np.ones(seen.rows, dtype=bool)
             if self.labels_required and seen.rows:
@@ -216,8 +218,9 @@ class Table:
             self.refuse_faults(seen)
             self._hand_over(columns, kept, seen, writer)
 
-    def collect(self, tasks: TaskFunnel, aside: Path | None = None) -> Collected:
-        """One pass over the table; its columns grow in the folder `aside`, or in memory. Faults of rows are gathered.
+    def collect(self, tasks: TaskFunnel, aside: Path | None = None, away: Quarantine | None = None) -> Collected:
+        """One pass over the table; its columns grow in the folder `aside`, or in memory (a log may be longer).
+        Rows with faults go `away`, or their faults are gathered.
 
         Raises:
             DataError: if columns or rows are missing altogether.
@@ -225,7 +228,6 @@ class Table:
         wanted = self._columns(tasks)
         if faults := self.strict.check(tasks):
             raise ConfigError("; ".join(faults))
-        away = None if self.bad_rows is None else Quarantine(self.bad_rows, aside)
         seen = Collected(columns=Columns(aside), quarantine=away)
         intake = Intake(self.roles, self.joins, self.schema, self.labels_required, tasks, seen)
         for piece in self.files.pieces(wanted):

@@ -1,0 +1,406 @@
+"""An honest log, ways to spoil it, and what a spoilt one must be read as: by Python's csv module and plain loops."""
+
+import csv
+import gzip
+import io
+import math
+import re
+import sys
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import numpy as np
+import pandas as pd
+
+HEADER = [
+    "session",
+    "shopper",
+    "q",
+    "sku",
+    "name",
+    "rank",
+    "at",
+    "price",
+    "colour",
+    "score",
+    "clicked",
+    "bought",
+    "spare",
+]
+ROLES = {
+    "request": "session",
+    "user": "shopper",
+    "query_text": {"query": "q"},
+    "item": "sku",
+    "item_text": {"title": "name"},
+    "position": "rank",
+    "time": "at",
+    "price": "price",
+    "categorical": ["colour"],
+    "numeric": ["score"],
+    "labels": {"click": "clicked", "purchase": "bought"},
+}
+NEEDED = HEADER[:-1]
+MISSING = {"", "NA", "NaN", "nan", "NULL", "null"}
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+SURROGATES = re.compile("[\udc80-\udcff]")
+LARGEST = float(np.finfo(np.float32).max)
+
+
+def honest(rows=60):
+    """Rows of text: requests of five items, 12 shoppers, titles with commas, quotes and other alphabets."""
+    random, found = np.random.default_rng(7), []
+    titles = ["Sofa, red", 'Lamp 5"', "Stuhl Größe 2", "椅子", "Desk", 'it\'s "it"', "Bed\nwith feet"]
+    for row in range(rows):
+        request, place = divmod(row, 5)
+        sku, clicked = int(random.integers(0, 25)), int(random.random() < 0.3)
+        found.append(
+            [
+                *(
+                    f"s{request}",
+                    f"u{request % 12}",
+                    f"query {request % 9}",
+                    f"i{sku}",
+                    f"{titles[sku % 7]} {sku}",
+                    place,
+                ),
+                *(f"2025-01-{1 + request:02d}T10:00:00", round(float(random.lognormal(3, 1)), 2)),
+                *(["red", "blue", "green", ""][row % 4], round(float(random.normal()), 4), clicked),
+                *(int(clicked and random.random() < 0.5), "x"),
+            ]
+        )
+    return [[str(cell) for cell in row] for row in found]
+
+
+def as_csv(header, rows, separator=","):
+    """Bytes of a CSV file as pandas writes it."""
+    text = io.StringIO(newline="")
+    csv.writer(text, delimiter=separator, lineterminator="\n").writerows([header, *rows])
+    return text.getvalue().encode()
+
+
+# --- the oracle ------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Verdict:
+    """What a log must be read as.
+
+    Args:
+        refused: The whole file must be refused.
+        rows: What the store holds, as `stored` has it.
+        bad: Numbers of rows with faults: they refuse the log, or are left out.
+        unsure: Refusing the file is right, too: quotation marks that two readers may take differently.
+    """
+
+    refused: str = ""
+    rows: list = field(default_factory=list)
+    bad: list = field(default_factory=list)
+    unsure: bool = False
+
+
+def verdict_on(content):
+    """By the bytes of a CSV file. A byte that is no UTF-8 matters in the cells that are read."""
+    text = content.decode("utf-8-sig", "surrogateescape")
+    before = csv.field_size_limit(sys.maxsize)
+    try:
+        lines = [line for line in _lines(text, strict=False) if "".join(line).strip(" \t") or len(line) > 1]
+        try:
+            list(_lines(text, strict=True))
+            unsure = bool(SURROGATES.search(text))
+        except csv.Error:
+            unsure = True
+    finally:
+        csv.field_size_limit(before)
+    if not lines:
+        return Verdict("no header")
+    header = lines[0]
+    if any(header.count(name) != 1 for name in NEEDED):
+        return Verdict("columns", unsure=unsure)
+    read = [header.index(name) for name in NEEDED]
+    if any(SURROGATES.search(line[at]) for line in lines for at in read if at < len(line)):
+        return Verdict("no UTF-8")
+    if len(lines) == 1:
+        return Verdict("no rows", unsure=unsure)
+    return verdict_on_rows(header, lines[1:], unsure)
+
+
+def _lines(text, *, strict):
+    return csv.reader(io.StringIO(text, newline=""), skipinitialspace=True, strict=strict)
+
+
+def verdict_on_rows(header, lines, unsure=False):
+    """By the cells as texts; None or a word for it is a missing one."""
+    place = {name: header.index(name) for name in NEEDED}
+    known, rows, bad = {}, [], []
+    sessions = {}
+    for number, line in enumerate(lines, start=1):
+        cells = None
+        if len(line) == len(header):
+            row = {name: line[at] for name, at in place.items()}
+            cells = _cells({name: None if cell is None or cell in MISSING else cell for name, cell in row.items()})
+        if cells is None:
+            bad.append(number)
+            continue
+        group = sessions.setdefault(cells[0], len(sessions))
+        title = known.setdefault(cells[3], cells[4])
+        if cells[-1] and not cells[-2]:
+            bad.append(number)
+            continue
+        rows.append((group, *cells[1:4], title, *cells[5:]))
+    rows.sort(key=lambda row: row[0])
+    return Verdict(rows=_renumbered(rows), bad=bad, unsure=unsure)
+
+
+def _renumbered(rows):
+    numbers = {}
+    return [(numbers.setdefault(group, len(numbers)), *rest) for group, *rest in rows]
+
+
+def _cells(row):
+    """The values of a row, or None where one breaks a rule."""
+    texts = [row[name] for name in ("session", "shopper", "q", "sku", "name")]
+    if any(text is None or not text.strip() for text in texts):
+        return None
+    rank, price, score = (_number(row[name]) for name in ("rank", "price", "score"))
+    time, labels = _time(row["at"]), [_label(row[name]) for name in ("clicked", "bought")]
+    if None in (rank, price, score, time, *labels) or rank != int(rank) or abs(rank) > 32_767:
+        return None
+    return (*texts, int(rank), time, np.float32(price), row["colour"] or "", np.float32(score), *labels)
+
+
+def _number(text):
+    if text is None or not NUMBER.fullmatch(text.strip(" ")):
+        return None
+    return value if math.isfinite(value := float(text)) and abs(value) <= LARGEST else None
+
+
+def _time(text):
+    if text is None:
+        return None
+    if NUMBER.fullmatch(text):
+        return float(text) if math.isfinite(float(text)) else None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _label(text):
+    number = _number({"True": "1", "true": "1", "False": "0", "false": "0"}.get(text, text))
+    return int(number) if number in (0, 1) else None
+
+
+def stored(store):
+    """A store's rows, as a verdict has them."""
+    named = {side: store.table(table).column("key").to_pylist() for side, table in SIDES.items()}
+    titles, queries = store.text("items", "{title}"), store.text("queries", "{query}")
+    colours = store.manifest["notes"]["categories"].get("colour", [""])
+    columns = {name: store.column(name).tolist() for name in ("request", *SIDES, *NUMBERS, "click", "purchase")}
+    rows = []
+    for i in range(store.n_rows):
+        row = {name: values[i] for name, values in columns.items()}
+        item = row["item"]
+        rows.append(
+            (
+                *(row["request"], named["user"][row["user"]], queries[row["query"]], named["item"][item], titles[item]),
+                *(row["position"], row["time"], np.float32(row["price"]), colours[row["colour"]]),
+                *(np.float32(row["score"]), row["click"], row["purchase"]),
+            )
+        )
+    return rows
+
+
+SIDES = {"user": "users", "query": "queries", "item": "items"}
+NUMBERS = ("position", "time", "price", "colour", "score")
+
+
+# --- ways to spoil a CSV file ----------------------------------------------------------------------------------------
+
+WORDS = {
+    "rank": ["x", "-1", "1.5", "70000", "1e10", "", "0x1", "1_000", "٣", " 2", "nan", "2.0"],
+    "at": ["soon", "2025-13-45", "", "1735725600", "2025-01-01T10:00:00+02:00", "inf", "2025-01-01", "-5"],
+    "price": ["dear", "", "inf", "-inf", "nan", "NaN", "-3", "1e39", "1e400", "1,5", "$5", "1e-400", ".5", "+7", "5."],
+    "score": ["1e39", "-1e39", "3e38", "", "x", "None", "TRUE", "1 2"],
+    "clicked": ["2", "-1", "yes", "", "0.5", "True", "false", "TRUE", "1.0", "0.0", "nan", "1 ", " 1", "NULL", "01"],
+    "bought": ["1", "2", "", "x", "true"],
+    "session": ["", " ", "s0", "NA", "new", "x" * 200_000],
+    "shopper": ["", "\t", "null", "u0", "u\x0bv"],
+    "q": ["", "a\u2028b", "a\x85b", "a\x0cb", "\u3000", "NULL", "q\x00r", "é" * 70_000],
+    "sku": ["", "i0", "NaN", "i,0", 'i"0'],
+    "name": ["", "Sofa\r\nred", "=1+1", "a\rb", "\ufeffname", "n" * 1_000_000],
+    "colour": ["", "NA", "rot", "a,b", "\x1f", "red "],
+    "spare": ["", '"', "NULL"],
+}
+
+
+def cell(random, header, rows):
+    """One cell is another."""
+    name = random.choice(list(WORDS))
+    if name in header:
+        rows[random.integers(0, len(rows))][header.index(name)] = str(random.choice(WORDS[name]))
+
+
+def cells(random, header, rows):
+    for _ in range(int(random.integers(2, 9))):
+        cell(random, header, rows)
+
+
+def drop_column(random, header, rows):
+    at = int(random.integers(0, len(header)))
+    for line in (header, *rows):
+        del line[at]
+
+
+def double_column(random, header, rows):
+    at = int(random.integers(0, len(header)))
+    for line in (header, *rows):
+        line.insert(int(random.integers(0, 1)) or len(line), line[at])
+
+
+def rename_column(random, header, rows):
+    at = int(random.integers(0, len(header)))
+    header[at] = str(random.choice([header[at].upper(), header[at] + " ", "", "other", f"{header[at]}.1"]))
+
+
+def swap_columns(random, header, rows):
+    """Cells change places, the header does not."""
+    a, b = random.integers(0, len(header), 2)
+    for line in rows:
+        line[a], line[b] = line[b], line[a]
+
+
+def move_column(random, header, rows):
+    a, b = random.integers(0, len(header), 2)
+    for line in (header, *rows):
+        line.insert(b, line.pop(a))
+
+
+def header_twice(random, header, rows):
+    rows.insert(int(random.integers(0, len(rows))), list(header))
+
+
+def double_rows(random, header, rows):
+    for _ in range(int(random.integers(1, 5))):
+        rows.append(list(rows[random.integers(0, len(rows))]))
+
+
+def shuffle_rows(random, header, rows):
+    random.shuffle(rows)
+
+
+def no_rows(random, header, rows):
+    rows.clear()
+
+
+def longer_row(random, header, rows):
+    line = rows[random.integers(0, len(rows))]
+    line.insert(int(random.integers(0, len(line) + 1)), str(random.choice(["", "x", "1"])))
+
+
+def shorter_row(random, header, rows):
+    line = rows[random.integers(0, len(rows))]
+    del line[int(random.integers(0, len(line))) :]
+
+
+def longer_rows(random, header, rows):
+    """All of them, so that a reader might take the first column for an index."""
+    for line in rows:
+        line.insert(0, "7")
+
+
+OF_ROWS = (
+    *(cell,) * 6,
+    *(cells,) * 3,
+    *(drop_column, double_column, rename_column, swap_columns, move_column),
+    *(header_twice, double_rows, shuffle_rows, no_rows, longer_row, shorter_row, longer_rows),
+)
+
+
+def insert(random, content, what):
+    at = int(random.integers(0, len(content) + 1))
+    return content[:at] + what + content[at:]
+
+
+def cut(random, content):
+    return content[: int(random.integers(0, len(content) + 1))]
+
+
+def flipped(random, content):
+    """A bit of it is another."""
+    if not content:
+        return content
+    found = bytearray(content)
+    found[random.integers(0, len(content))] ^= 1 << int(random.integers(0, 8))
+    return bytes(found)
+
+
+OF_BYTES = (
+    cut,
+    lambda random, content: insert(random, content, b'"'),
+    lambda random, content: insert(random, content, b"\0"),
+    lambda random, content: insert(random, content, b"\xff\xfe"),
+    lambda random, content: insert(random, content, b"\xe9"),
+    lambda random, content: insert(random, content, b"\n"),
+    lambda random, content: insert(random, content, b"\r"),
+    lambda random, content: insert(random, content, b","),
+    lambda random, content: insert(random, content, b"\n\n  \n"),
+    lambda random, content: b"\xef\xbb\xbf" + content,
+    lambda random, content: b"\xef\xbb\xbf\xef\xbb\xbf" + content,
+    lambda random, content: content.replace(b"\n", b"\r\n"),
+    lambda random, content: content.replace(b"\n", b"\r"),
+    lambda random, content: content.rstrip(b"\n"),
+    lambda random, content: content.decode().encode("utf-16"),
+    lambda random, content: content.replace(b",", b";"),
+    lambda random, content: b"",
+    lambda random, content: b"\0" * 100,
+    lambda random, content: b"\n" + content,
+    lambda random, content: content + content,
+    flipped,
+)
+
+
+def spoilt_csv(random):
+    """The honest log with one to three things wrong."""
+    header, rows = list(HEADER), honest()
+    for _ in range(int(random.integers(0, 3))):
+        if rows:
+            OF_ROWS[random.integers(0, len(OF_ROWS))](random, header, rows)
+    content = as_csv(header, rows)
+    if random.random() < 0.5:
+        content = OF_BYTES[random.integers(0, len(OF_BYTES))](random, content)
+    return content
+
+
+def spoilt_gzip(random):
+    """A packed honest log that is cut short or has a flipped bit."""
+    packed = gzip.compress(as_csv(HEADER, honest()), mtime=0)
+    return cut(random, packed) if random.random() < 0.5 else flipped(random, packed)
+
+
+# --- Parquet ---------------------------------------------------------------------------------------------------------
+
+
+def frame():
+    """The honest log with a type per column."""
+    found = pd.DataFrame(honest(), columns=HEADER)
+    whole, real = ["rank", "clicked", "bought"], ["price", "score"]
+    return found.astype({**dict.fromkeys(whole, "int64"), **dict.fromkeys(real, "float64")})
+
+
+def retyped(random):
+    """The same log in other types, all of which say the same."""
+    found = frame()
+    found["clicked"] = found["clicked"].astype(str(random.choice(["bool", "float64", "int8", "str", "Int64"])))
+    found["bought"] = found["bought"].astype(str(random.choice(["bool", "uint8", "float32", "object"])))
+    found["rank"] = found["rank"].astype(str(random.choice(["int16", "float64", "str", "category"])))
+    kinds = ["datetime64[ns]", "datetime64[s]", "datetime64[ms, UTC]", "str"]
+    found["at"] = pd.to_datetime(found["at"]).astype(kinds[0])
+    kind = str(random.choice(kinds))
+    found["at"] = found["at"].dt.tz_localize("UTC").astype(kind) if "UTC" in kind else found["at"].astype(kind)
+    for name in ("colour", "sku", "q"):
+        found[name] = found[name].astype(str(random.choice(["category", "object", "str"])))
+    if random.random() < 0.5:
+        found["q"] = found["q"].map(str.encode)
+    return found
