@@ -45,7 +45,7 @@ def test_without_a_file_the_whole_catalogue_is_written(run, tmp_path):
     [
         (["output=v.csv"], "output=v.csv must end in .parquet or .npz"),
         (["output=v.npz", "what=shops"], "what='shops' must be one of queries, items, users"),
-        (["output=v.npz", "input=none.csv"], "input=none.csv must be a file"),
+        (["output=v.npz", "input=none.csv"], "input=none.csv is no file"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(run, in_a_folder, capsys, words, told):

@@ -113,7 +113,7 @@ def test_an_interrupt_is_status_130(verb_that_raises, capsys):
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("words", [["train"], ["study", "quickstart"]])
 def test_a_signal_in_the_set_up_says_that_nothing_was_saved(words, signum, monkeypatch, capsys):
-    monkeypatch.setattr("funneltune.cli.compose.compose_config", lambda *_: os.kill(os.getpid(), signum))
+    monkeypatch.setattr("funneltune.cli.compose.compose_config", lambda *_, **__: os.kill(os.getpid(), signum))
     assert main(words) == 128 + signum
     told = f"stopped by {signum.name} before anything was saved; give the same command again\n"
     assert capsys.readouterr().err == told

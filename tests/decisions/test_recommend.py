@@ -259,7 +259,7 @@ def test_new_items_are_read_without_their_empty_cells(tmp_path):
     for name, told in (
         ("bare.jsonl", "no column item"),
         ("torn.parquet", "cannot be read"),
-        ("gone.csv", "must be a file"),
+        ("gone.csv", "is no file"),
     ):
         with pytest.raises(DataError, match=told):
             new_items(tmp_path / name)
@@ -310,12 +310,12 @@ def test_the_command_shows_what_moved_where_something_could(run, scorer, capsys,
     ("words", "said"),
     [
         ([], "missing query=WORDS; add it, or user=SHOPPER, requests=FILE, split=test."),
-        (["query=a", "split=test"], "query=a and split: give one of query, requests and split"),
+        (["query=a", "split=test"], "query and split are both given; give one of query, requests and split"),
         (["split=test"], "missing output=FILE"),
         (["split=tset", "output=a.csv"], "split=tset must be train, validation or test"),
         (["split=test", "output=a.csv", "most=0"], "most=0 must be a whole number"),
-        (["query=a", "most=3"], "most=3 says nothing with query="),
-        (["split=test", "output=a.csv", "user=me"], "user=me says nothing with split="),
+        (["query=a", "most=3"], "most says nothing with query="),
+        (["split=test", "output=a.csv", "user=me"], "user says nothing with split="),
         (["query=a", "time=noon"], "time=noon must be unix seconds or ISO 8601"),
         (["query=a", "top=many"], "top=many must be a whole number, 1 or more"),
         (["query=a", "ranking=variety"], "ranking=variety is neither a file nor a ranking that ships, nearest: varied"),

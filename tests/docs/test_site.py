@@ -27,6 +27,7 @@ REFERENCE = {
     "adversary": "balancing",
     "metrics": "protocol",
     "pretraining": "pretraining",
+    "privacy": "privacy",
     "paper": "papers",
     "ranking": "ranking",
     **dict.fromkeys(("optimizer", "scheduler", "trainer", "callbacks", "logger", "debug"), "training"),

@@ -135,6 +135,22 @@ def test_a_stop_in_a_validation_is_obeyed_at_once_and_loses_one_step(alone, cach
     ).read_bytes()
 
 
+@pytest.mark.tried("sigterm", "resume")
+def test_a_run_that_was_stopped_while_it_tested_goes_on_to_the_same_end(alone, cache, tmp_path, monkeypatch):
+    from funneltune.modules import FunnelModule
+
+    def noted(module, *arguments):
+        raise Interrupted("stopped", 143)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(FunnelModule, "test_step", noted)
+        with pytest.raises(Interrupted):
+            train(compose_config(words(cache)), tmp_path / "run")
+    assert record(tmp_path / "run")["status"] == "interrupted"
+    train(compose_config(words(cache, "resume=auto")), tmp_path / "run")
+    same(tmp_path / "run", alone)
+
+
 @pytest.mark.tried("sigterm", "fault")
 def test_a_second_sigint_ends_at_once(cache, tmp_path, monkeypatch, capsys):
     from funneltune.modules import FunnelModule
@@ -305,8 +321,8 @@ def test_a_new_folder_is_begun_by_auto(cache, tmp_path):
         (["skip_nonfinite=-1"], "skip_nonfinite=-1 must be a whole number >= 0"),
         (["resume_changes=[trainer.max_epoch]"], "no key of the config (nearest: trainer.max_epochs)"),
         ([f"run_dir={__file__}"], "is a file; name a folder"),
-        (["callbacks.checkpoint.every_minutes=abc"], "callbacks.checkpoint.every_minutes=abc must be above 0"),
-        (["callbacks.checkpoint.every_minutes=.nan"], "callbacks.checkpoint.every_minutes=.nan must be above 0"),
+        (["callbacks.checkpoint.every_minutes=abc"], "callbacks.checkpoint.every_minutes='abc' must be a number"),
+        (["callbacks.checkpoint.every_minutes=.nan"], "callbacks.checkpoint.every_minutes='.nan' must be a number"),
         (["callbacks.checkpoint.keep=0"], "callbacks.checkpoint.keep=0 must be above 0."),
         (["callbacks.checkpoint.mode=most"], "callbacks.checkpoint.mode='most' must be max or min"),
         (["callbacks.checkpoint.select=first"], "callbacks.checkpoint.select='first' must be best or last"),

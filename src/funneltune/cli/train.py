@@ -41,7 +41,8 @@ def run(arguments: Arguments) -> int:
         report(run_dir)
         if chosen := runs.chosen_precision(cfg.trainer):
             say(chosen)
-        say(f"privacy: {privacy_in_words(record.privacy)}")
+        if record is not None:
+            say(f"privacy: {privacy_in_words(record.privacy)}")
         say(f"record: {run_dir / 'record.json'}")
     return 0
 

@@ -163,7 +163,7 @@ def test_what_ifs_are_the_runs_own_probabilities(scorer_of):
         ("twin", {"rate": "ctvr"}, "rate='ctvr' must be one of ctr, cvr, ctcvr; did you mean"),
         ("twin", {"what_if": {"titel": "x"}}, "what_if=titel=x: the run reads no 'titel' .* did you mean 'title'"),
         ("twin", {"what_if": {"price": "3"}}, "what_if=price=3: the run reads no 'price' .* it reads query, title"),
-        ("features", {"what_if": {"query": "x"}}, "what_if=query=x: the run reads no 'query'"),
+        ("features", {"what_if": {"query": "x"}}, "what_if=query: the run reads no 'query'"),
         ("history", {"what_if": {"price": "cheap"}}, "price='cheap' must be a number"),
     ],
 )
