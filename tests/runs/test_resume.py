@@ -140,7 +140,7 @@ def test_a_run_that_was_stopped_while_it_tested_goes_on_to_the_same_end(alone, c
     from funneltune.modules import FunnelModule
 
     def noted(module, *arguments):
-        raise Interrupted("stopped", 143)
+        raise Interrupted(signal.SIGTERM)
 
     with monkeypatch.context() as patched:
         patched.setattr(FunnelModule, "test_step", noted)

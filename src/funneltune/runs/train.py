@@ -209,7 +209,9 @@ def _fit_and_measure(
         if cfg.select == "best":
             _load_best(callbacks, module)
         module.tuning.finish()
-        if cfg.select == "best" or module.validated_at != trainer.global_step:
+        # a checkpoint keeps what a validation measured, and not its predictions, which calibrations are fitted on
+        validated = module.validated_at == trainer.global_step and "validation" in module.predicted
+        if cfg.select == "best" or not validated:
             trainer.validate(module, datamodule=data, verbose=False)
         if cfg.get("test", True):
             trainer.test(module, datamodule=data, verbose=False)
