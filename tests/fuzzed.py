@@ -256,7 +256,7 @@ def drop_column(random, header, rows):
 def double_column(random, header, rows):
     at = int(random.integers(0, len(header)))
     for line in (header, *rows):
-        line.insert(int(random.integers(0, 1)) or len(line), line[at])
+        line.append(line[at])
 
 
 def rename_column(random, header, rows):
@@ -365,7 +365,7 @@ def spoilt_csv(random):
     """The honest log with one to three things wrong."""
     header, rows = list(HEADER), honest()
     for _ in range(int(random.integers(0, 3))):
-        if rows:
+        if rows and all(len(line) == len(header) for line in rows):
             OF_ROWS[random.integers(0, len(OF_ROWS))](random, header, rows)
     content = as_csv(header, rows)
     if random.random() < 0.5:
@@ -382,25 +382,46 @@ def spoilt_gzip(random):
 # --- Parquet ---------------------------------------------------------------------------------------------------------
 
 
-def frame():
+def typed():
     """The honest log with a type per column."""
-    found = pd.DataFrame(honest(), columns=HEADER)
     whole, real = ["rank", "clicked", "bought"], ["price", "score"]
-    return found.astype({**dict.fromkeys(whole, "int64"), **dict.fromkeys(real, "float64")})
+    return pd.DataFrame(honest(), columns=HEADER).astype(dict.fromkeys(whole, "int64") | dict.fromkeys(real, "float64"))
 
 
 def retyped(random):
     """The same log in other types, all of which say the same."""
-    found = frame()
-    found["clicked"] = found["clicked"].astype(str(random.choice(["bool", "float64", "int8", "str", "Int64"])))
-    found["bought"] = found["bought"].astype(str(random.choice(["bool", "uint8", "float32", "object"])))
-    found["rank"] = found["rank"].astype(str(random.choice(["int16", "float64", "str", "category"])))
-    kinds = ["datetime64[ns]", "datetime64[s]", "datetime64[ms, UTC]", "str"]
-    found["at"] = pd.to_datetime(found["at"]).astype(kinds[0])
-    kind = str(random.choice(kinds))
-    found["at"] = found["at"].dt.tz_localize("UTC").astype(kind) if "UTC" in kind else found["at"].astype(kind)
-    for name in ("colour", "sku", "q"):
-        found[name] = found[name].astype(str(random.choice(["category", "object", "str"])))
-    if random.random() < 0.5:
+    found = typed()
+    choices = {
+        "clicked": ["bool", "float64", "int8", "str", "Int64"],
+        "bought": ["bool", "uint8", "float32", "object"],
+        "rank": ["int16", "float64", "str", "category"],
+        "colour": ["category", "object", "str"],
+        "sku": ["category", "str"],
+        "at": ["datetime64[ns]", "datetime64[s]", "datetime64[ms]", "str"],
+    }
+    for name, kinds in choices.items():
+        found[name] = found[name].astype(str(random.choice(kinds)))
+    if random.random() < 0.3:
         found["q"] = found["q"].map(str.encode)
+    if random.random() < 0.3 and found["at"].dtype != "str":
+        found["at"] = found["at"].dt.tz_localize("Europe/Berlin").dt.tz_convert("UTC") + pd.Timedelta(hours=1)
     return found
+
+
+def spoilt_cells(random):
+    """One typed cell that breaks a rule, and its row."""
+    found, row = typed(), int(random.integers(0, 60))
+    name, value = [
+        *(("price", np.inf), ("price", np.nan), ("score", 1e39), ("clicked", 2), ("clicked", None), ("rank", -40_000)),
+        *(("rank", 1.5), ("at", None), ("q", None), ("sku", " "), ("session", None), ("bought", 0.5), ("at", "soon")),
+    ][random.integers(0, 13)]
+    found[name] = found[name].astype(object)
+    found.loc[row, name] = value
+    if isinstance(value, int | float):
+        found[name] = found[name].astype("float64")
+    return found, row + 1
+
+
+def pages_of(content):
+    """Bytes of a Parquet file before its footer, which no checksum covers."""
+    return len(content) - 8 - int.from_bytes(content[-8:-4], "little")

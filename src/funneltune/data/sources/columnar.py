@@ -39,6 +39,7 @@ def chunks_of(part: Path, kind: str, columns: Sequence[str], rows: int) -> Itera
 
 def as_text(batch: pa.RecordBatch) -> pd.DataFrame:
     """Every value as text: missing ones as NA, lists as numbers between spaces."""
+    batch = batch.replace_schema_metadata(None)  # what pandas says there of its types is not needed, nor checked
     for place, column in enumerate(batch.schema):  # texts of writers that do not call them so
         if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
             batch = batch.set_column(place, column.name, batch.column(place).cast(pa.large_string()))
