@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.table import Table
 
 from funneltune.cli.arguments import Arguments
+from funneltune.cli.terminal import Screen
 from funneltune.cli.verb import Verb, say
 from funneltune.errors import ConfigError
 from funneltune.files import require_new
@@ -54,7 +54,7 @@ def run(arguments: Arguments) -> int:
             table.add_column(heading.replace("_", " "), no_wrap=not number)
         for row in content["rows"]:
             table.add_row(*map(_cell, row))
-        Console().print(table)
+        Screen().print(table)
     for note in record.notes:
         say(f"note: {note}")
     if keys["output"]:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.table import Table
 
 from funneltune.cli.arguments import Arguments
+from funneltune.cli.terminal import Screen
 from funneltune.cli.verb import Verb, say
 from funneltune.errors import ConfigError
 from funneltune.files import require_new
@@ -65,7 +65,7 @@ def run(arguments: Arguments) -> int:
                 table.add_column(heading.replace("_", " "))
             for row in content["rows"]:
                 table.add_row(*map(_cell, row))
-            Console().print(table)
+            Screen().print(table)
         for note in found.record.notes[: None if found.answer is None else 1]:
             say(f"note: {note}")
     if keys["output"]:

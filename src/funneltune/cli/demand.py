@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.table import Table
 
 from funneltune.cli.arguments import Arguments
+from funneltune.cli.terminal import Screen
 from funneltune.cli.verb import Verb, say
 from funneltune.errors import ConfigError
 from funneltune.files import require_new
@@ -80,7 +80,7 @@ def show(record: DecisionRecord, titles: dict[str, str]) -> None:
             table.add_column(heading.replace("_", " "), no_wrap=heading not in ("way", "reason"))
         for row in content["rows"]:
             table.add_row(*map(_cell, row))
-        Console().print(table)
+        Screen().print(table)
     for note in record.notes:
         say(f"note: {note}")
 

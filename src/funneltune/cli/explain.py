@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from funneltune.cli.arguments import Arguments
+from funneltune.cli.terminal import Screen
 from funneltune.cli.verb import Verb, say
 from funneltune.errors import ConfigError
 from funneltune.files import require_new
@@ -75,18 +74,18 @@ def whole(key: str, text: str) -> int:
 
 
 def _show(told: Explanation) -> None:
-    console = Console()
-    console.print(Text(told.sentence))
+    console = Screen()
+    console.print(told.sentence)
     table = Table("input", "value", "push")
     pushes = [(word.text, word.role, word.push) for word in told.words if word.read]
     pushes += [(one.name, one.value, one.push) for one in told.features]
     for name, value, push in sorted(pushes, key=lambda one: -abs(one[2]))[:SHOWN]:
-        table.add_row(Text(name), Text(value), f"{push:+.3f}")
+        table.add_row(name, value, f"{push:+.3f}")
     console.print(table)
     if any(change.asked for change in told.changes):
         changes = Table("what if", "from", "to", f"{told.rate} then", "difference")
         for one in (change for change in told.changes if change.asked):
-            changes.add_row(Text(one.what), Text(one.before), Text(one.after), f"{one.p:.6f}", f"{one.difference:+.6f}")
+            changes.add_row(one.what, one.before, one.after, f"{one.p:.6f}", f"{one.difference:+.6f}")
         console.print(changes)
     sums = told.completeness
     held = "within" if sums.complete else "NOT within"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 
 from funneltune.cli.arguments import Arguments
+from funneltune.cli.terminal import Screen
 from funneltune.cli.verb import Verb, say
 from funneltune.errors import ConfigError
 
@@ -36,7 +36,7 @@ def run(arguments: Arguments) -> int:
 
 
 def _show(record: DecisionRecord) -> None:
-    console = Console()
+    console = Screen()
     held = [(n, told) for n, told in record.numbers.items() if n.endswith("/largest_difference")]
     if held:
         table = Table("form", "largest difference", "allowed", "rows", title="held to the run in float32")

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.table import Table
 
 from funneltune.cli.arguments import Arguments
+from funneltune.cli.terminal import Screen
 from funneltune.cli.verb import Verb, say
 from funneltune.errors import ConfigError
 from funneltune.files import require_new
@@ -56,7 +56,7 @@ def run(arguments: Arguments) -> int:
         cells = [name, f"{value:.5f}", f"{low:.5f} to {high:.5f}"]
         cells.append("-" if bca_low is None else f"{bca_low:.5f} to {bca_high:.5f}")
         table.add_row(*cells, *([f"{truth:.5f} {'inside' if covered else 'outside'}"] if known else []))
-    Console().print(table)
+    Screen().print(table)
     gain = record.numbers["dr less the log's own"]
     say(f"gain over the log's own (dr): {_interval(gain['value'], gain['low'], gain['high'])}")
     for note in record.notes:

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 
 from funneltune.cli.arguments import Arguments
+from funneltune.cli.terminal import Screen
 from funneltune.cli.verb import Verb, say
 from funneltune.errors import ConfigError
 from funneltune.files import require_new
@@ -60,7 +60,7 @@ def run(arguments: Arguments) -> int:
             table.add_column(heading.replace("_", " "), no_wrap=not number)
         for row in content["rows"]:
             table.add_row(*("-" if cell is None else cell if isinstance(cell, str) else f"{cell:.4g}" for cell in row))
-        Console().print(table)
+        Screen().print(table)
     for note in found.notes:
         say(f"note: {note}")
     say(f"record: {output / 'decision.json'}")

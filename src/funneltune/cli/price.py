@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.table import Table
 
 from funneltune.cli.arguments import Arguments
+from funneltune.cli.terminal import Screen
 from funneltune.cli.verb import Verb, say
 from funneltune.errors import ConfigError
 from funneltune.files import require_new
@@ -123,7 +123,7 @@ def _print(content: dict[str, Any], title: str, only: tuple[str, ...] | None) ->
         table.add_column(content["columns"][number].replace("_", " "), no_wrap=not place)
     for row in content["rows"]:
         table.add_row(*(_cell(row[number]) for number in shown))
-    Console().print(table)
+    Screen().print(table)
 
 
 def _cell(value: Any) -> str:

@@ -159,8 +159,9 @@ def _time(text: str) -> float | None:
 
 def _show(recommender: Recommender, page: Recommended) -> None:
     """A page as a table; what moved where something could move."""
-    from rich.console import Console
     from rich.table import Table
+
+    from funneltune.cli.terminal import Screen
 
     items, plain = recommender.items, recommender.ranking.is_plain
     valued = not plain or set(recommender.worth.weights) - set(page.p) or len(recommender.worth.weights) > 1
@@ -171,7 +172,7 @@ def _show(recommender: Recommender, page: Recommended) -> None:
         said += [f"{page.value[place]:.4g}"] if valued else []
         said += [] if plain else [str(page.before[place]), page.why[place]]
         table.add_row(str(place + 1), items.keys[number], items.titles[number], *said)
-    Console().print(table)
+    Screen().print(table)
 
 
 VERB = Verb(

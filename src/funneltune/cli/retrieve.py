@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from funneltune.cli.arguments import Arguments
+from funneltune.cli.terminal import Screen
 from funneltune.cli.verb import Verb, say
 from funneltune.errors import ConfigError
 from funneltune.files import require_new
@@ -72,7 +72,7 @@ def run(arguments: Arguments) -> int:
     for way in ways:
         told = [record.numbers[f"{way}/{metric}"] for metric in metrics]
         table.add_row(way, *map(_cell, told))
-    Console().print(table)
+    Screen().print(table)
     for note in record.notes:
         say(f"note: {note}")
     if output is not None:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.table import Table
 
 from funneltune.cli.arguments import Arguments, nearest_clause
+from funneltune.cli.terminal import Screen
 from funneltune.cli.verb import Verb, say
 from funneltune.errors import ConfigError
 from funneltune.files import require_new
@@ -48,7 +48,7 @@ def run(arguments: Arguments) -> int:
     say(f"{record.settings['metric']}, {record.settings['target_training_requests']:,} training requests in all")
     for name, title in TITLES.items():
         if record.tables[name]["rows"]:
-            Console().print(_table(record.tables[name], title))
+            Screen().print(_table(record.tables[name], title))
     for note in record.notes:
         say(f"note: {note}")
     if keys["output"]:

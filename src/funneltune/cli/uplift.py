@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.table import Table
 
 from funneltune.cli.arguments import Arguments
+from funneltune.cli.terminal import Screen
 from funneltune.cli.verb import Verb, say
 from funneltune.errors import ConfigError
 from funneltune.files import require_new
@@ -106,7 +106,7 @@ def _show(record: DecisionRecord) -> None:
             over = money.get((arm, row[1], "over everyone"))
             told = "-" if over is None else f"{over[0]:+.4g} ({over[1]:+.4g} to {over[2]:+.4g})"
             table.add_row(row[1], *cells, "-" if share is None else f"{share[0]:.0%}", told)
-        Console().print(table)
+        Screen().print(table)
 
 
 def _range(of: dict[str, Any], key: str, times: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -11,6 +12,9 @@ from dataclasses import dataclass, field
 
 from funneltune.cli.arguments import Arguments
 from funneltune.errors import Interrupted
+
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Escape and its like, and what turns the direction of a line."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +34,17 @@ class Verb:
 
 
 def say(text: str) -> None:
-    """Print a result."""
-    sys.stdout.write(text.rstrip("\n") + "\n")
+    """Print a result; what would command the terminal is marked."""
+    sys.stdout.write(plain(text.rstrip("\n")) + "\n")
+
+
+def plain(text: str) -> str:
+    r"""A text with a mark in place of each character that would command the terminal.
+
+    >>> plain("red\x1b[2J shoes")
+    'red\ufffd[2J shoes'
+    """
+    return CONTROL.sub("\ufffd", text)
 
 
 @contextmanager

@@ -102,7 +102,7 @@ def to_markdown(
     said = [f"- {column.title}: {protocol_text(shown.protocols[column.key])}" for column in shown.group("quality")]
     if said:
         lines += ["## Protocol", "", *said, ""]
-    return "\n".join(lines)
+    return "\n".join(lines).replace("<", "&lt;")  # Markdown lets HTML through, and names may hold some
 
 
 def to_csv(shown: Table) -> str:
