@@ -68,6 +68,16 @@ def test_harm_and_nothing_are_told_as_such():
     )
 
 
+def test_requests_that_made_a_start_worse_than_it_was_are_named():
+    record = record_of(transferred({100: 0.60, 300: 0.60}, {100: 0.62, 300: 0.65}, untrained=0.65), "runs/a", "there")
+    (harm,) = [note for note in record.notes if "Training on" in note]
+    assert harm.startswith(
+        "Training on 100 requests did harm: with them run is worse than untrained (ctr/accuracy -0.03"
+    )
+    assert record.numbers["run/100 less untrained"]["value"] == pytest.approx(-0.03, abs=1e-3)
+    assert record.numbers["run/300 less untrained"]["value"] == pytest.approx(0.0, abs=1e-3)
+
+
 def test_all_shots_are_the_logs_requests_and_none_is_beyond_them():
     settings = Settings(shots=("all", 30, 0))
     assert settings.counts(500) == [0, 30, 500]

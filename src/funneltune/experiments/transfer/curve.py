@@ -81,6 +81,22 @@ class Transferred:
         }
         return dict(zip(found, judge(list(found.values())), strict=True))
 
+    def trained(self) -> dict[tuple[Start, int], Comparison]:
+        """Each start after so many requests, less what it is with none; Holm-corrected over all of them."""
+        found = {
+            (start, shots): pair(
+                self.statistics[start, shots],
+                self.statistics[start, 0] * len(self.settings.seeds),
+                self.metric,
+                start.name,
+                f"{start.name}, untrained",
+            )
+            for start in (self.settings.compared if 0 in self.counts else ())
+            for shots in self.counts
+            if shots
+        }
+        return dict(zip(found, judge(list(found.values())), strict=True))
+
     def worth(self, start: Start, shots: int) -> float:
         """Requests of the target with which the pretrained backbone alone gets as far: straight between the logarithms
         of two counts. Infinity: more than the last one; NaN: fewer than the first.

@@ -20,7 +20,7 @@ Number = dict[str, Any]
 
 def record_of(found: Transferred, run: Path, to: str) -> DecisionRecord:
     """Everything but the picture."""
-    differences, untrained = found.differences(), found.untrained()
+    differences, untrained, trained = found.differences(), found.untrained(), found.trained()
     return DecisionRecord(
         verb="transfer",
         run=",".join([str(run), *dict.fromkeys(one for start in found.settings.starts for one in start.others)]),
@@ -32,7 +32,7 @@ def record_of(found: Transferred, run: Path, to: str) -> DecisionRecord:
             "metric": found.metric,
             "target_training_requests": found.requests,
         },
-        numbers=_numbers(found, differences, untrained),
+        numbers=_numbers(found, differences, untrained, trained),
         tables={
             "curve": _curve(found, differences),
             "untrained": _untrained(untrained),
@@ -40,7 +40,7 @@ def record_of(found: Transferred, run: Path, to: str) -> DecisionRecord:
             "carried": _carried(found),
         },
         figures=[PICTURE] if any(found.counts) else [],
-        notes=_notes(found, differences, untrained),
+        notes=_notes(found, differences, untrained, trained),
         git_commit=git_commit(),
         versions=versions(),
     )
@@ -111,6 +111,7 @@ def _numbers(
     found: Transferred,
     differences: dict[tuple[Start, int], Comparison],
     untrained: dict[tuple[Start, str], Comparison],
+    trained: dict[tuple[Start, int], Comparison],
 ) -> dict[str, Number]:
     numbers: dict[str, Number] = {}
     for (start, shots), values in ((key, found.value(*key)) for key in found.statistics if key[1] in found.counts):
@@ -118,6 +119,8 @@ def _numbers(
         numbers[f"{start.name}/{shots}"] = {"value": mean(values), "low": None, "high": None, "protocol": told}
     for (start, shots), of in differences.items():
         numbers[f"{start.name}/{shots} less pretrained"] = _interval(of, found)
+    for (start, shots), of in trained.items():
+        numbers[f"{start.name}/{shots} less untrained"] = _interval(of, found)
     for (start, scorer), of in untrained.items():
         numbers[f"{start.name}/0 less {scorer}"] = _interval(of, found)
     return numbers
@@ -132,8 +135,14 @@ def _notes(
     found: Transferred,
     differences: dict[tuple[Start, int], Comparison],
     untrained: dict[tuple[Start, str], Comparison],
+    trained: dict[tuple[Start, int], Comparison],
 ) -> list[str]:
     notes = [_advice(found, start, differences) for start in found.settings.compared if any(found.counts)]
+    notes += [
+        f"Training on {shots} requests did harm: with them {start.name} is worse than untrained ({_told(of)})."
+        for (start, shots), of in trained.items()
+        if of.verdict == "worse"
+    ]
     for start in found.settings.compared:
         told = [f"{of.verdict} than {scorer}" for (one, scorer), of in untrained.items() if one == start]
         told = [one.replace("no claim than", "no different, by this test, from") for one in told]
