@@ -164,18 +164,22 @@ def test_a_study_does_not_try_again_what_does_not_fit(tmp_path, monkeypatch, kep
     ("what", "more", "words", "told"),
     [
         ("training", 100, ["data.rows_per_batch=4096"], r"in training, step 0 with 4,0\d\d rows .* trainer.accumulate"),
-        ("evaluation", 100, ["data.eval_rows_per_batch=4096"], "in validation with 4,0.. rows .* measures the same; "),
-        ("catalogue", 20, ["tuning=frozen", "backbone.cache=always"], "with [0-9,]+ unique texts, the longest of .. "),
+        (
+            "evaluation",
+            100,
+            ["data.eval_rows_per_batch=4096", "backbone.token_budget=200000", "backbone.remember=0"],
+            "in validation with 4,0.. rows .* measures the same; ",
+        ),
+        ("catalogue", 1, ["tuning=frozen", "backbone.cache=always"], "with [0-9,]+ unique texts, the longest of .. "),
     ],
 )
 @pytest.mark.tried("out_of_memory", "fault")
 def test_a_process_that_may_take_no_more_says_so(tmp_path, what, more, words, told):
     wide = [f"backbone.architecture.{name}=256" for name in ("hidden_size", "intermediate_size")]
-    log = ["data.source.impressions=40000", "data.source.items=4000", "data.source.queries=1000"]
-    split = ["data.split.validation=0.2", "trainer.max_steps=1", "data.unique=false"]
+    log = ["data.source.impressions=20000", "data.split.validation=0.2", "trainer.max_steps=1", "data.unique=false"]
     script = Path(__file__).parents[1] / "short_of_memory.py"
     done = subprocess.run(
-        [sys.executable, str(script), "train", "quickstart", *SMALL, *wide, *log, *split, *words, "run_dir=run"],
+        [sys.executable, str(script), "train", "quickstart", *SMALL, *wide, *log, *words, "run_dir=run"],
         env={**os.environ, "FROM": what, "MORE": str(more), "OMP_NUM_THREADS": "1"},
         cwd=tmp_path,
         capture_output=True,
