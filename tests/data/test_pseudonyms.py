@@ -6,10 +6,11 @@ import json
 import shutil
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
-from funneltune.data import Simulated, Table, prepare
+from funneltune.data import Simulated, Table, describe, prepare
 from funneltune.data.leaks import text_columns
 from funneltune.data.pseudonyms import Pseudonyms, pseudonymous, recorded, require_key
 from funneltune.data.shown import Known, Shown, hides_field
@@ -221,3 +222,11 @@ def test_a_copied_store_says_which_key_it_was_made_under(log, tmp_path, funnel):
     manifest = json.loads((tmp_path / "copy" / "store.json").read_text())
     assert manifest["source"]["pseudonyms"]["key"] == Pseudonyms.parse(NODE).fingerprint
     assert pa.ipc.open_file(tmp_path / "copy" / "users.arrow").read_all().num_rows == 2
+
+
+def test_describe_counts_queries_that_few_shoppers_asked(log, tmp_path, make_data):
+    """Of the marketplace's log: as a plain count by pandas."""
+    data = make_data()
+    frame = pd.DataFrame({name: data.store.of_requests(name) for name in ("query", "user")})
+    asking = frame.groupby("query")["user"].nunique()
+    assert describe(data)["queries of fewer than 5 shoppers"] == int((asking < 5).sum()) > 0

@@ -25,6 +25,8 @@ from funneltune.funnel import Task, TaskFunnel
 from funneltune.schema import FeatureNeeds
 
 T = TypeVar("T")
+FEW = 5
+"""Shoppers, fewer than whom a query may point to."""
 NOT_FOR_PEOPLE = ("categories", "numeric")
 """Notes of a store that only programs read."""
 
@@ -79,6 +81,7 @@ def describe(data: LogDataModule) -> dict[str, Any]:
         "queries": store.table("queries").num_rows,
         "items": store.table("items").num_rows,
         "users": store.table("users").num_rows,
+        **_rarely_asked(store),
         "rates": rates,
         "splits": {
             name: {"requests": len(data.requests(name)), "rows": data.n_rows(name)}
@@ -88,6 +91,16 @@ def describe(data: LogDataModule) -> dict[str, Any]:
         "notes": {k: v for k, v in store.manifest["notes"].items() if k not in NOT_FOR_PEOPLE},
         "fingerprint": store.fingerprint,
     }
+
+
+def _rarely_asked(store: LogStore) -> dict[str, int]:
+    """How many queries so few shoppers asked that their words may tell who they are."""
+    users, queries = (store.table(table).num_rows for table in ("users", "queries"))
+    if users < 2 or queries < 2:
+        return {}
+    pairs = np.unique(store.of_requests("query").astype(np.int64) * users + store.of_requests("user"))
+    asking = np.bincount(pairs // users, minlength=queries)
+    return {f"queries of fewer than {FEW} shoppers": int(((asking > 0) & (asking < FEW)).sum())}
 
 
 def _lateness(store: LogStore, task: Task, label: NDArray[Any]) -> dict[str, Any]:
