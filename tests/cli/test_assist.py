@@ -137,6 +137,7 @@ def tiny_decoder():
     ("words", "told"),
     [
         ([], "there is nothing to answer"),
+        (["question= "], "question= is empty; give it a value or leave it out"),
         (["precision=1"], "precision=1 must lie between 0 and 1"),
         (["precision=high"], "precision=high must be a number"),
         (["way=magic"], "way=magic must be one of hybrid, semantic, lexical"),

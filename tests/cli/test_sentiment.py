@@ -117,6 +117,7 @@ def test_a_file_is_read_in_its_order(run, tmp_path, capsys):
     ("words", "told"),
     [
         (["text=soft", "split=test"], "text= and split= are both given"),
+        (["text="], "text= is empty; give it a value or leave it out"),
         (["item=3"], "item=3 says what text= is about"),
         (["text=soft", "item=9999"], "item='9999' is none of the log's"),
         (["text=soft", "output=folder"], "output=folder must end in .csv"),

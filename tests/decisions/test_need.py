@@ -8,7 +8,7 @@ import pytest
 
 from funneltune.decisions.need import Events, Moments, Settings, counts_before, fit, moments, needs_of, read_log, study
 from funneltune.decisions.need.judging import MODEL, OWN, PRIOR, SHUFFLED, TRUTH, Judged
-from funneltune.decisions.need.lists import BY_ALL, BY_TRUTH, WITH, WITHOUT
+from funneltune.decisions.need.lists import BY_OWN, BY_TRUTH, WITH, WITHOUT
 from funneltune.decisions.need.model import FLOOR, own_shares, prior_of, shared_weights
 from funneltune.decisions.need.record import record_of, write
 from funneltune.decisions.scorer import Scorer
@@ -167,7 +167,7 @@ def test_lists_ranked_by_need_sell_more_to_loyal_shoppers_by_the_worlds_truth(fo
     assert lists.gain(BY_TRUTH, "purchases").low > 0
     assert lists.weights[WITH] > 0
     assert lists.weights[WITHOUT] == 0
-    assert lists.gain(BY_ALL, "purchases").estimate == 0
+    assert lists.gain(WITHOUT, "purchases").estimate == 0
 
 
 def test_a_shoppers_likeliest_categories_come_first_and_a_stranger_gets_about_the_prior(scorer, found):
@@ -218,17 +218,49 @@ def test_a_log_without_shoppers_times_or_fitting_categories_is_refused(scorer, m
         read_log(scorer)
 
 
+def told_of(found, **purchases):
+    """The notes where lists bring something else."""
+    lists = replace(found.lists, purchases={**found.lists.purchases, **purchases})
+    return record_of(replace(found, lists=lists), needs_frame(), "runs/a", {}).notes
+
+
 def test_what_lists_by_need_cost_is_told_without_a_sign_and_what_they_bring_with_one(found):
-    lists, told = found.lists, found.lists.purchases
-    worse = {**told, WITH: 0.9 * told[BY_ALL]}
-    record = record_of(replace(found, lists=replace(lists, purchases=worse)), needs_frame(), "runs/a", {})
-    (note,) = [note for note in record.notes if "Do not rank lists by a shopper's need" in note]
-    cost = 0.1 * told[BY_ALL].mean()
+    told = found.lists.purchases
+    notes = told_of(found, **{WITH: 0.9 * told[WITHOUT]})
+    (note,) = [note for note in notes if "Do not rank lists by a shopper's need" in note]
+    cost = 0.1 * told[WITHOUT].mean()
     assert f"it costs {cost:.3g} purchases a list" in note
+    assert "against the run's list without need" in note
     low, high = note.partition("(")[2].partition(")")[0].split(" to ")
     assert 0 < float(low) < cost < float(high)
     (note,) = [n for n in record_of(found, needs_frame(), "runs/a", {}).notes if "Rank lists without words" in n]
     assert "it brings +" in note
+
+
+def test_lists_by_need_that_bring_what_the_run_s_own_do_make_no_claim(found):
+    notes = told_of(found, **{WITH: found.lists.purchases[WITHOUT]})
+    assert any("No claim for lists ranked by a shopper's need: they bring just what the others do" in n for n in notes)
+    assert not any("nan" in note for note in notes)
+
+
+def test_need_is_held_against_own_shares_and_where_it_is_not_better_that_is_said(found):
+    own = found.lists.purchases[BY_OWN]
+    alike = own + np.random.default_rng(0).normal(0.0, 0.05, len(own))
+    for values, told in (
+        (1.2 * own, "are better than lists ranked by the shopper's own shares"),
+        (0.8 * own, "are worse than lists ranked by the shopper's own shares"),
+        (alike, "are not better than lists ranked by the shopper's own shares"),
+        (own, "are not better than lists ranked by the shopper's own shares"),
+    ):
+        (note,) = [note for note in told_of(found, **{WITH: values}) if "Lists ranked by need" in note]
+        assert told in note
+        assert f"{values.mean():.3g} a list by need, {own.mean():.3g} by shares" in note
+        assert ("Rank by these shares." in note) == ("worse" in told)
+        assert "nan" not in note
+    numbers = record_of(found, needs_frame(), "runs/a", {}).numbers
+    gap = numbers[f"{WITH} over {BY_OWN}/purchases"]
+    assert gap["value"] == pytest.approx(found.lists.purchases[WITH].mean() - own.mean())
+    assert gap["low"] <= gap["value"] <= gap["high"]
 
 
 def needs_frame():

@@ -81,7 +81,7 @@ class Arguments:
             optional: key -> default.
 
         Raises:
-            ConfigError: for an unknown key, one given twice, one that is missing.
+            ConfigError: for an unknown key, one given twice, one that is missing or that nothing was written behind.
         """
         given: dict[str, str] = {}
         known = (*needed, *optional)
@@ -94,6 +94,8 @@ class Arguments:
                 values = "" if key in OF_PERSONS else f" ({given[key]!r}, {value!r})"
                 raise ConfigError(f"{key} is given twice{values}; give it once.")
             given[key] = value
+            if not value.strip() and optional.get(key) == "":
+                raise ConfigError(f"{key}= is empty; give it a value or leave it out.")
         missing = [f"{key}={meaning}" for key, meaning in needed.items() if not given.get(key)]
         if missing:
             raise ConfigError(f"missing {' '.join(missing)}; add {'it' if len(missing) == 1 else 'them'}.")

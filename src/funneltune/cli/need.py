@@ -34,7 +34,7 @@ DEFAULTS = {
 TITLES = {
     "needs": "what shoppers buy from next",
     "prediction": "test requests, by what tells the next category; saved: log loss below that of popularity",
-    "purchases": "lists without words: purchases that the marketplace expects, and more than with everyone's need",
+    "purchases": "lists without words: purchases that the marketplace expects, and more than without need",
     "bought": "the same: share that holds the shopper's next purchase",
     "truth": "against what the marketplace expects of each shopper",
 }
@@ -126,8 +126,9 @@ VERB = Verb(
     run=run,
     keys={
         "run": "folder of a finished run whose log tells shoppers, times and what was bought",
-        "user": "a shopper by the log's identifier; one that it does not know has no past",
-        "users": "CSV, Parquet or JSON lines with a column user (default: all who come in the test days)",
+        "user": "a shopper by the log's identifier",
+        "users": "CSV, Parquet or JSON lines with a column user; one that the log does not know has no past (default: "
+        "all who come in the test days)",
         "query": "as if each had just searched for these words",
         "category": "column of the items that is needed next (default: that of the run's own task, else category)",
         "top": "categories told of each shopper (default 3)",

@@ -55,8 +55,8 @@ class Lists:
         """Per list: `bought` or `purchases`, clustered by shopper."""
         return clustered_mean(*self._of(way, measure))
 
-    def gain(self, way: str, measure: str, over: str = BY_ALL) -> Interval:
-        """Over the list of another way: by default that of the mean shopper's need, which is the same for all."""
+    def gain(self, way: str, measure: str, over: str = WITHOUT) -> Interval:
+        """Over the list of another way: by default the run's own, which no need has ranked again."""
         values, user = self._of(way, measure)
         return clustered_mean(values - self._of(over, measure)[0], user)
 

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from funneltune.decisions.need.judging import MODEL, OWN, PRIOR, RAW, RUN, SHUFFLED, UNASKED, Judged, Study, Truth
-from funneltune.decisions.need.lists import BY_ALL, BY_HISTORY, WITH, WITHOUT, Lists
+from funneltune.decisions.need.lists import BY_ALL, BY_HISTORY, BY_OWN, WITH, WITHOUT, Lists
 from funneltune.metrics import Interval, reliability
 from funneltune.records import DecisionRecord
 from funneltune.reporting.figures.drawing import FAINT, INK, SERIES, STYLE
@@ -107,7 +107,7 @@ def _numbers(found: Study) -> dict[str, dict[str, Any]]:
     for measure in protocols if lists.purchases else ["bought"]:
         for way in lists.weights:
             numbers[f"{way}/{measure}"] = _number(lists.mean(way, measure), protocols[measure])
-            for over in (WITHOUT, BY_ALL, *([BY_HISTORY] if BY_HISTORY in lists.weights else [])):
+            for over in (WITHOUT, BY_ALL, BY_OWN, *([BY_HISTORY] if BY_HISTORY in lists.weights else [])):
                 if way not in (WITHOUT, over):
                     gain = lists.gain(way, measure, over)
                     numbers[f"{way} over {over}/{measure}"] = _number(gain, protocols[measure])
@@ -159,10 +159,26 @@ def _notes(found: Study) -> list[str]:
 
 
 def _of_lists(found: Study) -> list[str]:
-    """What ranking by need brings; a cost is told as one, without a sign."""
+    """What ranking by need brings over the run's list without it, and over what takes no model: own shares."""
     lists, measure = found.lists, "purchases" if found.lists.purchases else "bought"
+    notes = [_over_without(found, measure), _over_own(lists, measure)]
+    if BY_HISTORY in lists.weights:
+        gain = lists.gain(BY_HISTORY, measure, WITH)
+        notes.append(
+            "Ranked by the model of what each did before, lists without words "
+            f"{_verdict(gain, 'do better than', 'do worse than', 'are not told apart from')} those ranked by the run's "
+            f"own task, unasked: {gain.estimate:+.3g} a list ({gain.low:+.3g} to {gain.high:+.3g})."
+        )
+    return notes
+
+
+def _over_without(found: Study, measure: str) -> str:
+    """A cost is told as one, without a sign."""
+    lists = found.lists
     gain = lists.gain(WITH, measure)
-    unit = "purchases a list, by the world's truth" if lists.purchases else "of next purchases in the list"
+    told = f"the run's list without need, weight {lists.weights[WITH]:g}, {found.settings.places} places."
+    if not np.isfinite(gain.low):
+        return f"No claim for lists ranked by a shopper's need: they bring just what the others do; against {told}"
     advice = _verdict(
         gain,
         "Rank lists without words by need: it brings",
@@ -172,18 +188,24 @@ def _of_lists(found: Study) -> list[str]:
     costs = gain.high < 0
     ends = (-gain.estimate, -gain.high, -gain.low) if costs else (gain.estimate, gain.low, gain.high)
     estimate, low, high = (f"{end:{'' if costs else '+'}.3g}" for end in ends)
-    notes = [
-        f"{advice} {estimate} {unit} ({low} to {high}) against the same list for everyone, weight "
-        f"{lists.weights[WITH]:g}, {found.settings.places} places."
-    ]
-    if BY_HISTORY in lists.weights:
-        gain = lists.gain(BY_HISTORY, measure, WITH)
-        notes.append(
-            "Ranked by the model of what each did before, lists without words "
-            f"{_verdict(gain, 'do better than', 'do worse than', 'are not told apart from')} those ranked by the run's "
-            f"own task, unasked: {gain.estimate:+.3g} a list ({gain.low:+.3g} to {gain.high:+.3g})."
-        )
-    return notes
+    unit = "purchases a list, by the world's truth" if lists.purchases else "of next purchases in the list"
+    return f"{advice} {estimate} {unit} ({low} to {high}) against {told}"
+
+
+def _over_own(lists: Lists, measure: str) -> str:
+    """Whether a model was needed for it."""
+    gain, shares = lists.gain(WITH, measure, BY_OWN), "the shopper's own shares of clicks and purchases"
+    both = (
+        f"{lists.mean(WITH, measure).estimate:.3g} a list by need, {lists.mean(BY_OWN, measure).estimate:.3g} by shares"
+    )
+    if not np.isfinite(gain.low):
+        return f"Lists ranked by need are not better than lists ranked by {shares}: {both}, list for list."
+    verdict = _verdict(gain, "are better", "are worse", "are not better")
+    what = _verdict(gain, "", " Rank by these shares.", " These shares need no model.")
+    return (
+        f"Lists ranked by need {verdict} than lists ranked by {shares}: {both}, a difference of {gain.estimate:+.3g} "
+        f"({gain.low:+.3g} to {gain.high:+.3g}).{what}"
+    )
 
 
 def _told_more(judged: Judged, who: str, way: str, other: str, what: str) -> str:

@@ -19,15 +19,18 @@ COLUMNS = ["user", "place", "category", "p", "prior", "lift", "events"]
 def asked_for(scorer: Scorer, user: str = "", users: Path | None = None) -> list[str]:
     """Shoppers' identifiers: the one, those of a file with a column `user`, or by default all of the test days.
 
-    One that the log does not know has no past.
+    One of the file that the log does not know has no past.
 
     Raises:
-        ConfigError: if both are given.
+        ConfigError: if both are given, or the log does not know the one.
         DataError: if the file cannot be read, or has no such column.
     """
     if user and users is not None:
         raise ConfigError(f"user and users={users} are both given; give one of them.")
     if user:
+        if scorer.rows.users.get(user) is None:
+            told = scorer.rows.shown.user(user)
+            raise ConfigError(f"user={told} is no shopper of the log; give one of its user column, or users=FILE.")
         return [user]
     if users is not None:
         frame = read_frame(users, "users")
