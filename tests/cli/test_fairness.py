@@ -33,6 +33,8 @@ def test_it_prints_the_tables_and_writes_record_groups_and_pictures(run, tmp_pat
         "ctr by user.segment",
         "mitigate=exposure",
         "It does not say why",
+        "furthest from the median first",
+        "low",
         "note: price_band",
     ):
         assert told in printed

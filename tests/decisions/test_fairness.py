@@ -5,13 +5,27 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from funneltune.decisions.fairness import Costs, Rows, Settings, Truth, audit, controlled, fitted, grouped
+from funneltune.decisions.fairness import (
+    Costs,
+    Fairness,
+    Mitigated,
+    Point,
+    Rows,
+    Settings,
+    Truth,
+    audit,
+    controlled,
+    fitted,
+    grouped,
+)
 from funneltune.decisions.fairness.audit import AUC, BY_TRUTH, CALIBRATION, EXPOSURE, LOG, calibration_gap, gap
 from funneltune.decisions.fairness.mitigate import changes
+from funneltune.decisions.fairness.record import record_of
 from funneltune.decisions.fairness.rows import seen
 from funneltune.decisions.fairness.study import power_of
 from funneltune.errors import ConfigError, DataError
 from funneltune.marketplace import world_requests
+from funneltune.metrics import Interval
 
 SOURCE = {
     "_target_": "funneltune.data.Simulated",
@@ -199,6 +213,79 @@ def test_changes_name_what_moved_with_an_interval_over_the_same_shoppers(market,
     assert moved.low > 0.5
     still = next(one for one in found if one.measure == CALIBRATION and one.group == sellers.names[0])
     assert (still.low, still.high) == (0, 0)
+
+
+# --- what is told of it -------------------------------------------------------------------------------------------
+
+
+LOSS, NOTHING, GAIN = (-0.02, -0.03, -0.01), (0.001, -0.01, 0.012), (0.02, 0.01, 0.03)
+
+
+def told_of(rows, way, points):
+    """The notes where points have these gaps and changes (NDCG, purchases); the gap was .2."""
+
+    def interval(ends):
+        return None if ends is None else Interval(ends[0], 0.01, *ends[1:], 0.5, 10, 0.0, 1, 11, "")
+
+    made = [
+        Point("so", 0.1 * number, gap, interval(ndcg), interval(bought), rows)
+        for number, (gap, ndcg, bought) in enumerate(points, 1)
+    ]
+    mitigated = Mitigated(way, "a share", 0.2, made, [])
+    bought = None if points[0][2] is None else 0.1
+    found = Fairness(Settings(by=("seller",)), "ctr", "ctcvr", rows, [], 0.5, bought, mitigated, [])
+    return record_of(found, "runs/a", "").notes
+
+
+def test_a_loss_of_ndcg_is_told_where_purchases_show_none(market):
+    told = " ".join(told_of(market[1], "exposure", [(0.1, NOTHING, NOTHING), (0.05, LOSS, NOTHING)]))
+    assert "(so, weight 0.2) takes the gap from 0.2 to 0.05. NDCG@10, a loss: -0.02 (-0.03 to -0.01) of 0.5" in told
+    assert "expected purchases a page, no difference that shows: +0.001 (-0.01 to +0.012) of 0.1." in told
+    assert "The furthest before a loss shows: so, weight 0.1, gap 0.1." in told
+    own = " ".join(told_of(market[1], "exposure", [(0.1, GAIN, None)]))
+    assert "NDCG@10, a gain: +0.02 (+0.01 to +0.03) of 0.5. The gap" in own  # and no purchases
+
+
+def test_where_every_point_or_only_the_first_costs_something_that_is_told(market):
+    every = told_of(market[1], "exposure", [(0.3, NOTHING, NOTHING), (0.1, NOTHING, LOSS), (0.05, LOSS, LOSS)])
+    assert "Every point that narrows the gap costs something that shows." in every
+    points = [(0.1, LOSS, NOTHING), (0.08, NOTHING, NOTHING), (0.05, NOTHING, LOSS)]
+    first = told_of(market[1], "exposure", points)
+    assert "The first point that narrows the gap, so, weight 0.1, costs something that shows." in first
+    assert not any("Every point" in note for note in first)
+
+
+@pytest.mark.parametrize("way", ["exposure", "calibrate"])
+def test_a_gap_that_did_not_narrow_is_told_once_and_nothing_beside_it(market, way):
+    notes = told_of(market[1], way, [(0.21, NOTHING, LOSS), (0.3, LOSS, LOSS)])
+    (note,) = [note for note in notes if "gap" in note]
+    assert f"mitigate={way} did not narrow the gap here: it was 0.2 and came to 0.21 (so, weight 0.1) at best" in note
+    assert "0.3 (so, weight 0.2) at worst" in note
+    assert "Leave it out." in note
+
+
+def test_a_table_lists_the_furthest_group_first_with_intervals_and_the_pooled_ones_last(market):
+    rows = market[1]
+    words = [f"seller-{one % 5}" if one < 200 else f"tiny-{one}" for one in range(SOURCE["items"])]
+    groups = grouped("seller", "item", words, rows.item, 10, 25)
+    assert groups.pooled
+    number = groups.names.index("seller-3")
+    starved = np.where(groups.of_row == number, 0.2, 1.0) * rows.value
+    one = audit(replace(rows, place=rows.placed(starved)), groups, FAST)
+    found = Fairness(Settings(by=("seller",)), "ctr", "ctcvr", rows, [one], 0.5, None, None, [])
+    record = record_of(found, "runs/a", "")
+    columns, listed = record.tables["by seller"].values()
+    assert listed[0][0] == "seller-3"
+    assert [row[0] for row in listed[-2:]] == [groups.names[-1], "all"]
+    at = columns.index(EXPOSURE)
+    assert columns[at + 1 : at + 3] == [f"{EXPOSURE}_low", f"{EXPOSURE}_high"]
+    assert all(row[at + 1] < row[at] < row[at + 2] for row in listed[:-1])
+    apart = [abs(np.log(row[at] / np.median(one.measures[EXPOSURE].value))) for row in listed[:-2]]
+    assert apart == sorted(apart, reverse=True)
+    (note,) = [note for note in record.notes if note.startswith("seller=seller-3:")]
+    for name, told in one.measures.items():
+        said = f"{name.replace('_', ' ')} {told.value[number]:.3g}, {told.low[number]:.3g} to {told.high[number]:.3g}"
+        assert (said in note) == bool(one.said(name, number))
 
 
 # --- parts ---------------------------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ DEFAULTS = {
     "calibration": "",
     "output": "",
 }
-SHORT = {"predicted_over_observed": "pred/obs", "exposure_by_truth": "by truth", "log_exposure": "in the log"}
+SHORT = {"predicted_over_observed": "pred/ obs", "exposure_by_truth": "by truth", "log_exposure": "in the log"}
 
 
 def run(arguments: Arguments) -> int:
@@ -43,7 +43,8 @@ def run(arguments: Arguments) -> int:
     record = carried_out(keys)
     for name in record.tables:
         if name.startswith("by "):
-            _show(f"{record.settings['rate']} {name}; *: stands out (intervals: groups.csv)", *_of_column(record, name))
+            told = "furthest from the median first; *: stands out; low, high: 95% over shoppers"
+            _show(f"{record.settings['rate']} {name}; {told}", *_of_column(record, name))
     if "trade_off" in record.tables:
         title = f"mitigate={record.settings['mitigate']}: the gap, and what narrowing it changes"
         rows = [
@@ -100,22 +101,29 @@ def carried_out(keys: dict[str, str]) -> DecisionRecord:
 
 
 def _of_column(record: DecisionRecord, name: str) -> tuple[list[str], list[list[str]]]:
-    """The table of a column, values that stand out starred."""
+    """The table of a column: values that stand out starred, and the interval of the first measure."""
     table, groups = record.tables[name], record.tables["groups"]
     starred = {(by, group, measure) for by, group, _, measure, *_, said in groups["rows"] if said}
-    headings = [one for one in table["columns"] if one not in ("finding", "positives")]
+    first = next(one for one in table["columns"] if f"{one}_low" in table["columns"])
+    ends = {f"{first}_low": "low", f"{first}_high": "high"}
+    headings = [
+        one
+        for one in table["columns"]
+        if one not in ("finding", "positives", "ece") and (one in ends or not one.endswith(("_low", "_high")))
+    ]
     rows = []
     for row in table["rows"]:
         of = dict(zip(table["columns"], row, strict=True))
         star = {heading: (name.removeprefix("by "), row[0], heading) in starred for heading in headings}
         rows.append([_cell(of[heading]) + "*" * star[heading] for heading in headings])
-    return [SHORT.get(one, one) for one in headings], rows
+    return [ends.get(one) or SHORT.get(one, one) for one in headings], rows
 
 
 def _show(title: str, headings: list[str], rows: list[list[str]]) -> None:
     table = Table(title=title, box=SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
     for number, heading in enumerate(headings):
-        table.add_column(heading.replace("_", " "), no_wrap=not number)
+        widest = max((len(row[number]) for row in rows), default=0)  # a heading folds before a number is cut
+        table.add_column(heading.replace("_", " "), no_wrap=not number, overflow="fold", min_width=min(widest, 20))
     for row in rows:
         table.add_row(*row)
     Screen().print(table)

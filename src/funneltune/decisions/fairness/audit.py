@@ -76,6 +76,15 @@ class Audited:
         return [said for name in self.measures if (said := self.said(name, number))]
 
     @property
+    def order(self) -> list[int]:
+        """Groups as tables list them: by how far the first measure is from the median group, the furthest first; what
+        has no value, and then the smaller ones together, stand last.
+        """
+        apart = np.abs(next(iter(self.measures.values())).apart)
+        pooled = np.arange(len(apart)) == (len(apart) - 1 if self.groups.pooled else -1)
+        return [int(at) for at in np.lexsort((np.where(np.isfinite(apart), -apart, np.inf), pooled))]
+
+    @property
     def flagged(self) -> dict[str, list[str]]:
         """Group -> what is said of it, of those of which something is."""
         of_all = {name: self.findings(number) for number, name in enumerate(self.groups.names)}

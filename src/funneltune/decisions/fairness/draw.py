@@ -39,7 +39,7 @@ def groups_picture(one: Audited, rate: str) -> Figure:
             _draw_groups(axes, one, name)
             axes.set_title(TITLES[name], loc="left", fontsize=9)
             if not number:
-                axes.set_yticks(-np.arange(len(one.groups.names)), one.groups.names)
+                axes.set_yticks(-np.arange(len(one.groups.names)), [one.groups.names[at] for at in one.order])
         figure.supxlabel(f"{rate} by {one.groups.column}; bars: 95% over shoppers; red: stands out", fontsize=8)
     return figure
 
@@ -47,12 +47,12 @@ def groups_picture(one: Audited, rate: str) -> Figure:
 def _draw_groups(axes: Axes, one: Audited, name: str) -> None:
     told = one.measures[name]
     axes.axvline(1.0 if name in ONE_IS_FAIR else told.whole, color=FAINT, linewidth=0.8, linestyle="--")
-    for number, value in enumerate(told.value):
-        if not math.isfinite(value):
+    for place, number in enumerate(one.order):
+        if not math.isfinite(told.value[number]):
             continue
         colour = BAD if one.said(name, number) else INK
-        axes.plot([told.low[number], told.high[number]], [-number, -number], color=colour, linewidth=1.2)
-        axes.plot([value], [-number], "o", color=colour, markersize=4)
+        axes.plot([told.low[number], told.high[number]], [-place, -place], color=colour, linewidth=1.2)
+        axes.plot([told.value[number]], [-place], "o", color=colour, markersize=4)
     axes.grid(axis="x", color=GRID, linewidth=0.5)
     axes.spines[["top", "right"]].set_visible(False)
 

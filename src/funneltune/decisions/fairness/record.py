@@ -21,6 +21,7 @@ from funneltune.runs.identity import git_commit, versions
 GROUPS_FILE, SHIFTS_FILE, TRADE_OFF = "groups.csv", "shifts.csv", "trade_off.png"
 OVERALL = "all"
 SHARES = (EXPOSURE, BY_TRUTH, LOG)
+ENDS = ("_low", "_high")
 Table = dict[str, Any]
 
 
@@ -68,14 +69,18 @@ def picture_of(one: Audited) -> str:
 
 
 def _of_column(one: Audited) -> Table:
+    """A row for each group, the furthest from the median group first; measures with their intervals."""
     rows: list[list[Any]] = []
-    for number, name in enumerate(one.groups.names):
-        values = [float(told.value[number]) for told in one.measures.values()]
+    for number in one.order:
+        told = [float(of[number]) for got in one.measures.values() for of in (got.value, got.low, got.high)]
         said = "; ".join(one.findings(number))
-        rows.append([name, int(one.rows[number]), int(one.positives[number]), *values, float(one.ece[number]), said])
+        size = [int(one.rows[number]), int(one.positives[number])]
+        rows.append([one.groups.names[number], *size, *told, float(one.ece[number]), said])
     whole = [1.0 if name in SHARES else told.whole for name, told in one.measures.items()]
-    rows.append([OVERALL, int(one.rows.sum()), int(one.positives.sum()), *whole, math.nan, ""])
-    return {"columns": ["group", "rows", "positives", *one.measures, "ece", "finding"], "rows": rows}
+    ends = [part for value in whole for part in (value, math.nan, math.nan)]
+    rows.append([OVERALL, int(one.rows.sum()), int(one.positives.sum()), *ends, math.nan, ""])
+    measures = [f"{name}{end}" for name in one.measures for end in ("", *ENDS)]
+    return {"columns": ["group", "rows", "positives", *measures, "ece", "finding"], "rows": rows}
 
 
 def _frame(found: Fairness) -> pd.DataFrame:
@@ -197,38 +202,64 @@ def _notes(found: Fairness) -> list[str]:
 
 
 def _told(one: Audited, group: str) -> str:
-    """The values behind a group's first finding."""
+    """The values behind a group's findings."""
     number = one.groups.names.index(group)
-    name = next(name for name in one.measures if one.said(name, number))
-    told = one.measures[name]
-    return f" ({name.replace('_', ' ')} {told.value[number]:.3g}, {told.low[number]:.3g} to {told.high[number]:.3g})"
+    told = [
+        f"{name.replace('_', ' ')} {of.value[number]:.3g}, {of.low[number]:.3g} to {of.high[number]:.3g}"
+        for name, of in one.measures.items()
+        if one.said(name, number)
+    ]
+    return f" ({'; '.join(told)})"
 
 
 def _of_trade(found: Fairness) -> list[str]:
+    """What the smallest gap costs, by every measure of cost; or that the gap did not narrow, and nothing else."""
     assert found.mitigated is not None
     mitigated, best = found.mitigated, found.mitigated.best
-    cost = best.purchases or best.ndcg
-    what = f"NDCG@{found.rows.top}" if best.purchases is None else "expected purchases a page"
-    of = found.ndcg if best.purchases is None else found.purchases or math.nan
-    verdict = "costs" if cost.high < 0 else "gains" if cost.low > 0 else "shows no difference in"
-    notes = [
-        f"mitigate={mitigated.way} ({_weight(best)}) takes the gap from {mitigated.start:.3g} to {best.gap:.3g} and "
-        f"{verdict} {what}: {cost.estimate:+.3g} ({cost.low:+.3g} to {cost.high:+.3g}) of {of:.3g}. The gap is "
-        f"{mitigated.of}."
-    ]
-    if verdict == "costs":
-        free = list(takewhile(lambda one: (one.purchases or one.ndcg).high >= 0, mitigated.points))
-        narrowed = [one for one in free if one.gap < mitigated.start]
-        notes.append(
-            f"The furthest before a loss shows: {_weight(narrowed[-1])}, gap {narrowed[-1].gap:.3g}."
-            if narrowed
-            else "Every point that narrows the gap costs something that shows."
-        )
+    gap = f"The gap is {mitigated.of}."
     if best.gap >= mitigated.start:
-        notes.append(f"mitigate={mitigated.way} did not narrow the gap here.")
+        worst = max(mitigated.points, key=lambda one: one.gap)
+        return [
+            f"mitigate={mitigated.way} did not narrow the gap here: it was {mitigated.start:.3g} and came to "
+            f"{best.gap:.3g} ({_weight(best)}) at best, {worst.gap:.3g} ({_weight(worst)}) at worst. "
+            f"{_costs(found, best)} Leave it out. {gap}"
+        ]
+    notes = [
+        f"mitigate={mitigated.way} ({_weight(best)}) takes the gap from {mitigated.start:.3g} to {best.gap:.3g}. "
+        f"{_costs(found, best)} {gap}"
+    ]
+    if _loses(best):
+        narrower = [one for one in mitigated.points if one.gap < mitigated.start]
+        free = list(takewhile(lambda one: not _loses(one), narrower))
+        if free:
+            notes.append(f"The furthest before a loss shows: {_weight(free[-1])}, gap {free[-1].gap:.3g}.")
+        elif all(map(_loses, narrower)):
+            notes.append("Every point that narrows the gap costs something that shows.")
+        else:
+            notes.append(f"The first point that narrows the gap, {_weight(narrower[0])}, costs something that shows.")
     if mitigated.way == "calibrate":
         notes.append(
             f"{SHIFTS_FILE} holds what to add to the log odds of each group's {found.rate}; its gap never reaches "
             "0 on new requests, whose luck is in what was observed."
         )
     return notes
+
+
+def _changes_of(point: Point) -> list[Interval]:
+    return [point.ndcg] if point.purchases is None else [point.ndcg, point.purchases]
+
+
+def _loses(point: Point) -> bool:
+    """Whether anything that is measured shows a loss."""
+    return any(one.high < 0 for one in _changes_of(point))
+
+
+def _costs(found: Fairness, point: Point) -> str:
+    """NDCG and, where they are known, expected purchases: what each loses, gains, or does not show."""
+    of = {f"NDCG@{found.rows.top}": found.ndcg, "expected purchases a page": found.purchases or math.nan}
+    told = []
+    for (what, was), change in zip(of.items(), _changes_of(point), strict=False):
+        verdict = "a loss" if change.high < 0 else "a gain" if change.low > 0 else "no difference that shows"
+        ends = f" ({change.low:+.3g} to {change.high:+.3g})" if math.isfinite(change.low) else ""
+        told.append(f"{what}, {verdict}: {change.estimate:+.3g}{ends} of {was:.3g}")
+    return "; ".join(told) + "."
