@@ -68,6 +68,31 @@ def test_harm_and_nothing_are_told_as_such():
     )
 
 
+def test_what_needs_no_training_and_scores_higher_is_named_in_place_of_the_advice():
+    found = transferred({100: 0.60, 1000: 0.70}, {100: 0.65, 1000: 0.75}, untrained=0.66)
+    of_cosine = {f"cosine|{name}": values for name, values in statistics(0.80).items()}
+    found.statistics[RUN, 0][0] |= of_cosine | {f"cosine|{METRIC}:sum": 10 * np.full(REQUESTS, 0.8)}
+    found.lexical = ("bm25", "cosine")
+    assert found.ahead(RUN, 1000) == {"cosine": pytest.approx(0.8)}
+    told = advice(found)
+    assert told.startswith("With run the target is better than the pretrained backbone alone even with 1000 requests")
+    assert told.endswith(
+        "but cosine (0.8000) scores above it (0.6500 at 100 requests, 0.7500 at 1000 requests) and run untrained "
+        "(0.6600) scores above it (0.6500 at 100 requests)."
+    )
+    assert "seed" not in told
+
+
+def test_of_one_seed_the_advice_says_what_its_interval_does_not_cover():
+    for run, begins in ({100: 0.65}, "Begin with run"), ({100: 0.55}, "Start from the pretrained"):
+        found = transferred({100: 0.60}, run, untrained=0.5)
+        one = {key: each[:1] for key, each in found.statistics.items()}
+        alone = Transferred(Settings(shots=(0, 100), seeds=(0,), metric=METRIC), METRIC, [0, 100], 5000, FUNNEL)
+        alone.statistics |= one
+        assert advice(alone).startswith(begins)
+        assert advice(alone).endswith("; one seed: the interval covers requests only, not seeds).")
+
+
 def test_requests_that_made_a_start_worse_than_it_was_are_named():
     record = record_of(transferred({100: 0.60, 300: 0.60}, {100: 0.62, 300: 0.65}, untrained=0.65), "runs/a", "there")
     (harm,) = [note for note in record.notes if "Training on" in note]
@@ -145,4 +170,7 @@ def test_a_fusion_takes_the_runs_adapters_and_rate_and_starts_from_all_of_them()
     assert cfg.start == ["a", "b", "c"]
     assert cfg.seed == 4
     assert beginning(config(), PRETRAINED, "a", 0).start is None
+    for same in ("average:b,a/", "fusion:a", "average:b,b"):
+        with pytest.raises(ConfigError, match=r"names (a/?|b) twice \(run=a counts, too\)"):
+            beginning(config(), Start.parse(same), "a", 0)
     assert beginning(config(), RUN, "a", 0).start == "a"

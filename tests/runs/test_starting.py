@@ -137,7 +137,11 @@ def test_a_start_is_part_of_what_decides_a_run_and_no_start_is_not(words):
             ["~data.tasks.purchase", "head=single", "objective=masked_bce", "monitor=validation/ctr/auc"],
             "predicts click, purchase given click, and this run click; only runs of the same tasks",
         ),
-        ("lora", ["features=ids"], "the head of .* does not fit this run's"),
+        (
+            "lora",
+            ["features=ids"],
+            r"the head of .* does not fit this run's: \S+ is \(.*\) there and \(.*\) here; give all",
+        ),
     ],
 )
 def test_what_does_not_go_on_from_it_is_refused(run, words, source, more, told):

@@ -210,10 +210,17 @@ def _of_features(features: Features, view: str, stored: Mapping[str, Tensor]) ->
 def _load(
     part: nn.Module, tensors: Mapping[str, Tensor], name: str, folders: Sequence[Path], strict: bool = True
 ) -> None:
-    try:
-        part.load_state_dict(dict(tensors), strict=strict)
-    except RuntimeError as error:
-        told = " ".join(str(error).split())[:160]
+    """Take up tensors; unless strict, those that the part has.
+
+    Raises:
+        RunError: naming the first that is missing on a side or has another shape.
+    """
+    here, there = ({key: tuple(t.shape) for key, t in side.items()} for side in (part.state_dict(), tensors))
+    keys = here | there if strict else [key for key in there if key in here]
+    if odd := next((key for key in keys if here.get(key) != there.get(key)), None):
+        shapes = " and ".join(f"{side.get(odd, 'missing')} {at}" for side, at in ((there, "there"), (here, "here")))
         raise RunError(
-            f"start: the {name} of {folders[0]} does not fit this run's ({told}); give both the same."
-        ) from None
+            f"start: the {name} of {' and '.join(map(str, folders))} does not fit this run's: {odd} is {shapes}; give "
+            "all of them the same features and head."
+        )
+    part.load_state_dict(dict(tensors), strict=strict)

@@ -21,7 +21,17 @@ from funneltune.errors import ConfigError, RunError
 from funneltune.experiments.transfer.settings import PRETRAINED, Settings, Start
 from funneltune.experiments.transfer.target import beginning, funnel_of, last_rate, share, texts_read
 from funneltune.funnel import TaskFunnel
-from funneltune.metrics import Comparison, clusters_in, compact, judge, metric_keys, of_scorer, pair, read_statistics
+from funneltune.metrics import (
+    Comparison,
+    clusters_in,
+    compact,
+    judge,
+    metric_keys,
+    of_scorer,
+    pair,
+    read_statistics,
+)
+from funneltune.metrics.comparison import higher_is_better
 from funneltune.records import STATISTICS_NAME
 from funneltune.runs import Carried, train, zero_shot
 from funneltune.runs.assemble import assemble_data
@@ -97,6 +107,18 @@ class Transferred:
         }
         return dict(zip(found, judge(list(found.values())), strict=True))
 
+    def ahead(self, start: Start, shots: int) -> dict[str, float]:
+        """What takes no training on the target and yet scores better than a start after so many requests: word
+        matching, the bare cosine, the start as it was. By the values alone, without a test.
+        """
+        (untrained,) = self.statistics[start, 0]
+        scored = {scorer: of_scorer(untrained, scorer) for scorer in self.lexical}
+        known = {scorer: of for scorer, of in scored.items() if self.metric in metric_keys(of)}
+        known[f"{start.name} untrained"] = untrained
+        values = {name: clusters_in([of], self.metric)[0].value for name, of in known.items()}
+        own, sign = _mean(self.value(start, shots)), 1 if higher_is_better(self.metric) else -1
+        return {name: value for name, value in values.items() if sign * value > sign * own}
+
     def worth(self, start: Start, shots: int) -> float:
         """Requests of the target with which the pretrained backbone alone gets as far: straight between the logarithms
         of two counts. Infinity: more than the last one; NaN: fewer than the first.
@@ -163,7 +185,7 @@ def _measure_untrained(found: Transferred, cfg: DictConfig, start: Start, folder
     found.carried[start] = carried
     data = assembly.data
     found.lexical = LEXICAL if data.texts and {"query", "item"} <= set(data.texts) else ()
-    scores = score_baselines(found.lexical, assembly) if 0 in found.counts else {}
+    scores = score_baselines(found.lexical, assembly)
     statistics = compact(
         module.predicted["test"], module.funnel, ks=tuple(module.evaluation.get("ks", (10,))), scores=scores
     )

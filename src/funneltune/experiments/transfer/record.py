@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -167,7 +168,7 @@ def _advice(found: Transferred, start: Start, differences: dict[tuple[Start, int
     worse = [shots for shots, of in own.items() if of.verdict == "worse"]
     if worse:
         first = own[worse[0]]
-        told = f"{_told(first)} at {worse[0]} requests"
+        told = f"{_told(first)} at {worse[0]} requests{_one_seed(found)}"
         return f"Start from the pretrained backbone there: beginning with {start.name} does harm ({told})."
     if not better:
         return f"No claim: with {start.name} the target gained nothing at any of {', '.join(map(str, own))} requests."
@@ -175,7 +176,25 @@ def _advice(found: Transferred, start: Start, differences: dict[tuple[Start, int
     until = f"up to {last} requests" if last < max(own) else f"even with {last} requests"
     least = better[0]
     told = f"{_told(own[least])} at {least} requests; the backbone alone needs {_worth(found, start, least)} for that"
-    return f"Begin with {start.name}: it is better than the pretrained backbone alone {until} ({told})."
+    told = f"better than the pretrained backbone alone {until} ({told}{_one_seed(found)})"
+    ahead = _ahead(found, start, better)
+    return (
+        f"With {start.name} the target is {told}, but {ahead}." if ahead else f"Begin with {start.name}: it is {told}."
+    )
+
+
+def _ahead(found: Transferred, start: Start, counts: Sequence[int]) -> str:
+    """Which references score above a start, and at which counts; empty where none does."""
+    above: dict[tuple[str, float], list[str]] = {}
+    for shots in counts:
+        for reference in found.ahead(start, shots).items():
+            above.setdefault(reference, []).append(f"{mean(found.value(start, shots)):.4f} at {shots} requests")
+    told = [f"{name} ({value:.4f}) scores above it ({', '.join(own)})" for (name, value), own in above.items()]
+    return " and ".join(told)
+
+
+def _one_seed(found: Transferred) -> str:
+    return "; one seed: the interval covers requests only, not seeds" if len(found.settings.seeds) == 1 else ""
 
 
 def _told(of: Comparison) -> str:

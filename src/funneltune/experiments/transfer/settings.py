@@ -37,6 +37,8 @@ class Start:
         if bool(others) != (kind in ("average", "fusion")):
             told = f"names no run to {kind} with" if not others else "takes no further runs"
             raise ConfigError(f"start={text} {told}; write run, pretrained, average:RUN2,RUN3 or fusion:RUN2,RUN3.")
+        if odd := next((one for one in others if "${" in one), None):
+            raise ConfigError(f"start={text}: {odd} must be the folder of a finished run; a config's ${{...}} is none.")
         return cls(kind, others)  # type: ignore[arg-type]
 
     @property

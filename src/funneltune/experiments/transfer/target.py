@@ -102,11 +102,16 @@ def beginning(cfg: DictConfig, start: Start, run: Path, seed: int) -> DictConfig
     """The target's config from one start, with one seed.
 
     Raises:
-        ConfigError: if there is nothing to fuse in the run.
+        ConfigError: if a run is named twice, or there is nothing to fuse in the run.
     """
     found = cfg.copy()
     found.seed = seed
     folders = [str(run), *start.others]
+    places = [Path(folder).resolve() for folder in folders]
+    if twice := next((folder for n, folder in enumerate(folders) if places[n] in places[:n]), None):
+        raise ConfigError(
+            f"start={start.kind}:{','.join(start.others)} names {twice} twice (run={run} counts, too); name other runs."
+        )
     found.start = None if start.kind == "pretrained" else folders if start.others else str(run)
     if start.kind == "fusion":
         if "activation" not in cfg.tuning:
