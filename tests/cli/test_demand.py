@@ -64,7 +64,10 @@ def test_from_python_with_the_days_own_impressions(run):
         (["traffic=guessed"], "traffic=guessed must be one of known, forecast"),
         (["traffic_model=tea"], "traffic_model=tea must be one of weekday, naive, ets"),
         (["baselines=prophet"], "baselines=prophet must be of croston, ets, arima, or none"),
-        (["by=categry", "baselines=none"], "'categry' is no column of the log's items; did you mean 'category'?"),
+        (["by=categry"], "by=categry must be one of item, category, product_type, domain, brand, seller"),
+        (["by=price"], "by=price must be one of item, category, product_type, domain, brand, seller"),
+        (["by=key"], "by=key must be one of item, category"),
+        (["by=title"], "by=title must be one of item, category"),
         (["day=3"], "day=3 is no key here, nearest: days"),
     ],
 )

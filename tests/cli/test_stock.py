@@ -47,9 +47,29 @@ def test_from_python_with_shelves_and_days_without_stock_of_files(run, tmp_path)
     record = funneltune.stock(
         run, on_hand=tmp_path / "shelves.csv", sold_out=tmp_path / "out.csv", baselines=["none"], service_level=0.9
     )
-    assert {row[2] for row in record.tables["orders"]["rows"]} == {0}
+    assert record.tables["orders"]["rows"] == []
+    assert "60 of 60 items need no order now: they stand in the file, not in the list." in record.notes
     assert "as service_level asks" in record.notes[0]
     assert record.settings["sold_out"].endswith("out.csv")
+
+
+def test_items_with_nothing_to_order_are_in_the_file_and_not_in_the_list(run, tmp_path, capsys):
+    keys = [f"item-{n:06d}" for n in range(60)]
+    pd.DataFrame({"item": keys[:57], "on_hand": 10_000}).to_csv(tmp_path / "shelves.csv", index=False)
+    words = [f"on_hand={tmp_path / 'shelves.csv'}", "lead_time=2", "review=3", "baselines=none"]
+    assert main(["stock", f"run={run}", *words, f"output={tmp_path / 'out'}"]) == 0
+    shown = capsys.readouterr().out
+    record = DecisionRecord.read(tmp_path / "out" / "decision.json")
+    orders = pd.read_csv(tmp_path / "out" / "orders.csv")
+    listed = {row[0]: row[2] for row in record.tables["orders"]["rows"]}
+    assert listed == {item: n for item, n in zip(orders["item"], orders["quantity"], strict=True) if n}
+    assert 0 < len(listed) <= 3
+    assert len(orders) == 60
+    assert f"{60 - len(listed)} of 60 items need no order now" in " ".join(shown.split())
+    full = [f"on_hand={tmp_path / 'full.csv'}", "lead_time=2", "review=3", "baselines=none"]
+    pd.DataFrame({"item": keys, "on_hand": 10_000}).to_csv(tmp_path / "full.csv", index=False)
+    assert main(["stock", f"run={run}", *full]) == 0
+    assert "the largest orders" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

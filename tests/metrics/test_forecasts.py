@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from funneltune.errors import DataError
-from funneltune.metrics.forecasts import Parts, coverage, difference, mase, over_series, pinball, rmsse, wape
+from funneltune.metrics.forecasts import Parts, bias, coverage, difference, mase, over_series, pinball, rmsse, wape
 
 ACTUAL = np.array([[2.0, 0.0], [1.0, 3.0]])
 MEAN = np.array([[1.0, 1.0], [1.0, 1.0]])
@@ -12,6 +12,7 @@ MEAN = np.array([[1.0, 1.0], [1.0, 1.0]])
 
 def test_errors_are_those_worked_by_hand():
     assert wape(ACTUAL, MEAN).value == pytest.approx((1 + 1 + 0 + 2) / 6)
+    assert bias(ACTUAL, MEAN).value == pytest.approx((-1 + 1 + 0 - 2) / 6)
     past = np.array([[1.0, 2.0, 3.0, 4.0], [0.0, 0.0, 2.0, 0.0]])  # steps of two days: 2, 2 and 2, 0
     assert mase(ACTUAL, MEAN, past, season=2).value == pytest.approx(np.mean([1.0 / 2.0, 1.0 / 1.0]))
     assert rmsse(ACTUAL, MEAN, past, season=2).value == pytest.approx(np.mean([1 / 2, np.sqrt(2) / np.sqrt(2)]))

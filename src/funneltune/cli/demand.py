@@ -75,6 +75,8 @@ def show(record: DecisionRecord, titles: dict[str, str]) -> None:
     """Print some of a record's tables, then its notes."""
     for name, title in titles.items():
         content = record.tables[name]
+        if not content["rows"]:
+            continue
         table = Table(title=title, box=SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
         for heading in content["columns"]:
             table.add_column(heading.replace("_", " "), no_wrap=heading not in ("way", "reason"))

@@ -48,6 +48,15 @@ def wape(actual: Floats, mean: Floats) -> Parts:
     return Parts(np.abs(actual - mean).sum(axis=1), actual.sum(axis=1))
 
 
+def bias(actual: Floats, mean: Floats) -> Parts:
+    """What was forecast too much in all, over the sum of what was sold; below 0: too little.
+
+    >>> bias(np.array([[2.0, 0.0]]), np.array([[1.0, 0.5]])).value
+    -0.25
+    """
+    return Parts((mean - actual).sum(axis=1), actual.sum(axis=1))
+
+
 def mase(actual: Floats, mean: Floats, past: Floats, season: int = 7) -> Parts:
     """Mean absolute scaled error (Hyndman and Koehler 2006): each series' mean |error| over that of repeating its past
     season by season. Series whose past does not vary do not count.

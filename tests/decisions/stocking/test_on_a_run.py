@@ -19,7 +19,9 @@ from funneltune.decisions.stocking import (
 )
 from funneltune.decisions.stocking.ahead import FORECAST, KNOWN, PAST_RATE, RUN, SAME_DAY, TRUTH
 from funneltune.decisions.stocking.demand_record import demand_record, rows
+from funneltune.decisions.stocking.demand_record import picture as draw_demand
 from funneltune.decisions.stocking.stock_record import orders, stock_record
+from funneltune.decisions.stocking.stock_record import picture as draw_stock
 from funneltune.errors import ConfigError, DataError
 from stocking_shop import shop
 
@@ -131,6 +133,64 @@ def test_rows_and_record_tell_the_same(demand):
     record = demand_record(demand, "runs/a")
     assert record.numbers[f"{demand.own}/wape"]["value"] == pytest.approx(demand.measures[demand.own]["wape"].value)
     assert any("met an empty shelf" in note for note in record.notes)
+
+
+def forecasts_of(demand, **means):
+    """The same forecasts with other means for some ways."""
+    moved = {
+        way: dataclasses.replace(one, means=one.means._replace(mean=means[way]) if way in means else one.means)
+        for way, one in demand.forecasts.items()
+    }
+    return dataclasses.replace(demand, forecasts=moved)
+
+
+def test_the_sentences_tell_bias_wape_and_coverage_of_every_way(demand):
+    notes = demand_record(demand, "runs/a").notes
+    off = demand.forecasts[demand.own].means.mean.sum() / demand.actual.sum() - 1
+    assert f"{abs(off):.1%} {'more' if off > 0 else 'less'} in all than was bought" in notes[0]
+    (of_last_week,) = [note for note in notes if "off than last week's same day" in note]
+    gap = demand.against(SAME_DAY, "wape")
+    assert f"WAPE {gap.estimate:+.3f} ({gap.low:+.3f} to {gap.high:+.3f})" in of_last_week
+    assert f"90% intervals that hold {demand.measured(SAME_DAY, 'coverage').estimate:.1%} of the days" in of_last_week
+    twice = forecasts_of(demand, **{SAME_DAY: 2 * demand.actual})
+    assert any(
+        "Of the other: 100.0% more in all than was bought (+100.0%" in n for n in demand_record(twice, "a").notes
+    )
+    exact = forecasts_of(demand, **{demand.own: demand.actual})
+    assert "as much in all as was bought" in demand_record(exact, "a").notes[0]
+
+
+def test_the_best_way_is_named_and_that_it_is_the_naive_one(demand):
+    past = f"{PAST_RATE}, {FORECAST} traffic"
+
+    def best(way):
+        notes = demand_record(forecasts_of(demand, **{way: demand.actual}), "runs/a").notes
+        (note,) = [note for note in notes if note.startswith("By RMSSE")]
+        return note
+
+    assert best(SAME_DAY).startswith("By RMSSE the best is last week's same day (0.000; the run ")
+    assert best(SAME_DAY).endswith("): the naive forecast. Neither the run nor a model gains anything here; take it.")
+    assert best(past).endswith(": a count of the log that needs no run.")
+    assert best(demand.own) == "By RMSSE the run is the best of the 3 ways that know as much of these days (0.000)."
+    known = f"{PAST_RATE}, {KNOWN} traffic"
+    assert known not in demand.rivals  # it was told what the run was not
+    assert TRUE not in demand.rivals
+
+
+def test_the_pictures_legends_tell_every_mark_and_cover_none(demand, stock):
+    for found, draw, told in (
+        (demand, draw_demand, {"bought before, known to all", "90% interval of the run, by day"}),
+        (stock, draw_stock, {"90% interval of sales", "expected sales", "filled up to", "cost of lost sales"}),
+    ):
+        figure = draw(found)
+        (legend,) = figure.legends
+        assert told <= {text.get_text() for text in legend.get_texts()}
+        assert not any(axes.get_legend() for axes in figure.axes)
+        figure.draw_without_rendering()
+        box = legend.get_window_extent()
+        assert not any(box.overlaps(axes.get_tightbbox()) for axes in figure.axes)
+    left, middle, _ = figure.axes
+    assert left.get_ylim() == middle.get_ylim()
 
 
 # --- stock ---------------------------------------------------------------------------------------------------------

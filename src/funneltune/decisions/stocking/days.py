@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from funneltune.decisions.items import Items
 from funneltune.decisions.scorer import Scorer
 from funneltune.errors import ConfigError
 from funneltune.marketplace.daily import Chances
@@ -24,6 +26,7 @@ WINDOW = 28
 FEWEST_PAST, FEWEST_HELD_OUT = 2 * SEASON, 2
 MOST_CELLS = 50_000_000
 ITEM, NONE = "item", "(none)"
+KEY, PRICE = "key", "price"
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ def read_days(scorer: Scorer, by: str = ITEM) -> Daily:
 
     Raises:
         ConfigError: if the run predicts no purchase, the log tells no time or is not cut by it, there are too few whole
-            days, or too many series.
+            days, the column groups nothing, or there are too many series.
     """
     data, store = scorer.assembly.data, scorer.assembly.data.store
     task = _purchase(scorer)
@@ -195,7 +198,7 @@ def _require_days(validation: Span, test: Span) -> None:
 def _series(scorer: Scorer, by: str, days: int) -> tuple[list[str], Integers]:
     """Names of the series that the log showed, and each item's (-1: never shown)."""
     catalogue, store = scorer.catalogue, scorer.assembly.data.store
-    words = catalogue.keys if by == ITEM else [NONE if one is None else str(one) for one in catalogue.column(by)]
+    words = catalogue.keys if by == ITEM else [NONE if one is None else str(one) for one in _grouping(catalogue, by)]
     shown = np.zeros(len(words), dtype=bool)
     shown[np.unique(store.column("item"))] = True
     names, group = np.unique(np.asarray(words, dtype=object)[shown].astype(str), return_inverse=True)
@@ -207,6 +210,30 @@ def _series(scorer: Scorer, by: str, days: int) -> tuple[list[str], Integers]:
     found = np.full(len(words), -1, dtype=np.int64)
     found[shown] = group
     return [str(name) for name in names], found
+
+
+def _grouping(catalogue: Items, by: str) -> NDArray[Any]:
+    """A column whose values are shared by items.
+
+    Raises:
+        ConfigError: naming those that are.
+    """
+    columns = {name: catalogue.column(name) for name in catalogue.columns if name not in (KEY, PRICE)}
+    known = [name for name, values in columns.items() if _groups(values)]
+    if by not in known:
+        raise ConfigError(
+            f"by={by} must be one of {', '.join((ITEM, *known))}: item, or a column of the items whose values (words, "
+            "or codes that repeat) several of them share."
+        )
+    return columns[by]
+
+
+def _groups(values: NDArray[Any]) -> bool:
+    """Words that some items share, or whole numbers that most do: others are measures, as a rating is."""
+    told = [value for value in values if value is not None]
+    if all(isinstance(value, str) for value in told):
+        return len(set(told)) < len(values)
+    return all(isinstance(value, int) for value in told) and 2 * len(set(told)) <= len(values)
 
 
 def _sums(series: Integers, day: Integers, value: Floats, n: int, days: int) -> Floats:

@@ -29,10 +29,23 @@ from funneltune.decisions.stocking.days import ITEM, Daily, Span, read_days
 from funneltune.errors import ConfigError
 from funneltune.marketplace import world_of
 from funneltune.marketplace.daily import Chances, chances_of
-from funneltune.metrics.forecasts import Parts, Range, coverage, difference, mase, over_series, pinball, rmsse, wape
+from funneltune.metrics.forecasts import (
+    Parts,
+    Range,
+    bias,
+    coverage,
+    difference,
+    mase,
+    over_series,
+    pinball,
+    rmsse,
+    wape,
+)
 
 Floats = NDArray[np.float64]
-MEASURES = ("wape", "mase", "rmsse", "pinball", "coverage")
+MEASURES = ("bias", "wape", "mase", "rmsse", "pinball", "coverage")
+COMPARED = ("wape", "mase", "rmsse", "pinball")
+"""Of which less is better."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +140,7 @@ class Demand:
         past, levels = self.daily.bought[:, : self.span.start], quantile_levels(self.settings.level)
         return {
             way: {
+                "bias": bias(self.actual, one.means.mean),
                 "wape": wape(self.actual, one.means.mean),
                 "mase": mase(self.actual, one.means.mean, past),
                 "rmsse": rmsse(self.actual, one.means.mean, past),
@@ -135,6 +149,12 @@ class Demand:
             }
             for way, one in self.forecasts.items()
         }
+
+    @property
+    def rivals(self) -> list[str]:
+        """The ways that know as little, or as much, of the held-out days as the run's that is judged."""
+        other = ({KNOWN, FORECAST} - {self.settings.traffic}).pop()
+        return [way for way in self.forecasts if not way.startswith((RUN, TRUTH)) and way != label(PAST_RATE, other)]
 
     def measured(self, way: str, measure: str) -> Range:
         """With its 95% interval over series."""

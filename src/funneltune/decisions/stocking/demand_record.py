@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from funneltune.decisions.stocking.ahead import FORECAST, KNOWN, PAST_RATE, RUN, SAME_DAY, TRUTH, Forecaster
-from funneltune.decisions.stocking.demand import MEASURES, Demand, label
+from funneltune.decisions.stocking.demand import COMPARED, MEASURES, Demand, label
 from funneltune.metrics.forecasts import Range
 from funneltune.records import DecisionRecord
 from funneltune.reporting.figures.drawing import FAINT, INK, PAPER, SERIES, dress, in_style
@@ -85,17 +85,14 @@ def rows(found: Demand) -> pd.DataFrame:
 def _ways(found: Demand) -> dict[str, Any]:
     lines = []
     for way, one in found.forecasts.items():
-        measured = [found.measures[way][measure].value for measure in MEASURES]
+        measured = [found.measures[way][measure].value for measure in (*COMPARED, "coverage")]
         lines.append([way, float(one.means.mean.sum()), *measured, float((one.high - one.low).mean())])
-    return {"columns": ["way", "expected", *MEASURES, "width"], "rows": lines}
+    return {"columns": ["way", "expected", *COMPARED, "coverage", "width"], "rows": lines}
 
 
 def _against(found: Demand) -> dict[str, Any]:
-    measures = [name for name in MEASURES if name != "coverage"]
-    lines = []
-    for way in found.forecasts:
-        if way != found.own:
-            lines += [[way, name, *found.against(way, name)] for name in measures]
+    others = [way for way in found.forecasts if way != found.own]
+    lines = [[way, name, *found.against(way, name)] for way in others for name in COMPARED]
     return {"columns": ["other", "measure", "run_less_other", "low", "high"], "rows": lines}
 
 
@@ -120,7 +117,7 @@ def _numbers(found: Demand) -> dict[str, dict[str, Any]]:
     for way in found.forecasts:
         for name in MEASURES:
             numbers[f"{way}/{name}"] = _number(found.measured(way, name), told)
-            if way != found.own and name != "coverage":
+            if way != found.own and name in COMPARED:
                 numbers[f"{found.own} less {way}/{name}"] = _number(found.against(way, name), told)
     return {key: one for key, one in numbers.items() if np.isfinite(one["value"])}
 
@@ -135,9 +132,10 @@ def _notes(found: Demand) -> list[str]:
     notes = [
         f"{found.actual.sum():,.0f} purchases of {len(daily.names):,} series ({found.settings.by}) on "
         f"{len(found.span)} held-out days from {first}; the run expected {own.means.mean.sum():,.0f} "
-        f"({found.settings.traffic} traffic)."
+        f"({found.settings.traffic} traffic): {_bias(found, found.own)}."
     ]
     notes += [_verdict(found, way) for way in found.forecasts if not way.startswith((RUN, TRUTH))]
+    notes.append(_best(found))
     covered = found.measured(found.own, "coverage")
     asked = found.settings.level
     verdict = "fewer than asked for" if covered.high < asked else "at least what was asked for"
@@ -173,9 +171,41 @@ def _verdict(found: Demand, way: str) -> str:
     told = "less" if gap.high < 0 else "more" if gap.low > 0 else "about as far"
     off = f"{told} off than" if told != "about as far" else "about as far off as"
     return (
-        f"The run ({found.settings.traffic} traffic) is {off} {way}: RMSSE {gap.estimate:+.3f} ({gap.low:+.3f} to "
-        f"{gap.high:+.3f})."
+        f"The run ({found.settings.traffic} traffic) is {off} {way}: RMSSE {_gap(gap)}, WAPE "
+        f"{_gap(found.against(way, 'wape'))}. Of the other: {_bias(found, way)}, {found.settings.level:.0%} intervals "
+        f"that hold {found.measured(way, 'coverage').estimate:.1%} of the days."
     )
+
+
+def _gap(gap: Range) -> str:
+    return f"{gap.estimate:+.3f} ({gap.low:+.3f} to {gap.high:+.3f})"
+
+
+def _bias(found: Demand, way: str) -> str:
+    """By how much a way's sum is over or under what was bought."""
+    off = found.measured(way, "bias")
+    told = f"{abs(off.estimate):.1%} {'more' if off.estimate > 0 else 'less'} in all than"
+    told = "as much in all as" if abs(off.estimate) < 5e-4 else told
+    return f"{told} was bought ({off.low:+.1%} to {off.high:+.1%})"
+
+
+def _best(found: Demand) -> str:
+    """Which way is nearest, and whether a run or a model is needed for it."""
+    ways = [found.own, *found.rivals]
+    rmsse = {way: found.measures[way]["rmsse"].value for way in ways}
+    best = min(ways, key=rmsse.__getitem__)
+    if best == found.own:
+        return (
+            f"By RMSSE the run is the best of the {len(ways)} ways that know as much of these days ({rmsse[best]:.3f})."
+        )
+    gap = found.against(best, "rmsse")
+    told = f"By RMSSE the best is {best} ({rmsse[best]:.3f}; the run {rmsse[found.own]:.3f}"
+    told += ", not told apart)" if gap.low <= 0 else ")"
+    if best == SAME_DAY:
+        return told + ": the naive forecast. Neither the run nor a model gains anything here; take it."
+    if best.startswith(PAST_RATE):
+        return told + ": a count of the log that needs no run."
+    return told + "."
 
 
 # --- picture -------------------------------------------------------------------------------------------------------
@@ -192,7 +222,7 @@ def picture(found: Demand) -> Figure:
     _draw_days(middle, found, int(np.argmax(found.actual.sum(axis=1))))
     _draw_ways(right, found)
     handles, labels = middle.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=8)
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
     return figure
 
 
@@ -201,12 +231,20 @@ def _draw_days(axes: Axes, found: Demand, one: int | None) -> None:
     own, past = found.forecasts[found.own], max(0, found.span.start - 2 * 7)
     chosen = slice(None) if one is None else slice(one, one + 1)
     before, days = np.arange(past, found.span.start), np.arange(found.span.start, found.span.stop)
-    axes.plot(before, found.daily.bought[chosen, past : found.span.start].sum(axis=0), color=FAINT, linewidth=1)
-    axes.plot(days, found.actual[chosen].sum(axis=0), color=INK, marker="o", markersize=3, linewidth=1, label="bought")
+    known = found.daily.bought[chosen, past : found.span.start].sum(axis=0)
+    axes.plot(before, known, color=FAINT, linewidth=1, label="bought before, known to all")
+    axes.plot(
+        days,
+        found.actual[chosen].sum(axis=0),
+        color=INK,
+        marker="o",
+        markersize=3,
+        linewidth=1,
+        label="bought, held out",
+    )
     if one is not None:
-        axes.fill_between(
-            days, own.low[one], own.high[one], color=SERIES[0], alpha=0.2, label=f"{found.settings.level:.0%} interval"
-        )
+        band = f"{found.settings.level:.0%} interval of the run, by day"
+        axes.fill_between(days, own.low[one], own.high[one], color=SERIES[0], alpha=0.2, label=band)
     others = {found.own: 0, SAME_DAY: 1, label(PAST_RATE, FORECAST): 2}
     for way, colour in others.items():
         mean = found.forecasts[way].means.mean[chosen].sum(axis=0)

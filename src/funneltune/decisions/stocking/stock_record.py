@@ -20,12 +20,13 @@ from funneltune.runs.identity import git_commit, versions
 
 PICTURE, ROWS = "stock.png", "orders.csv"
 MOST_ROWS = 20
-"""Orders that the record lists; the file has all."""
+"""Orders that the record lists, of one piece or more; the file has all."""
 
 
 def stock_record(found: Stock, run: str, on_hand: str, sold_out: str) -> DecisionRecord:
     """Everything but the picture and the rows."""
-    listed = orders(found).sort_values("quantity", ascending=False, kind="stable").head(MOST_ROWS)
+    listed = orders(found).sort_values("quantity", ascending=False, kind="stable")
+    listed = listed[listed["quantity"] > 0].head(MOST_ROWS)
     return DecisionRecord(
         verb="stock",
         run=run,
@@ -118,6 +119,8 @@ def _notes(found: Stock) -> list[str]:
         f"to what lasts {terms.protected} days (lead time {terms.lead_time} and review {terms.review}) with "
         f"a chance of {level} ({why})."
     ]
+    if idle := int((found.quantity == 0).sum()):
+        notes.append(f"{idle:,} of {len(ratio):,} items need no order now: they stand in the file, not in the list.")
     if not found.shelf.told:
         notes.append("Nothing is taken to be on the shelf: on_hand=FILE (item, on_hand) tells what there is.")
     notes += [_verdict(found, way) for way in found.replayed if way != RUN]
@@ -171,7 +174,11 @@ def picture(found: Stock) -> Figure:
         dress(axes)
     _draw_costs(left, found)
     _draw_served(middle, found)
+    middle.set_ylim(left.get_ylim())  # the names stand at the left one's rows
     _draw_orders(right, found)
+    drawn = [axes.get_legend_handles_labels() for axes in (left, right)]
+    handles, labels = ([one for side in drawn for one in side[part]] for part in (0, 1))
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=8)
     return figure
 
 
@@ -181,11 +188,11 @@ def _draw_costs(axes: Axes, found: Stock) -> None:
         of = found.replayed[way]
         held = float((terms.holding_cost * of.held).sum() / of.days)
         lost = float((terms.shortage_cost * of.lost).sum() / of.days)
-        axes.barh(-place, held, color=SERIES[0], height=0.6, label="held" if not place else None)
-        axes.barh(-place, lost, left=held, color=SERIES[1], height=0.6, label="lost sales" if not place else None)
+        kept, gone = (None, None) if place else ("cost of what is held", "cost of lost sales")
+        axes.barh(-place, held, color=SERIES[0], height=0.6, label=kept)
+        axes.barh(-place, lost, left=held, color=SERIES[1], height=0.6, label=gone)
     axes.set_yticks(-np.arange(len(names)), names)
     axes.set_xlabel("cost of the shop, a day")
-    axes.legend(frameon=False, fontsize=8)
     axes.set_title("Ordered by ...", loc="left", fontsize=9)
 
 
@@ -203,11 +210,15 @@ def _draw_served(axes: Axes, found: Stock) -> None:
 
 def _draw_orders(axes: Axes, found: Stock) -> None:
     most = np.argsort(-found.target, kind="stable")[:12]
+    told = ["90% interval of sales", "expected sales", "filled up to"]
     for place, s in enumerate(most):
-        axes.plot([found.low[s], found.high[s]], [-place, -place], color=SERIES[0], linewidth=1)
-        axes.plot(found.expected[s], -place, "o", color=SERIES[0], markersize=4)
-        axes.plot(found.target[s], -place, "|", color=INK, markersize=9, markeredgewidth=2)
+        interval, expected, target = told if not place else [None] * 3
+        axes.plot([found.low[s], found.high[s]], [-place, -place], color=SERIES[0], linewidth=1, label=interval)
+        axes.plot(found.expected[s], -place, "o", color=SERIES[0], markersize=4, label=expected)
+        axes.plot(
+            found.target[s], -place, "|", color=INK, markersize=9, markeredgewidth=2, label=target, linestyle="none"
+        )
     axes.set_yticks(-np.arange(len(most)), [found.daily.names[s][:22] for s in most])
     axes.set_xlim(left=0)
-    axes.set_xlabel(f"sales in {found.terms.protected} days (90%); bar: fill up to")
+    axes.set_xlabel(f"pieces in {found.terms.protected} days")
     axes.set_title("Largest targets", loc="left", fontsize=9)
