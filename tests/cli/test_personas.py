@@ -9,7 +9,8 @@ import funneltune
 from funneltune.cli import main
 from funneltune.data import Simulated
 from funneltune.decisions.personas import Settings
-from funneltune.decisions.personas.grouping import group
+from funneltune.decisions.personas.grouping import Grouping, Tried, group
+from funneltune.decisions.personas.record import held_against
 from funneltune.marketplace import World
 from funneltune.records import DecisionRecord
 from small_market import train
@@ -64,7 +65,51 @@ def test_where_tastes_are_everyones_own_there_are_no_groups(tmp_path):
     run = train(tmp_path, *SHOP, *more, "trainer.max_steps=5")
     record = funneltune.personas(run, bootstraps=5, nulls=19, max_k=5, past=8, min_size=5, blocks=["tastes"])
     assert record.notes[0].startswith("No groups")
+    assert "Failed: " in record.notes[0]
     assert record.tables["personas"]["rows"] == []
+
+
+SLOPE = {"size": 3, "groups": 3, "silhouette": 0.21, "silhouette_null": 0.2, "gap": 0.1, "stability_null": 0.5}
+UNSTABLE, STABLE = Tried(**SLOPE, stability=0.4), Tried(**SLOPE, stability=0.6)
+
+
+@pytest.mark.parametrize(
+    ("tried", "p_silhouette", "p_gap", "merged", "failed", "passed"),
+    [
+        (UNSTABLE, 0.025, 0.05, 0, ["stability (of 3 groups 0.40, more than 0.50 of shuffled"], ["silhouette", "gap"]),
+        (
+            STABLE,
+            0.775,
+            0.025,
+            0,
+            ["silhouette against shuffled shoppers (p = 0.775, 0.05 at most)"],
+            ["gap", "stabil"],
+        ),
+        (STABLE, 0.05, 0.051, 0, ["gap against shuffled shoppers (p = 0.051, 0.05 at most)"], ["silhouette", "stabil"]),
+        (UNSTABLE, 0.2, 0.3, 0, ["silhouette against", "gap against", "stability (of 3"], []),
+        (STABLE, 0.025, 0.025, 2, ["size (all but one group have fewer than min_size=20"], ["silhouette", "stabil"]),
+        (
+            Tried(**{**SLOPE, "silhouette": 0.15}, stability=0.95),
+            *(0.025, 0.025, 0),
+            ["clearness of what is stable (silhouette of 3 groups 0.150, more than 0.200 of shuffled shoppers)"],
+            ["silhouette", "gap", "stability (of 3 groups 0.95, more than 0.50 of shuffled shoppers or 0.9 at least)"],
+        ),
+        (None, 1.0, 1.0, 0, ["size (too few shoppers, or too alike, for two groups of min_size=20"], []),
+    ],
+)
+def test_without_groups_it_says_which_test_failed_by_its_number_and_threshold(
+    tried, p_silhouette, p_gap, merged, failed, passed
+):
+    none = np.full(50, -1)
+    grouping = Grouping(none, np.zeros(50), (tried,) if tried else (), None, p_silhouette, p_gap, merged)
+    fell, _, stood = held_against(grouping, 20).partition(" Passed: ")
+    assert fell.startswith("Failed: ")
+    assert fell.count(";") == len(failed) - 1 + ("nothing was tried" in fell)
+    for told in failed:
+        assert told in fell
+    for told in passed:
+        assert told in stood
+    assert bool(stood) == bool(passed)
 
 
 @pytest.mark.parametrize(

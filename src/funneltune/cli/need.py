@@ -120,8 +120,8 @@ VERB = Verb(
     summary="the category that shoppers buy from next, calibrated, and lists ranked by it",
     usage="funneltune need run=PATH [user=KEY | users=FILE] [query=WORDS] [category=COLUMN] [top=3] [output=FOLDER]",
     examples=(
-        "funneltune need run=runs/quickstart/2026-01-31_12-00-00 user=shopper-000012",
-        "funneltune need run=runs/quickstart/2026-01-31_12-00-00 category=domain places=20 output=need",
+        "funneltune need run=runs/loyal user=shopper-000012",
+        "funneltune need run=runs/loyal category=domain places=20 output=need",
     ),
     run=run,
     keys={

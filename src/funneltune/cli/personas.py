@@ -121,8 +121,8 @@ VERB = Verb(
     summary="groups of shoppers who like and buy alike, or the word that there are none",
     usage="funneltune personas run=PATH [k=auto] [method=kmeans|hdbscan] [map=pca|umap] [output=FOLDER]",
     examples=(
-        "funneltune personas run=runs/quickstart/2026-01-31_12-00-00 output=personas",
-        "funneltune personas run=runs/quickstart/2026-01-31_12-00-00 k=4 map=umap blocks=tastes,prices past=10",
+        "funneltune personas run=runs/loyal output=personas",
+        "funneltune personas run=runs/loyal k=4 map=umap blocks=tastes,prices past=10",
     ),
     run=run,
     keys={

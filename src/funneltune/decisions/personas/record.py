@@ -11,7 +11,7 @@ import pandas as pd
 
 from funneltune.decisions.personas.describe import FEWEST, Persona
 from funneltune.decisions.personas.drawing import picture
-from funneltune.decisions.personas.grouping import LEVEL
+from funneltune.decisions.personas.grouping import LEVEL, STEADY, Grouping
 from funneltune.decisions.personas.study import Found
 from funneltune.files import whole_file
 from funneltune.metrics import Interval
@@ -206,9 +206,8 @@ def _verdict(found: Found) -> str:
     held = f"silhouette p = {grouping.p_silhouette:.3f}, gap p = {grouping.p_gap:.3f}"
     if not grouping.k:
         return (
-            f"No groups: shoppers differ in {', '.join(used)}, but along a slope and not in groups that come again "
-            f"({held}; both must be {LEVEL} at most, and some number of groups more stable than without groups). "
-            "Rank for each shopper; do not cut them into segments."
+            f"No groups: shoppers differ in {', '.join(used)}, but along a slope and not in groups that come again. "
+            f"{held_against(grouping, found.settings.min_size)} Rank for each shopper; do not cut them into segments."
         )
     chosen = grouping.chosen
     assert chosen is not None
@@ -222,6 +221,32 @@ def _verdict(found: Found) -> str:
         f"{grouping.k} personas, told apart by {', '.join(used)} ({held}); in bootstrap samples they come again with "
         f"an adjusted Rand index of {chosen.stability:.2f} (without groups up to {chosen.stability_null:.2f})."
     )
+
+
+def held_against(grouping: Grouping, least: int) -> str:
+    """Each test that groups must pass, its number beside its threshold, those that failed first."""
+    if not grouping.tried:
+        return f"Failed: size (too few shoppers, or too alike, for two groups of min_size={least}; nothing was tried)."
+    passed, failed = [], []
+    for name, p in (("silhouette", grouping.p_silhouette), ("gap", grouping.p_gap)):
+        told = f"{name} against shuffled shoppers (p = {p:.3f}, {LEVEL:g} at most)"
+        (passed if p <= LEVEL else failed).append(told)
+    nearest = max(grouping.tried, key=lambda one: (one.stable, one.stability - one.stability_null))
+    told = (
+        f"stability (of {nearest.groups} groups {nearest.stability:.2f}, more than {nearest.stability_null:.2f} of "
+        f"shuffled shoppers or {STEADY:g} at least)"
+    )
+    (passed if nearest.stable else failed).append(told)
+    stable = [one for one in grouping.tried if one.stable]
+    if stable and not any(one.groups > 1 and one.silhouette > one.silhouette_null for one in stable):
+        clearest = max(stable, key=lambda one: one.silhouette - one.silhouette_null)
+        failed.append(
+            f"clearness of what is stable (silhouette of {clearest.groups} groups {clearest.silhouette:.3f}, more than "
+            f"{clearest.silhouette_null:.3f} of shuffled shoppers)"
+        )
+    if grouping.merged:
+        failed.append(f"size (all but one group have fewer than min_size={least} shoppers)")
+    return f"Failed: {'; '.join(failed) or 'none'}." + (f" Passed: {'; '.join(passed)}." if passed else "")
 
 
 def _advice(found: Found) -> list[str]:
