@@ -45,6 +45,7 @@ def test_it_prints_the_tables_and_writes_record_and_picture(run, tmp_path, capsy
     assert record.verb == "abtest"
     assert record.run == f"{run},{run}"
     assert record.settings["metric"] == "clicks"
+    assert (record.settings["calibration_a"], record.settings["calibration_b"]) == ("none", "none")
     assert [row[0] for row in record.tables["seeds"]["rows"]] == [3, 4]
     assert record.tables["winner"]["rows"][0][0] == "A/B by clicks"
     assert len(record.tables["looks"]["rows"]) == 3

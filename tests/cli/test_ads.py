@@ -17,7 +17,7 @@ def run(tmp_path_factory):
 
 def test_it_prints_the_tables_and_writes_record_and_picture(run, tmp_path, capsys):
     out = tmp_path / "out"
-    words = ["slots=3", "advertiser=brand", "reserve=auto", f"output={out}"]
+    words = ["slots=3", "advertiser=brand", "reserve=auto", "calibration=temperature", f"output={out}"]
     assert main(["ads", f"run={run}", *words]) == 0
     printed = capsys.readouterr().out
     for told in (
@@ -30,6 +30,7 @@ def test_it_prints_the_tables_and_writes_record_and_picture(run, tmp_path, capsy
         assert told in printed
     record = DecisionRecord.read(out / "decision.json")
     assert record.settings["slots"] == 3
+    assert record.settings["calibration"].startswith("temperature")
     assert (out / record.figures[0]).read_bytes()[:4] == b"\x89PNG"
     assert main(["ads", f"run={run}", f"output={out}"]) == 2
     assert "exists; name another folder" in capsys.readouterr().err

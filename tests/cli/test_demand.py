@@ -27,7 +27,8 @@ def run(tmp_path_factory):
 
 def test_it_prints_the_tables_and_writes_record_rows_and_picture(run, tmp_path, capsys):
     out = tmp_path / "out"
-    assert main(["demand", f"run={run}", "by=category", "days=5", "baselines=none", f"output={out}"]) == 0
+    words = ["by=category", "days=5", "baselines=none", "calibration=temperature", f"output={out}"]
+    assert main(["demand", f"run={run}", *words]) == 0
     printed = capsys.readouterr().out
     for told in (
         "last week's same day",
@@ -39,6 +40,7 @@ def test_it_prints_the_tables_and_writes_record_rows_and_picture(run, tmp_path, 
         assert told in printed
     record = DecisionRecord.read(out / "decision.json")
     assert record.settings["by"] == "category"
+    assert record.settings["calibration"].startswith("temperature")
     assert record.numbers["last week's same day/rmsse"]["low"] < record.numbers["last week's same day/rmsse"]["high"]
     assert (out / record.figures[0]).read_bytes()[:4] == b"\x89PNG"
     rows = pd.read_csv(out / "demand.csv")

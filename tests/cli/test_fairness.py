@@ -39,6 +39,7 @@ def test_it_prints_the_tables_and_writes_record_groups_and_pictures(run, tmp_pat
     ):
         assert told in printed
     record = DecisionRecord.read(out / "decision.json")
+    assert record.settings["calibration"] == "none"
     assert record.settings["by"] == ["seller", "brand", "price_band", "user.segment"]
     groups = pd.read_csv(out / "groups.csv")
     assert set(groups["by"]) == set(record.settings["by"])

@@ -23,12 +23,14 @@ def run(tmp_path_factory):
 
 def test_it_prints_the_tables_and_writes_record_picture_and_rows(run, tmp_path, capsys):
     out = tmp_path / "out"
-    assert main(["need", f"run={run}", "user=shopper-000003", "query=warm boots", "depth=60", f"output={out}"]) == 0
+    words = ["user=shopper-000003", "query=warm boots", "depth=60", "calibration=temperature", f"output={out}"]
+    assert main(["need", f"run={run}", *words]) == 0
     printed = capsys.readouterr().out
     for said in ("own shares", "labels shuffled", "with the true need", "shopper-000003", f"record: {out}"):
         assert said in printed
     record = DecisionRecord.read(out / "decision.json")
     assert record.settings["query"] == "warm boots"
+    assert record.settings["calibration"].startswith("temperature")
     assert pd.read_csv(out / "needs.csv").user.tolist() == ["shopper-000003"] * 3
     assert (out / record.figures[0]).read_bytes()[:4] == b"\x89PNG"
     assert main(["need", f"run={run}", f"output={out}"]) == 2

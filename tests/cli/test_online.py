@@ -29,6 +29,7 @@ def test_it_prints_a_row_per_policy_and_writes_record_and_picture(run, tmp_path,
     record = json.loads((out / "decision.json").read_text())
     assert record["verb"] == "online"
     assert record["settings"]["requests"] == 60
+    assert record["settings"]["calibration"] == "none"
     assert record["numbers"]["incremental/seconds_per_update"]["value"] > 0
     assert {"purchases", "gains", "costs", "shoppers", "sessions", "session_gains", "share_of_oracle"} == set(
         record["tables"]

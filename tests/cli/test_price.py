@@ -37,13 +37,21 @@ def scorer(run):
 
 def test_it_prints_the_tables_and_writes_record_curves_and_picture(run, tmp_path, capsys):
     out = tmp_path / "out"
-    words = ["goal=profit", "cost_share=0.6", "personas=price_sensitivity", "correct=dml", f"output={out}"]
+    words = [
+        "goal=profit",
+        "cost_share=0.6",
+        "personas=price_sensitivity",
+        "correct=dml",
+        "calibration=temperature",
+        f"output={out}",
+    ]
     assert main(["price", f"run={run}", f"item={ITEM}", *words]) == 0
     printed = capsys.readouterr().out
     for told in ("elasticity", "support", "by group of shoppers", "double machine learning", "marketplace's truth"):
         assert told in printed
     assert f"record: {out / 'decision.json'}" in printed
     record = DecisionRecord.read(out / "decision.json")
+    assert record.settings["calibration"].startswith("temperature")
     assert record.numbers[f"{ITEM}/elasticity"]["low"] < record.numbers[f"{ITEM}/elasticity"]["high"]
     assert (out / record.figures[0]).read_bytes()[:4] == b"\x89PNG"
     curves = pd.read_csv(out / "prices.csv")

@@ -16,7 +16,7 @@ def run(tmp_path_factory):
 
 def test_it_prints_orders_and_costs_and_writes_record_rows_and_picture(run, tmp_path, capsys):
     out = tmp_path / "out"
-    words = ["lead_time=2", "review=3", "baselines=none", f"output={out}"]
+    words = ["lead_time=2", "review=3", "baselines=none", "calibration=temperature", f"output={out}"]
     assert main(["stock", f"run={run}", *words]) == 0
     printed = capsys.readouterr().out
     for told in (
@@ -29,6 +29,7 @@ def test_it_prints_orders_and_costs_and_writes_record_rows_and_picture(run, tmp_
         assert told in printed
     record = DecisionRecord.read(out / "decision.json")
     assert record.settings["sold_out"] == "the world's"
+    assert record.settings["calibration"].startswith("temperature")
     assert record.numbers["the run less the truth/cost"]["value"] > 0
     assert (out / record.figures[0]).read_bytes()[:4] == b"\x89PNG"
     orders = pd.read_csv(out / "orders.csv")

@@ -29,6 +29,7 @@ def ranked(record, arm, by="DR-learner"):
 
 def test_it_finds_whom_the_e_mail_moves_and_ranking_by_response_does_not(found):
     _, record = found
+    assert record.settings["calibration"] == "none"
     moved = ranked(record, "Mens E-Mail")
     assert moved["qini low"] > 0
     # newcomers are half of the people and gain 40 points, others lose 10

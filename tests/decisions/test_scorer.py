@@ -112,6 +112,11 @@ def test_calibration_is_the_runs_own_and_the_one_that_predict_applies(with_all, 
     found = scaled.score([one.asked for one in requests], [one.items for one in requests])
     plain = with_all.score([one.asked for one in requests], [one.items for one in requests])
     slope = scaled.scalings["ctr"]
+    covered = [rate for rate in ("ctr", "cvr") if rate in scaled.scalings]
+    assert scaled.calibration == ("platt" if len(covered) == 2 else f"platt of {', '.join(covered)} alone")
+    assert with_all.calibration == "none"
+    scaled.scalings.pop("cvr", None)
+    assert scaled.calibration == "platt of ctr alone"
     np.testing.assert_allclose(found[0]["ctr"], slope.apply(plain[0]["ctr"]), rtol=1e-6)
     if "cvr" not in scaled.scalings:
         np.testing.assert_allclose(found[0]["cvr"], plain[0]["cvr"])

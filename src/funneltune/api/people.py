@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 
 
 @told
-def assist(run: Run | Path | str, question: str = "", output: Path | str | None = None, **settings: Any) -> Assisted:
+def assist(
+    run: Run | Path | str, question: str | None = None, output: Path | str | None = None, **settings: Any
+) -> Assisted:
     """A shopper's question answered from items and reviews, or not at all, as `funneltune assist` does.
 
     Args:
         run: a finished run that reads texts, or its folder.
-        question: what is asked; empty: the assistant is only judged.
+        question: what is asked; None: the assistant is only judged.
         output: a new folder for the record, the judged answers and the picture; None: none.
         settings: by the command's keys: `questions="asked.csv", reviews="reviews.csv", precision=0.9, way="semantic"`.
 
@@ -98,7 +100,7 @@ def uplift(run: Run | Path | str, output: Path | str | None = None, **settings: 
 
 @told
 def sentiment(
-    run: Run | Path | str, text: str = "", output: Path | str | None = None, **settings: Any
+    run: Run | Path | str, text: str | None = None, output: Path | str | None = None, **settings: Any
 ) -> pd.DataFrame | DecisionRecord:
     """What reviews say, as `funneltune sentiment` does.
 

@@ -104,6 +104,7 @@ def carried_out(keys: dict[str, str]) -> DecisionRecord:
     reserve = best_reserve(scorer, market, settings) if settings.reserve is None else settings.reserve
     sold = sell(scorer, market, settings, reserve)
     record = record_of(sold, keys["run"], keys["bids"])
+    record.settings["calibration"] = scorer.calibration
     if output is not None:
         write(record, sold, output)
     return record

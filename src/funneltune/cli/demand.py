@@ -64,8 +64,10 @@ def carried_out(keys: dict[str, str]) -> DecisionRecord:
     output = Path(keys["output"]) if keys["output"] else None
     if output is not None:
         require_new(output)
-    found = forecast_demand(Scorer.of_run(Path(keys["run"]), keys["calibration"] or None), settings)
+    scorer = Scorer.of_run(Path(keys["run"]), keys["calibration"] or None)
+    found = forecast_demand(scorer, settings)
     record = demand_record(found, keys["run"])
+    record.settings["calibration"] = scorer.calibration
     if output is not None:
         write_demand(record, found, output)
     return record

@@ -95,6 +95,7 @@ def carried_out(keys: dict[str, str]) -> DecisionRecord:
     scorer = Scorer.of_run(Path(keys["run"]), keys["calibration"] or ranking.calibration)
     found = fairness(scorer, ranking, settings, against)
     record = record_of(found, keys["run"], keys["ranking"], keys["against"])
+    record.settings["calibration"] = scorer.calibration
     if output is not None:
         write(record, found, output)
     return record

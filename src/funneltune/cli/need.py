@@ -94,7 +94,8 @@ def carried_out(keys: dict[str, str]) -> DecisionRecord:
     users = asked_for(scorer, keys["user"], Path(keys["users"]) if keys["users"] else None)
     found = study(scorer, settings)
     needs = needs_of(scorer, found, users, keys["query"])
-    shown, asked = scorer.rows.shown, {name: keys[name] for name in ("users", "calibration") if keys[name]}
+    shown, asked = scorer.rows.shown, {"calibration": scorer.calibration}
+    asked |= {"users": keys["users"]} if keys["users"] else {}
     asked |= {name: tell(keys[name]) for name, tell in (("user", shown.user), ("query", shown.query)) if keys[name]}
     record = record_of(found, needs, keys["run"], asked)
     if output is not None:

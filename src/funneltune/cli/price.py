@@ -111,6 +111,7 @@ def carried_out(keys: dict[str, str]) -> DecisionRecord:
     items = wanted(scorer, settings, keys["item"], Path(keys["items"]) if keys["items"] else None)
     found = price_items(scorer, items, settings)
     record = record_of(found, keys["run"])
+    record.settings["calibration"] = scorer.calibration
     if output is not None:
         write(record, found, output)
     return record

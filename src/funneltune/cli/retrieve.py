@@ -65,6 +65,7 @@ def run(arguments: Arguments) -> int:
             "ranker": str(ranker.folder),
             "by": keys["by"] or ranker.rates[-1],
             "weight": weight,
+            "calibration": ranker.calibration,
         }
     record = measure_retrieval(scorer, ways, keys["split"], numbers["k"], numbers["most"] or None, asked)
     metrics = list(dict.fromkeys(name.partition("/")[2] for name in record.numbers))

@@ -87,6 +87,7 @@ def carried_out(keys: dict[str, str]) -> Read:
     if studies:
         studied = study(scorer, settings)
         record = record_of(studied, keys["run"])
+        record.settings["calibration"] = scorer.calibration
         if output is not None:
             write(record, studied, output)
         return Read(record=record)

@@ -72,6 +72,7 @@ def carried_out(keys: dict[str, str]) -> DecisionRecord:
     record = stock_record(
         found, keys["run"], on_hand, sold_out or ("ignore" if found.sold_out is None else "the world's")
     )
+    record.settings["calibration"] = scorer.calibration
     if output is not None:
         write_stock(record, found, output)
     return record

@@ -81,8 +81,10 @@ def carried_out(keys: dict[str, str]) -> DecisionRecord:
     output = Path(keys["output"]) if keys["output"] else None
     if output is not None:
         require_new(output)
-    studied = study(Scorer.of_run(Path(keys["run"])), settings)
+    scorer = Scorer.of_run(Path(keys["run"]))
+    studied = study(scorer, settings)
     record = record_of(studied, keys["run"])
+    record.settings["calibration"] = scorer.calibration
     if output is not None:
         write(record, studied, output)
     return record

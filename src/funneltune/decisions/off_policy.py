@@ -116,7 +116,12 @@ def _record(
     return DecisionRecord(
         verb="offpolicy",
         run=str(scorer.folder),
-        settings={**asked, "estimators": [one.estimator for one in estimates], "bootstrap_draws": draws},
+        settings={
+            **asked,
+            "calibration": scorer.calibration,
+            "estimators": [one.estimator for one in estimates],
+            "bootstrap_draws": draws,
+        },
         numbers=numbers,
         tables={
             "estimates": {"columns": columns, "rows": rows},

@@ -27,7 +27,8 @@ from funneltune.decisions.item_side import ItemSide
 from funneltune.decisions.items import Items
 from funneltune.errors import ConfigError
 from funneltune.funnel import Task
-from funneltune.metrics import Scaling, scaled
+from funneltune.metrics import RAW, Scaling, scaled
+from funneltune.metrics.scaling import SCALINGS
 from funneltune.runs import Assembly, load, scalings_of
 from funneltune.runs.weights import MANIFEST
 from funneltune.schema import SHARED, Batch, HeadOutput, Texts, predictions
@@ -97,6 +98,14 @@ class Scorer:
     def rates(self) -> tuple[str, ...]:
         """What it says of a candidate, in the funnel's order: the last is all of the funnel together (ctcvr)."""
         return tuple(self.columns)
+
+    @property
+    def calibration(self) -> str:
+        """What was done to its probabilities, for records: none, or a scaling, and of which rates where not of all."""
+        rates = [task.rate for task in self.funnel.binary if task.rate in self.scalings]
+        names = [name for name, kind in SCALINGS.items() if rates and isinstance(self.scalings[rates[0]], kind)]
+        told = names[0] if names else RAW
+        return f"{told} of {', '.join(rates)} alone" if 0 < len(rates) < len(self.funnel.binary) else told
 
     @property
     def keeps_items(self) -> bool:

@@ -6,7 +6,7 @@ Legend: n requests, C candidates of each, pages of k places; U shoppers.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -92,6 +92,8 @@ class Arm:
 
     name: str
     pages: Pages
+    calibration: str = ""
+    """Of a run's probabilities; empty: none are ranked by."""
 
 
 class Bench:
@@ -171,7 +173,7 @@ class Bench:
         """
         worth = Worth.parse(by, scorer.rates)
         rates = _rates(scorer, self.shop.asked(self.request, self.prices), self.items)
-        return self._best(name, self._valued(worth, rates))
+        return replace(self._best(name, self._valued(worth, rates)), calibration=scorer.calibration)
 
     def rival(self, name: str, by: str) -> Arm:
         """`random`, `popularity` (of the first run's training clicks), `bm25` or `oracle`, which knows the truth."""

@@ -34,7 +34,8 @@ def record_of(compared: Compared, run_a: str, run_b: str) -> DecisionRecord:
     return DecisionRecord(
         verb="abtest",
         run=f"{run_a},{run_b}",
-        settings=asked(compared.settings),
+        settings=asked(compared.settings)
+        | {f"calibration_{arm.name.lower()}": arm.calibration for arm in compared.arms if arm.calibration},
         numbers=_numbers(compared),
         tables={
             "arms": _arms(compared),

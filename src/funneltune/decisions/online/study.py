@@ -61,6 +61,7 @@ def study(
         gains = tuple(f"{goal}_gain" for goal in GOALS)
         tables["sessions"] = session_table(of_sessions, list(by_session), MEASURES)
         tables["session_gains"] = session_table(of_sessions, list(by_session), gains)
+    settings = {**settings, "calibration": shop.scorer.calibration}
     return write(output, run, compared, settings, found, notes(shop, compared.shift), tables)
 
 

@@ -227,7 +227,8 @@ def held_against(grouping: Grouping, least: int) -> str:
     """Each test that groups must pass, its number beside its threshold, those that failed first."""
     if not grouping.tried:
         return f"Failed: size (too few shoppers, or too alike, for two groups of min_size={least}; nothing was tried)."
-    passed, failed = [], []
+    passed: list[str] = []
+    failed: list[str] = []
     for name, p in (("silhouette", grouping.p_silhouette), ("gap", grouping.p_gap)):
         told = f"{name} against shuffled shoppers (p = {p:.3f}, {LEVEL:g} at most)"
         (passed if p <= LEVEL else failed).append(told)

@@ -113,7 +113,9 @@ class Transferred:
         """
         (untrained,) = self.statistics[start, 0]
         scored = {scorer: of_scorer(untrained, scorer) for scorer in self.lexical}
-        known = {scorer: of for scorer, of in scored.items() if self.metric in metric_keys(of)}
+        known: dict[str, Mapping[str, NDArray]] = {
+            scorer: of for scorer, of in scored.items() if self.metric in metric_keys(of)
+        }
         known[f"{start.name} untrained"] = untrained
         values = {name: clusters_in([of], self.metric)[0].value for name, of in known.items()}
         own, sign = _mean(self.value(start, shots)), 1 if higher_is_better(self.metric) else -1
