@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PretrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
@@ -19,7 +20,7 @@ from funneltune.backbones.boundary import CACHE_POLICIES, CachePolicy, Caching
 from funneltune.backbones.encoder import Encoder, Pooling
 from funneltune.backbones.origin import lies_here, origin_of, require_sum
 from funneltune.backbones.trust import check_home, field_faults
-from funneltune.errors import ConfigError
+from funneltune.errors import ConfigError, is_out_of_memory
 from funneltune.schema import Interaction
 
 DROPOUTS = (
@@ -27,6 +28,12 @@ DROPOUTS = (
     *("mlp_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop", "pooler_dropout"),
 )
 """What models call the dropout inside their layers and embeddings."""
+
+MAKES_NO_MODEL = (
+    *(ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError),
+    StrictDataclassError,
+)
+"""What transformers and torch raise where a config's sizes do not fit each other."""
 
 
 @dataclass(frozen=True)
@@ -105,13 +112,15 @@ class Backbone:
         fields = {key: _plain(value) for key, value in self.architecture.items()}
         model_type = fields.pop("model_type", None)
         if model_type is not None:
-            config = AutoConfig.for_model(model_type, **fields)
+            with _explained(f"backbone.architecture of {model_type!r}"):
+                config = AutoConfig.for_model(model_type, **fields)
         else:
             config = _from_home(self, AutoConfig)
             for key, value in fields.items():
                 if key.startswith("_") or not hasattr(config, key):
                     raise ConfigError(f"backbone.architecture.{key} is no field of {type(config).__name__}.")
-                setattr(config, key, value)
+                with _explained(f"backbone.architecture.{key}={value!r}"):
+                    setattr(config, key, value)
         if self.dropout is not None:
             for key in DROPOUTS:
                 if hasattr(config, key):
@@ -128,13 +137,15 @@ class Backbone:
         }  # attention: SDPA where the architecture has it, else eager
         if config.model_type in {"bert", "roberta", "xlm-roberta", "camembert", "ernie"}:
             arguments["add_pooling_layer"] = False
-        with _quiet():
-            model: PreTrainedModel = (
-                _from_home(self, AutoModel, config=config, use_safetensors=True, **arguments)
-                if self.pretrained
-                else AutoModel.from_config(config, trust_remote_code=False, **arguments)
-            )
-        return model
+        if self.pretrained:
+            with _quiet():
+                pretrained: PreTrainedModel = _from_home(
+                    self, AutoModel, config=config, use_safetensors=True, **arguments
+                )
+            return pretrained
+        with _quiet(), _explained("backbone.architecture"):
+            drawn: PreTrainedModel = AutoModel.from_config(config, trust_remote_code=False, **arguments)
+        return drawn
 
     def encoder(self, pooling: Pooling | None = None) -> Encoder:
         """A fresh encoder around the backbone."""
@@ -175,6 +186,18 @@ def _from_home(spec: Backbone, factory: Any, **arguments: Any) -> Any:
             f"backbone.name={spec.name!r} has no weights here ({reason}); name a local folder that holds "
             f"config.json, tokenizer and model.safetensors, allow the hub (HF_HUB_OFFLINE=0){install}."
         ) from None
+
+
+@contextlib.contextmanager
+def _explained(what: str) -> Iterator[None]:
+    """What transformers and torch say of sizes that make no model, as one line that names them."""
+    try:
+        yield
+    except MAKES_NO_MODEL as error:
+        if is_out_of_memory(error):
+            raise
+        reason = " ".join((str(error).strip() or type(error).__name__).split())[-200:]
+        raise ConfigError(f"{what} makes no model: {reason}.") from None
 
 
 def _plain(value: Any) -> Any:

@@ -14,11 +14,11 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from funneltune.cli.arguments import key_of
+from funneltune.cli.arguments import key_of, nearest_clause
 from funneltune.cli.faults import Fault, explain, find_fault
 from funneltune.cli.locate import PRIMARY, config_root
 from funneltune.cli.own_files import check_files
-from funneltune.cli.schema import register
+from funneltune.cli.schema import KEYS, register
 from funneltune.errors import ConfigError
 from funneltune.secrets import secret_faults, word_faults
 
@@ -93,11 +93,28 @@ def compose_config(overrides: Sequence[str], config_dir: Path | None = None, *, 
                 if fault.override is None:
                     raise ConfigError("; ".join(explain(one, None) for one in faults)) from None
                 kept.remove(fault.override)  # so that the next fault shows too
-    if faults:
-        raise ConfigError("; ".join(explain(fault, composed) for fault in faults))
+    if told := [*(explain(fault, composed) for fault in faults), *_foreign(composed)]:
+        raise ConfigError("; ".join(told))
     if secrets := list(secret_faults(OmegaConf.to_container(composed, resolve=False))):
         raise ConfigError("; ".join(secrets))
     return composed
+
+
+def _foreign(composed: DictConfig) -> Iterator[str]:
+    """Keys that nothing reads and keys taken away (~), of the nodes whose keys we know: `+` and a file may add any."""
+    for node, known in KEYS.items():
+        found = composed._get_node(node) if node and node in composed else composed
+        prefix = node and f"{node}."
+        if not isinstance(found, DictConfig) or found._is_none() or found._is_missing() or found._is_interpolation():
+            continue
+        for key in map(str, found):
+            if key not in known:
+                yield f"{prefix}{key} is no key{nearest_clause(key, known)}; --cfg job lists all keys"
+        yield from (
+            f"{prefix}{key} was taken away (~{prefix}{key}); leave it, or give a value"
+            for key in known
+            if key not in found
+        )
 
 
 def _culprit(error: Exception, overrides: Sequence[str], config_dir: Path | None) -> str | None:

@@ -5,6 +5,7 @@ Values and their comments live in configs/train.yaml; the groups' own keys in th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -92,7 +93,8 @@ class TrainConfig:
     resume_changes: list[str] = field(default_factory=list)
     gradients_every: int = 0
     skip_nonfinite: int = 0
-    test: bool = True
+    test: Any = True
+    """`true` or `false`; a `bool` would take any number."""
     select: str = MISSING
     monitor: str = MISSING
     baselines: list[str] = MISSING
@@ -120,6 +122,12 @@ class TrainConfig:
 
 
 TOP_LEVEL = tuple(f.name for f in fields(TrainConfig))
+NODES: Mapping[str, Any] = {"calibration": CalibrationConfig, "study": StudyConfig, "search": SearchConfig}
+KEYS: Mapping[str, tuple[str, ...]] = {
+    "": TOP_LEVEL,
+    **{name: tuple(f.name for f in fields(node)) for name, node in NODES.items()},
+}
+"""Node -> its keys, of the top level and of the nodes whose keys stand here."""
 
 
 def register() -> None:

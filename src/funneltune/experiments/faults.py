@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import importlib
 import inspect
 import re
@@ -13,6 +14,7 @@ from hydra.errors import InstantiationException
 from omegaconf import DictConfig
 
 from funneltune.errors import ConfigError, FunnelError, is_out_of_memory
+from funneltune.metrics import evaluate
 
 DATA_NODES = ("path", "source", "tasks", "split", "features", "pseudonyms")
 """Keys of the data group beside the datamodule's arguments."""
@@ -34,7 +36,9 @@ def check(cfg: DictConfig) -> None:
     faults = [
         f"data.{key} is missing; the README shows a whole data config" for key in NEEDED if key not in plain["data"]
     ]
-    faults += [_unknown(f"data.{key}", key, (*DATA_NODES, *DATA_ARGUMENTS)) for key in _foreign(plain["data"])]
+    faults += [_unknown(f"data.{key}", str(key), (*DATA_NODES, *DATA_ARGUMENTS)) for key in _foreign(plain["data"])]
+    known = [name for name in inspect.signature(evaluate).parameters if name not in ("columns", "funnel")]
+    faults += [_unknown(f"metrics.{key}", str(key), known) for key in plain["metrics"] if key not in known]
     trainer = plain.get("trainer") or {}
     theirs = {key: value for key, value in trainer.items() if key not in TRAINER_ARGUMENTS}
     faults += _arguments({**plain, "trainer": theirs}, "")
@@ -44,7 +48,7 @@ def check(cfg: DictConfig) -> None:
 
 def user_fault(error: Exception) -> FunnelError | None:
     """What the user can mend in an error: ours, if Hydra wrapped one while it built an object; memory that was not
-    there; else None.
+    there; a name that no file system takes; else None.
     """
     cause: BaseException | None = error
     while cause is not None:
@@ -54,6 +58,8 @@ def user_fault(error: Exception) -> FunnelError | None:
             from funneltune.runs.out_of_memory import no_memory
 
             return no_memory(cause)
+        if isinstance(cause, OSError) and cause.errno == errno.ENAMETOOLONG:
+            return ConfigError(f"{str(cause.filename)[:80]}... is no path: its name is too long; give a shorter one.")
         if not isinstance(cause, InstantiationException):
             return None
         cause = cause.__cause__

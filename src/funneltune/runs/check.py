@@ -15,6 +15,11 @@ from funneltune.runs.roles import argument_faults, mappings_alone, role_faults
 from funneltune.runs.targets import target_faults
 from funneltune.secrets import secret_faults
 
+COUNTED = {
+    "skip_nonfinite": "of steps that may be left out; 0: none",
+    "gradients_every": "of optimizer steps; 0: nothing is measured",
+}
+"""Numbers of steps of the top level."""
 BASELINES = ("bm25", "cosine", "popularity", "trees")
 
 
@@ -52,12 +57,9 @@ def _values(plain: dict[str, Any]) -> Iterator[str]:
     seed = plain.get("seed")
     if not isinstance(seed, int) or not 0 <= seed < 2**32:
         yield f"seed={seed!r} must be a whole number in [0, 2**32); set seed=0"
-    skip = plain.get("skip_nonfinite", 0)
-    if not isinstance(skip, int) or isinstance(skip, bool) or skip < 0:
-        yield f"skip_nonfinite={skip!r} must be a whole number >= 0, of steps that may be left out; 0: none"
-    every = plain.get("gradients_every", 0)
-    if not isinstance(every, int) or isinstance(every, bool) or every < 0:
-        yield f"gradients_every={every!r} must be a whole number >= 0, of optimizer steps; 0: nothing is measured"
+    yield from _counted(plain)
+    if not isinstance(plain.get("test", True), bool):
+        yield f"test={plain['test']!r} must be true or false"
     yield from _resume(plain.get("resume"))
     if plain.get("select") not in {"last", "best"}:
         yield f"select={plain.get('select')!r} must be last or best"
@@ -68,6 +70,7 @@ def _values(plain: dict[str, Any]) -> Iterator[str]:
         if name not in BASELINES:
             yield f"baselines: {name!r} is not one of {', '.join(BASELINES)}"
     yield from _calibration(plain.get("calibration") or {})
+    yield from _metrics(plain["metrics"])
     optimizer, tuning = plain.get("optimizer") or {}, plain.get("tuning") or {}
     for field, rate in (("optimizer.lr", optimizer.get("lr")), ("tuning.learning_rate", tuning.get("learning_rate"))):
         if rate is not None and (not isinstance(rate, (int, float)) or not rate > 0):
@@ -81,12 +84,30 @@ def _values(plain: dict[str, Any]) -> Iterator[str]:
     yield from _without_texts(plain)
 
 
+def _counted(plain: dict[str, Any]) -> Iterator[str]:
+    for key, means in COUNTED.items():
+        value = plain.get(key, 0)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            yield f"{key}={value!r} must be a whole number >= 0, {means}"
+
+
 def _pseudonyms(data: dict[str, Any]) -> Iterator[str]:
     """What is wrong with `data.pseudonyms`, its key included: a study finds out before its first run."""
     try:
         Pseudonyms.parse(data.get("pseudonyms"))
     except ConfigError as error:
         yield str(error).rstrip(".")
+
+
+def _metrics(node: dict[str, Any]) -> Iterator[str]:
+    """Depths, thresholds and bins that an evaluation would refuse, when the training is over."""
+    for key, values in (("ks", node.get("ks")), ("bins", [node.get("bins", 1)])):
+        if isinstance(values, list) and any(isinstance(one, int) and one < 1 for one in values):
+            yield f"metrics.{key}={node[key]!r} must be >= 1"
+    thresholds = node.get("threshold", 0.5)
+    for one in thresholds.values() if isinstance(thresholds, dict) else [thresholds]:
+        if isinstance(one, (int, float)) and not 0 <= one <= 1:
+            yield f"metrics.threshold={thresholds!r} must lie in [0, 1]"
 
 
 def _calibration(node: dict[str, Any]) -> Iterator[str]:
