@@ -1,12 +1,12 @@
 """funneltune from Python: the verbs as functions, and what they give back as tables."""
 
 from funneltune.api.decided import abtest, embed, explain, export, offpolicy, online, rank
+from funneltune.api.logs import describe, drift, validate
 from funneltune.api.people import assist, need, personas, sentiment, uplift
 from funneltune.api.results import Records, Run
 from funneltune.api.shop import ads, demand, fairness, price, stock, transfer
 from funneltune.api.verbs import (
     compose,
-    describe,
     evaluate,
     predict,
     pretrain,
@@ -16,7 +16,6 @@ from funneltune.api.verbs import (
     search,
     study,
     train,
-    validate,
 )
 
 __all__ = [
@@ -28,6 +27,7 @@ __all__ = [
     "compose",
     "demand",
     "describe",
+    "drift",
     "embed",
     "evaluate",
     "explain",

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from funneltune.cli.arguments import Arguments
-    from funneltune.data.describe import Checked
 
 
 @told
@@ -230,32 +229,6 @@ def predict(run: Run | Path | str, rows: pd.DataFrame | Path | str, calibration:
         runs.predict(folder_of(run), source, output, calibration)
         scored: pd.DataFrame = read_parquet(output).to_pandas()
         return scored
-
-
-@told
-def validate(*words: str, config_dir: Path | str | None = None) -> Checked:
-    """Read a whole log as a run would and look for leaks; `print(validate(...).in_words())` says what is there.
-
-    Raises:
-        DataError: with every fault of the log, row by row.
-    """
-    from funneltune.cli.data import composed, validated
-
-    arguments = arguments_of(words, config_dir)
-    return validated(composed(arguments.only_word("experiment"), arguments.overrides, arguments.config_dir))[0]
-
-
-@told
-def describe(*words: str, config_dir: Path | str | None = None) -> dict[str, Any]:
-    """What a log holds: rows, rates, splits, what was dropped or filled.
-
-    Raises:
-        FunnelError: what config or log have wrong.
-    """
-    from funneltune.cli.data import composed, described
-
-    arguments = arguments_of(words, config_dir)
-    return described(composed(arguments.only_word("experiment"), arguments.overrides, arguments.config_dir))
 
 
 @told

@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from funneltune.data.describe import Checked
+    from funneltune.data.drift import Drift
 
-DEEDS = ("describe", "validate")
+DEEDS = ("describe", "validate", "drift")
 
 
 def run(arguments: Arguments) -> int:
-    """Describe or validate the log that the config names."""
+    """Describe or validate the log that the config names, or compare its splits."""
     if not arguments.words:
         raise ConfigError(f"missing one of {', '.join(DEEDS)}: funneltune data describe data=simulated.")
     deed, *rest = arguments.words
@@ -35,6 +36,9 @@ def run(arguments: Arguments) -> int:
         return 0
     if deed == "describe":
         say(json.dumps(described(cfg), indent=1, default=str))
+        return 0
+    if deed == "drift":
+        say(drifted(cfg).in_words())
         return 0
     found, unread = validated(cfg)
     say(found.in_words())
@@ -106,11 +110,38 @@ def validated(cfg: DictConfig) -> tuple[Checked, list[str]]:
     return found, sorted({*offered.ids, *offered.numbers} - {*needed.ids, *needed.numbers})
 
 
+def drifted(cfg: DictConfig) -> Drift:
+    """How far the log's test split lies from its training split.
+
+    Raises:
+        FunnelError: what config or log have wrong.
+    """
+    from omegaconf import OmegaConf
+
+    from funneltune.cli.compose import checked
+    from funneltune.data import drift, prepare
+    from funneltune.data.next_labels import cut_log
+    from funneltune.funnel import TaskFunnel
+    from funneltune.runs.assemble import source_of
+    from funneltune.runs.targets import build
+    from funneltune.schema import FeatureNeeds
+
+    data: Any = OmegaConf.to_container(checked(cfg).data, resolve=True)
+    tasks = TaskFunnel.from_config(data["tasks"])
+    store = prepare(source_of(cfg.data), tasks, Path(data["cache_dir"]))
+    requests = cut_log(store, tasks, build(cfg.data.split), data["train_share"], int(cfg.seed))
+    return drift(store, requests, FeatureNeeds.offered(data.get("features") or {}))
+
+
 VERB = Verb(
     name="data",
-    summary="what a log holds (describe), and whether it can be used (validate)",
-    usage="funneltune data describe|validate [EXPERIMENT] data=CHOICE [data.path=FILE]",
-    examples=("funneltune data validate data=homedepot data.path=train.csv.gz", "funneltune data describe quickstart"),
+    summary="what a log holds (describe), whether it can be used (validate), how its test split differs (drift)",
+    usage="funneltune data describe|validate|drift [EXPERIMENT] data=CHOICE [data.path=FILE]",
+    examples=(
+        "funneltune data validate data=homedepot data.path=train.csv.gz",
+        "funneltune data describe quickstart",
+        "funneltune data drift data=taobao",
+    ),
     run=run,
     keys={"data.path": "the file of a source that reads one"},
     composes=True,

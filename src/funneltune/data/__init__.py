@@ -5,6 +5,7 @@ from funneltune.data.baselines import bm25, boosted_trees, popularity, smoothed_
 from funneltune.data.collate import Catalogue, Collator, Specials
 from funneltune.data.datamodule import LogDataModule
 from funneltune.data.describe import describe, validate
+from funneltune.data.drift import Drift, drift
 from funneltune.data.features import FeatureColumns
 from funneltune.data.folders import built_folder
 from funneltune.data.language import Pretraining, TextReader
@@ -26,6 +27,7 @@ __all__ = [
     "Catalogue",
     "Collator",
     "Correlated",
+    "Drift",
     "FeatureColumns",
     "Judged",
     "LexicalIndex",
@@ -47,6 +49,7 @@ __all__ = [
     "boosted_trees",
     "built_folder",
     "describe",
+    "drift",
     "popularity",
     "prepare",
     "smoothed_rates",
