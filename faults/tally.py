@@ -56,9 +56,9 @@ class Ledger:
                     held = case.held and (before is None or before.held)  # a clean-up that fails takes it back
                     self.cases[row, kind, report.nodeid] = Case(row, kind, report.nodeid, tried, held)
 
-    def pytest_sessionfinish(self) -> None:
-        """Write them down."""
-        if self.path is not None and "PYTEST_XDIST_WORKER" not in os.environ:
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Write them down, unless this is a worker, whose reports its session hears too."""
+        if self.path is not None and not hasattr(session.config, "workerinput"):
             self.path.write_text(json.dumps([asdict(case) for case in self.cases.values()]))
 
 

@@ -13,6 +13,7 @@ import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
+from funneltune.errors import ConfigError
 from funneltune.files import whole_file
 from funneltune.records import HISTORY_NAME
 
@@ -25,9 +26,14 @@ class History(L.Callback):
 
     Args:
         every_n_steps: Optimizer steps between two entries of the training values.
+
+    Raises:
+        ConfigError: if that is less than one.
     """
 
     def __init__(self, every_n_steps: int = 10) -> None:
+        if every_n_steps < 1:
+            raise ConfigError(f"callbacks.history.every_n_steps={every_n_steps} must be >= 1.")
         self.every_n_steps = every_n_steps
         self._rows: list[tuple[int, str, float]] = []
         self._step = -1

@@ -108,7 +108,12 @@ def csv_logger(
 ) -> CSVLogger:
     """`csv/metrics.csv` in the run folder; the config lies there already. What follows a resumption has a folder of its
     own, `csv/resumed_1`: Lightning would delete what was there.
+
+    Raises:
+        ConfigError: if it is to be written every 0 steps.
     """
+    if flush_every_n_steps < 1:
+        raise ConfigError(f"logger.csv.flush_every_n_steps={flush_every_n_steps} must be >= 1.")
     version = f"resumed_{resumed}" if resumed else ""
     return CSVLogger(save_dir=save_dir, name="csv", version=version, flush_logs_every_n_steps=flush_every_n_steps)
 

@@ -114,7 +114,8 @@ def _told(hint: Any) -> str:
             words.pop("a whole number", None)
         if len(words) > 1:
             words.pop(NODE, None)
-        return " or ".join(words) + (", or null" if types.NoneType in parts else "")
+        ordered = sorted(words, key=lambda word: word.startswith("a list"))  # its commas end what stands before
+        return " or ".join(ordered) + (", or null" if types.NoneType in parts else "")
     if origin is Literal:
         return f"one of {', '.join(map(str, parts))}" if len(parts) > 1 else str(parts[0])
     if origin is tuple and parts[-1] is not ...:

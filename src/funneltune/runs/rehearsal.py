@@ -19,8 +19,12 @@ STEPS = 10
 """Of the schedule that is tried; any number would do."""
 
 
+STARTS = ".wandb_logger"
+"""A tracker that begins its run as soon as it is made."""
+
+
 def rehearse(cfg: DictConfig) -> None:
-    """Make optimizer, schedule, callbacks, trackers' arguments and trainer of a config, and let go of them.
+    """Make optimizer, schedule, callbacks, trackers and trainer of a config, and let go of them.
 
     Raises:
         ConfigError: naming the part that a value does not suit.
@@ -32,5 +36,10 @@ def rehearse(cfg: DictConfig) -> None:
     for node in nodes.values():
         if node is not None:
             build(node)
+    trackers: dict[Any, Any] = cfg.get("logger") or {}
+    for node in trackers.values():
+        if node is not None and not str(node.get("_target_")).endswith(STARTS):
+            with told_of(node, "logger"):
+                build(node, _partial_=True)(save_dir=".", config={})
     with train_log(None), told_of(cfg.trainer, "trainer"):
         make_trainer(cfg, Path(), [], [])

@@ -107,7 +107,9 @@ def told_of(node: DictConfig, path: str) -> Iterator[None]:
         cause: BaseException = error
         while isinstance(cause, InstantiationException) and cause.__cause__ is not None:
             cause = cause.__cause__
-        if isinstance(cause, FunnelError) or is_out_of_memory(cause) or is_vouched_for(str(node.get("_target_"))):
+        if isinstance(cause, FunnelError):
+            raise cause from None
+        if is_out_of_memory(cause) or is_vouched_for(str(node.get("_target_"))):
             raise
         told = " ".join(str(cause).split()) or type(cause).__name__
         raise ConfigError(f"{path or node.get('_target_')} cannot be made as the config says: {told}") from error
