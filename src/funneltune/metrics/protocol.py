@@ -54,8 +54,7 @@ def evaluate(
     is not binary where it is observed, by metrics of its own kind (`rating/qwk`, `spend/rmse`). Where the log has an
     oracle, `expected_auc`, `expected_log_loss`, `expected_ece` and `predicted_over_true` are measured on every row:
     `cvr_entire/expected_auc`. A value that is undefined is None, and its protocol says why. With a `grade` column,
-    `grade/ndcg@k` ranks by the expected number of events. Where every request is a single row there is nothing to
-    rank, and no list metric.
+    `grade/ndcg@k` ranks by the expected number of events. Requests of single rows have no list metrics.
 
     Args:
         columns: `request`, labels by task name, `p_*` per task; optional `user`, `grade`, `oracle_p_*`, slice columns.

@@ -15,7 +15,7 @@ import lzma
 import sys
 import zipfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -117,7 +117,7 @@ class Delimited:
 
     def undecodable(self) -> str:
         """Which line is not of the encoding, in words; nothing where that cannot be told."""
-        try:
+        with suppress(LookupError, OSError, EOFError):
             if not _like_ascii(self.encoding):
                 return ""
             with opened(self.part) as stream:
@@ -126,8 +126,6 @@ class Delimited:
                         line.decode(self.encoding)
                     except UnicodeDecodeError:
                         return f"line {number} of the file, "
-        except (LookupError, OSError, EOFError):
-            pass
         return ""
 
     @property
