@@ -23,7 +23,7 @@ train: $(STAMP)    ## the main job: frozen, full, Houlsby and AdaLoRA, compared
 	$(BIN)/funneltune study quickstart
 
 test: check        ## static checks, then the tests
-	$(BIN)/python -m pytest -m 'not slow and not gpu' -n 2
+	$(BIN)/python -m pytest -m 'not slow and not gpu' -n 2 --dist loadfile
 
 check: $(STAMP)    ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .
@@ -32,7 +32,7 @@ check: $(STAMP)    ## format, lint, types, import contracts
 	$(BIN)/lint-imports
 
 slow: $(STAMP)     ## the tests that take longer
-	$(BIN)/python -m pytest -m 'slow and not gpu' -n 2
+	$(BIN)/python -m pytest -m 'slow and not gpu' -n 2 --dist worksteal
 
 faults: $(STAMP)   ## everything that can go wrong, tried and counted; QUICK=1: under 5 minutes, no record
 	@$(BIN)/python -m faults $(if $(QUICK),--quick)

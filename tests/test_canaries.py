@@ -76,6 +76,7 @@ def test_a_canary_is_found_in_each_kind_of_file(name, tmp_path):
     assert canaries.found(tmp_path, [CANARY, "another"]) == {(name, CANARY)}
 
 
+@pytest.mark.slow
 def test_a_canary_is_found_in_the_files_of_trackers(tmp_path):
     """Behind 70,000 letters, where W&B cuts a record into blocks; in a process with a W&B service of its own."""
     subprocess.run([sys.executable, "-c", TRACKED, str(tmp_path), CANARY], check=True, timeout=300)

@@ -79,6 +79,7 @@ def test_predictions_of_a_table_and_of_its_file_are_the_same_in_the_rows_order(r
     pd.testing.assert_frame_equal(found, funneltune.predict(run.folder, tmp_path / "rows.csv"))
 
 
+@pytest.mark.slow
 def test_rows_go_to_a_source_of_its_own_separator_as_it_reads_them(tmp_path):
     rng = np.random.default_rng(0)
     rows = pd.DataFrame({"s": rng.integers(0, 60, 600), "q": "a,b", "t": rng.integers(0, 9, 600).astype(str)})
@@ -142,6 +143,7 @@ def test_a_log_is_described(kept_logs):
     assert found["splits"]["train"]["rows"] > found["splits"]["test"]["rows"]
 
 
+@pytest.mark.slow
 def test_a_study_runs_compares_and_goes_on(kept_logs, tmp_path):
     words = ("quickstart", *SMALL, kept_logs, "tuning=frozen,bitfit", "seed=0,1")
     done = funneltune.study(*words, study_dir="s")
@@ -182,6 +184,7 @@ def test_a_papers_claims_are_a_table_from_the_records_that_are_there(tmp_path):
     assert set(every.paper) > {"mmoe2018", "adalora2023"}
 
 
+@pytest.mark.slow
 def test_a_papers_studies_are_run_and_a_run_that_fails_is_told(monkeypatch, tmp_path):
     ran = []
 
@@ -198,6 +201,7 @@ def test_a_papers_studies_are_run_and_a_run_that_fails_is_told(monkeypatch, tmp_
     assert set(found.verdict) == {"not run"}
 
 
+@pytest.mark.slow
 def test_runs_that_failed_are_told_and_the_others_given(kept_logs, monkeypatch):
     from funneltune import runs
 
@@ -264,6 +268,7 @@ def test_a_mistake_is_one_line_as_the_command_has_it(run, call, error, told):
     assert "\n" not in str(found.value)
 
 
+@pytest.mark.slow
 def test_a_run_without_test_or_history_says_so(kept_logs):
     bare = funneltune.train(
         "quickstart", "tuning=frozen", *SMALL, kept_logs, "test=false", "~callbacks.history", run_dir="r"

@@ -74,6 +74,7 @@ def test_the_peers_loss_and_gradients_are_ours(both):
         torch.testing.assert_close(b, a, rtol=1e-4, atol=1e-4 * float(a.abs().max()))
 
 
+@pytest.mark.slow
 def test_sentence_transformers_loss_is_ours(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     ours = Ours(*SMALL)

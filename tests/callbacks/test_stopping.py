@@ -51,6 +51,7 @@ def test_lightnings_handlers_in_the_middle_of_a_step_are_replaced(monkeypatch):
     signal.signal(signal.SIGUSR1, before)
 
 
+@pytest.mark.slow
 def test_slurm_queues_a_job_again_behind_a_step_and_the_next_start_goes_on(tmp_path, monkeypatch):
     """With a stand-in for `scontrol`, as no SLURM is here; Lightning's own plugin does the rest."""
     from funneltune.modules import FunnelModule

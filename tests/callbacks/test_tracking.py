@@ -54,6 +54,7 @@ def record():
     )
 
 
+@pytest.mark.slow
 def test_an_offline_run_can_be_read_back_from_its_file(tmp_path, toy, toy_tuning, fit):
     loggers = [wandb_logger(str(tmp_path), CONFIG, tags=["a", "b"])]
     with tracking(loggers):
@@ -88,6 +89,7 @@ def test_an_offline_run_can_be_read_back_from_its_file(tmp_path, toy, toy_tuning
         assert path.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_records_that_span_blocks_are_put_together_again(tmp_path):
     texts = [chr(97 + n) * (30_000 + 7_919 * n) for n in range(6)]  # up to 69,595 letters: three blocks
     loggers = [wandb_logger(str(tmp_path), {"name": "long", **{f"text{n}": text for n, text in enumerate(texts)}})]

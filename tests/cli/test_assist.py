@@ -40,6 +40,7 @@ def files(run, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_it_judges_itself_and_writes_record_answers_and_picture(run, files, tmp_path, capsys):
     out = tmp_path / "out"
     words = [f"questions={files / 'questions.csv'}", f"reviews={files / 'reviews.csv'}", "precision=0.15"]
@@ -60,6 +61,7 @@ def test_it_judges_itself_and_writes_record_answers_and_picture(run, files, tmp_
     assert "exists; name another folder" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_shuffled_answers_leave_nothing_to_be_sure_of(run, files, tmp_path):
     frame = pd.read_csv(files / "questions.csv").fillna("")
     frame["answer"] = frame["answer"].sample(frac=1.0, random_state=0).to_numpy()
@@ -102,6 +104,7 @@ def test_with_one_intent_or_one_truth_there_is_nothing_to_learn():
     assert Confidence(np.eye(4), np.zeros(4, dtype=bool)).of(np.eye(4)).tolist() == [0.0] * 4
 
 
+@pytest.mark.slow
 def test_a_decoder_puts_the_sources_into_a_sentence(run, tiny_decoder, monkeypatch, capsys):
     said = Phraser(tiny_decoder).phrase("is it good", ["Loveseat: Very well made."])
     assert isinstance(said, str)
@@ -172,6 +175,7 @@ def test_files_that_cannot_be_read_are_refused(run, name, rows, told, tmp_path, 
     assert told in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_without_texts_has_nothing_to_read_with(tmp_path, capsys):
     run = train(tmp_path, "backbone=none", "tuning=frozen", "features=ids", "+data.leaks=ignore")
     assert main(["assist", f"run={run}", "question=a sofa"]) == 2

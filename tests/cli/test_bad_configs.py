@@ -123,6 +123,7 @@ STUDY = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("words", "message"), STUDY.items(), ids=[" ".join(words) or "nothing" for words in STUDY])
 @pytest.mark.tried("bad_config", "bad_input")
 def test_a_mistake_in_a_study_starts_no_cell(words, message, capsys, tmp_path):

@@ -72,6 +72,7 @@ def test_a_shift_by_group_is_written_where_it_is_fitted(run, tmp_path):
     assert "calibrate/purchases change" in record.numbers
 
 
+@pytest.mark.slow
 def test_a_run_trained_with_weights_by_group_is_held_against_this_one(run, folder):
     other = folder / "alike"
     words = [f"run_dir={other}", f"data.cache_dir={folder / 'cache'}", *PLAIN]

@@ -37,6 +37,7 @@ def test_it_prints_the_tables_and_writes_record_picture_and_rows(run, tmp_path, 
     assert "exists; name another folder" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_shoppers_come_from_a_file_and_from_python(run, tmp_path):
     pd.DataFrame({"user": ["shopper-000001", "shopper-000002"]}).to_csv(tmp_path / "users.csv", index=False)
     record = funneltune.need(run, users=tmp_path / "users.csv", category="domain", top=1, depth=60)

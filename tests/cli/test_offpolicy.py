@@ -56,6 +56,7 @@ def test_a_policy_that_is_the_logs_own_has_weights_of_one(scorer, monkeypatch):
     assert found.truth == pytest.approx(found.truth_of_log)
 
 
+@pytest.mark.slow
 def test_the_command_prints_and_writes_what_python_gives(run, tmp_path, capsys):
     output = tmp_path / "out"
     words = ["policy=tilted", "temperature=2", "reward=purchase", "draws=100"]

@@ -60,6 +60,7 @@ def test_a_log_has_the_knob_only_where_it_is_turned():
     assert np.array_equal(World(**knobs).shoppers.taste, World(**knobs, taste_groups=0.5).shoppers.taste)
 
 
+@pytest.mark.slow
 def test_where_tastes_are_everyones_own_there_are_no_groups(tmp_path):
     more = ["data.source.shoppers=80", "data.source.taste_groups=0", "data.source.taste_weight=6"]
     run = train(tmp_path, *SHOP, *more, "trainer.max_steps=5")

@@ -54,6 +54,7 @@ def search(trained, tmp_path):
     return lambda *words: main(["search", "small", "debug=tiny", "search_dir=here", *words, "--config-dir", "conf"])
 
 
+@pytest.mark.slow
 def test_trials_are_the_searchs_config_with_their_settings_and_no_test(search, trained, tmp_path):
     assert search("optimizer.weight_decay=0.5") == 0
     content = json.loads((tmp_path / "here" / "search.json").read_text())
@@ -64,6 +65,7 @@ def test_trials_are_the_searchs_config_with_their_settings_and_no_test(search, t
         assert f"r{cfg.tuning.target_rank}" == trial["params"]["rank"]
 
 
+@pytest.mark.slow
 def test_the_best_setting_is_told_as_the_command_that_trains_and_tests_it_on_everything(
     search, trained, capsys, tmp_path
 ):
@@ -94,6 +96,7 @@ def test_a_file_that_says_more_than_its_experiment_is_named_in_the_command(train
     assert (tmp_path / "searches" / "mine" / "search.json").is_file()
 
 
+@pytest.mark.slow
 def test_a_second_call_trains_nothing_and_tells_the_same(search, trained, capsys):
     assert search() == 0
     first = capsys.readouterr().out
@@ -103,6 +106,7 @@ def test_a_second_call_trains_nothing_and_tells_the_same(search, trained, capsys
     assert second == first[first.index("small: best trials of 2 (2 finished)") :]
 
 
+@pytest.mark.slow
 def test_a_front_is_told_with_its_picture(search, capsys, tmp_path):
     words = ["search.metrics=[validation/ctcvr/auc,cost/step_milliseconds_median]", "search.pruner=none"]
     assert search(*words) == 0
@@ -154,6 +158,7 @@ def test_without_a_name_the_searches_are_listed(trained, capsys):
     assert "nearest: quickstart" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_changed_space_is_refused_in_one_line(search, trained, capsys):
     assert search() == 0
     capsys.readouterr()
@@ -165,6 +170,7 @@ def test_a_changed_space_is_refused_in_one_line(search, trained, capsys):
     assert line.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_an_interrupt_names_the_command_that_goes_on(search, capsys, monkeypatch):
     def cut(cfg, run_dir, extra_callbacks=()):
         raise KeyboardInterrupt
@@ -176,6 +182,7 @@ def test_an_interrupt_names_the_command_that_goes_on(search, capsys, monkeypatch
     assert search() == 0
 
 
+@pytest.mark.slow
 def test_a_search_without_a_finished_trial_is_status_1(search, capsys, monkeypatch):
     def failing(cfg, run_dir, extra_callbacks=()):
         from funneltune.errors import FailedRunError

@@ -88,6 +88,7 @@ def test_it_refuses_in_one_line(run, words, told, capsys):
     assert said.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_arms_that_no_coin_drew_are_refused(tmp_path, capsys):
     frame = campaign(2000)
     chosen = (frame.newbie == 1) & (np.random.default_rng(0).random(len(frame)) < 0.8)

@@ -48,6 +48,7 @@ def check_cells(study, cells):
         checked(alone)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("study", STUDIES)
 def test_every_study_has_a_grid_with_its_baseline_in_it_and_each_value_of_an_axis_composes(study):
     cells, seen = [], set()
@@ -71,6 +72,7 @@ def lists(node):
     return {key: OmegaConf.to_container(node[key]) for key in ("axes", "seeds", "metrics")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("search", [choice for group, choice in CHOICES if group == "hparams_search"])
 def test_every_setting_of_every_search_composes(search, tmp_path):
     from omegaconf import OmegaConf

@@ -143,6 +143,7 @@ GLUE = ("full_glue_deberta_mrpc", "full_glue_roberta_mrpc", "full_glue_bert_mrpc
 CELLS = [(name, cell) for name in STUDIES if "glue" not in name or name in GLUE for cell in study_of(name).cell_names]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "cell"), CELLS, ids=[",".join(one) for one in CELLS])
 def test_every_cell_is_built_at_its_own_size_without_storage(name, cell, folder, monkeypatch):
     monkeypatch.setenv("FUNNELTUNE_DATA", str(folder))
@@ -183,6 +184,7 @@ FAST = ("method=bitfit", "heads=MMoE")
 """One of sentences, one of features; the others are slow."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "cell"),
     [pytest.param(*one, marks=() if one[1] in FAST else pytest.mark.slow, id=",".join(one)) for one in TWO_STEPS],
@@ -202,6 +204,7 @@ def test_two_steps_are_trained_on_a_tiny_log_of_the_published_form(name, cell, f
     assert all(metric in record.metrics["test"] for metric in study_of(name).metrics)
 
 
+@pytest.mark.slow
 def test_full_studies_are_named_after_the_data_and_tell_their_command():
     for name in STUDIES:
         text = (ROOT / "study" / f"{name}.yaml").read_text()
@@ -209,6 +212,7 @@ def test_full_studies_are_named_after_the_data_and_tell_their_command():
         assert compose_config([f"study={name}"]).name == name
 
 
+@pytest.mark.slow
 def test_the_authors_adalora_schedules_fit_into_their_training():
     """Steps of a run: nine tenths of the published training rows, in the authors' batches and epochs."""
     for task, rows in {"cola": 8551, "mrpc": 3668, "rte": 2490, "stsb": 5749}.items():

@@ -104,6 +104,7 @@ def test_the_papers_own_numbers_hold_its_claims(paper):
         assert (effect > claim["above"]) == ((paper, name) not in PAPER_CONTRADICTS_ITSELF), (name, effect)
 
 
+@pytest.mark.slow
 @per_paper
 def test_every_place_names_cells_of_a_study_that_its_scale_lists(paper):
     content = PAPERS[paper]

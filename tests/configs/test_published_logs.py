@@ -153,6 +153,7 @@ SHORT = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LOGS)
 def test_two_steps_are_trained_on_a_tiny_log_of_the_published_form(name, path_of, tmp_path):
     more = ("tuning.warmup_steps=0", "tuning.final_steps=1", "tuning.interval=1") if name in TEXTS else ()

@@ -191,6 +191,7 @@ SHIPPED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SHIPPED)
 @pytest.mark.tried("leakage", "fault")
 def test_no_shipped_data_set_raises_an_alarm(name, monkeypatch):

@@ -140,6 +140,7 @@ def test_a_file_that_is_none_is_refused(scorer, tmp_path):
         embed_file(scorer, "queries", tmp_path / "no.csv")
 
 
+@pytest.mark.slow
 def test_a_run_that_knows_nothing_of_shoppers_or_texts_says_so(tmp_path, kept_logs):
     more = ["backbone=none", "tuning=frozen", "features=ids", "features.ids=[item]"]
     assert main(["train", f"run_dir={tmp_path / 'run'}", kept_logs, *SMALL[1:], *more]) == 0

@@ -67,6 +67,7 @@ def test_weights_are_the_policys_chance_over_the_logged_one(logged):
     assert (found.weight * found.reward).mean() == pytest.approx(CLICKS.mean(), abs=0.12)
 
 
+@pytest.mark.slow
 def test_what_the_log_does_not_tell_is_refused(logged, tmp_path):
     with pytest.raises(ConfigError, match="policy=tilted needs the logging policy's chances of all candidates"):
         decisions(logged, "tilted")
@@ -77,6 +78,7 @@ def test_what_the_log_does_not_tell_is_refused(logged, tmp_path):
         decisions(scorer_of(tmp_path / "none"))
 
 
+@pytest.mark.slow
 def test_a_propensity_that_is_no_chance_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"propensity=2 must lie in \(0, 1\]"):
         decisions(scorer_of(tmp_path, propensity=lambda item: np.full(len(item), 2.0)))

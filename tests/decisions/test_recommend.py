@@ -345,6 +345,7 @@ def test_the_command_says_where_the_rules_leave_nothing_of_a_query(run, capsys, 
     assert "no page: candidates=lexical finds nothing" in printed
 
 
+@pytest.mark.slow
 def test_a_run_that_reads_pairs_is_ranked_too(tmp_path, capsys):
     cross = train(tmp_path, "tuning=lora", "features=none", "backbone.interaction=cross")
     capsys.readouterr()

@@ -53,6 +53,7 @@ def test_a_part_is_one_source_file_one_yaml_and_one_test(write, name):
     assert files - {"my/study/nfm.yaml"} == {f"{source}.py", choice, test}  # a study compares, it is no part of a head
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OWN)
 def test_its_test_passes(write, name):
     folder = write(name)

@@ -110,6 +110,7 @@ def some_slow(names):
     return [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in names]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", some_slow(INPUTS))
 def test_a_run_of_every_input_and_kind_is_trained_tested_and_used_again(shop, tmp_path, name, capsys):
     run = tmp_path / "run"
@@ -139,6 +140,7 @@ def test_a_run_of_every_input_and_kind_is_trained_tested_and_used_again(shop, tm
     assert list(scored.columns) == ["row", "user", "query", "item", *record.tasks().predicted]
 
 
+@pytest.mark.slow
 def test_predictions_of_new_rows_equal_the_runs_own(shop, tmp_path):
     run = tmp_path / "run"
     assert train(shop, run, "backbone=none", "tuning=frozen", "features=all", "features.history=0") == 0
@@ -154,6 +156,7 @@ def test_predictions_of_new_rows_equal_the_runs_own(shop, tmp_path):
     np.testing.assert_allclose(mine, kept.groupby("request").p_click.sum(), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_features_none_is_the_run_without_features(shop, tmp_path):
     values = []
     for name, more in (("plain", []), ("none", ["features=none"])):
@@ -187,6 +190,7 @@ def test_inputs_that_cannot_be_are_one_line(shop, tmp_path, capsys, overrides, m
     assert "Traceback" not in shown
 
 
+@pytest.mark.slow
 def test_tensorboard_holds_what_was_logged(shop, tmp_path):
     events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     run = tmp_path / "run"
@@ -214,6 +218,7 @@ REAL = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", some_slow(REAL))
 def test_every_shipped_data_set_trains_on_its_real_file(name, tmp_path, monkeypatch):
     monkeypatch.setenv("FUNNELTUNE_DATA", str(DATA))

@@ -81,6 +81,7 @@ def test_a_runs_own_dropout_is_not_the_next_ones(tmp_path, kept_logs):
     assert told["hidden_dropout_prob"] == 0.1
 
 
+@pytest.mark.slow
 def test_the_same_command_gives_the_same_weights(run, tmp_path, kept_logs):
     again = funneltune.pretrain("simulated", *LOG, *TINY, kept_logs, LONG, run_dir=tmp_path / "again")
     first, second = (load_file(one.folder / "backbone" / "model.safetensors") for one in (run, again))
@@ -100,6 +101,7 @@ def test_a_run_and_a_further_stage_start_from_it(run, tmp_path, kept_logs):
     assert found[later.folder]["lm/loss_before"] == pytest.approx(found[run.folder]["lm/loss"], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_decoder_from_scratch_learns_and_the_command_says_what_to_do_next(capsys, kept_logs):
     words = ["pretrain", "simulated", *LOG, *TINY, kept_logs, *DECODER, "pretraining=clm", SHORT, "run_dir=d"]
     assert main(words) == 0
@@ -111,6 +113,7 @@ def test_a_decoder_from_scratch_learns_and_the_command_says_what_to_do_next(caps
     assert AutoModel.from_pretrained("d/backbone").config.model_type == "gpt2"
 
 
+@pytest.mark.slow
 def test_adapters_are_written_beside_an_unchanged_backbone_and_training_starts_from_them(tmp_path, kept_logs, capsys):
     words = ["simulated", *LOG, *TINY[:2], kept_logs, SHORT, "tuning=houlsby"]
     small = "tuning.bottleneck=4"
@@ -194,6 +197,7 @@ def test_a_folder_that_holds_something_is_never_overwritten(run, kept_logs):
         funneltune.pretrain("simulated", *LOG, *TINY, kept_logs, run_dir=run.folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [Interrupted(15), RuntimeError("a fault")])
 def test_a_run_that_ends_early_says_so_in_its_record(stop, kept_logs, monkeypatch):
     from funneltune.modules import LanguageModule

@@ -31,6 +31,7 @@ WORDS = [
 ]
 
 
+@pytest.mark.slow
 def test_trials_are_validated_four_times_and_never_tested(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main([*WORDS, "search_dir=here"]) == 0

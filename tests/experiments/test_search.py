@@ -90,6 +90,7 @@ def test_each_trial_is_a_run_folder_trained_without_the_test_split(search):
     assert content["best"] == [values.index(max(values))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
 def test_an_interrupted_search_asks_for_the_points_of_an_uninterrupted_one(search, sampler, tmp_path):
     whole, _ = search(sampler=sampler)
@@ -111,6 +112,7 @@ def test_an_interrupted_search_asks_for_the_points_of_an_uninterrupted_one(searc
     assert again["trials"] == whole["trials"]
 
 
+@pytest.mark.slow
 def test_tpe_learns_and_another_seed_asks_for_other_points(search, tmp_path):
     content, _ = search(trials=20)
     values = [trial["values"][0] for trial in content["trials"]]
@@ -119,6 +121,7 @@ def test_tpe_learns_and_another_seed_asks_for_other_points(search, tmp_path):
     assert points(search(trials=3, seed=1)[0]) != points(content)[:3]
 
 
+@pytest.mark.slow
 def test_a_process_killed_while_it_drew_a_setting_leaves_the_same_points(search, tmp_path):
     whole, _ = search(trials=9)
     search.folder = tmp_path / "killed"
@@ -138,6 +141,7 @@ def test_a_process_killed_while_it_drew_a_setting_leaves_the_same_points(search,
     assert points(search(trials=9)[0]) == points(whole)
 
 
+@pytest.mark.slow
 def test_a_trial_that_takes_its_process_with_it_is_given_up_after_its_retries(search):
     search(trials=1)
     store = SearchStore(search.folder, SearchPlan.from_config("s", NODE | {"trials": 2}))
@@ -322,6 +326,7 @@ def test_the_front_and_the_best_by_hand():
     assert best_trials([{"number": n, "values": [v]} for n, v in enumerate([0.3, 0.1, 0.2])], [False]) == [1]
 
 
+@pytest.mark.slow
 def test_importances_come_with_ten_trials_and_name_what_matters(search):
     def only_tuning(cfg, run_dir, extra_callbacks):
         record = train(cfg, run_dir)

@@ -47,6 +47,7 @@ def test_a_cell_gets_the_config_that_its_overrides_compose_and_no_study(study):
     assert sys.argv is before
 
 
+@pytest.mark.slow
 def test_a_second_call_keeps_what_finished_and_runs_what_is_new(study):
     study()
     assert study()[1] == []
@@ -56,6 +57,7 @@ def test_a_second_call_keeps_what_finished_and_runs_what_is_new(study):
     assert set(fake_runs.statuses(state).values()) == {"finished"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", ["", "{", "[]"])
 def test_a_study_json_that_is_lost_is_written_anew_from_the_cells_and_that_is_said(study, content, caplog, capsys):
     before, _ = study()
@@ -101,6 +103,7 @@ def test_what_only_says_where_and_how_a_run_is_watched_does_not_make_it_another(
     assert study("logger=csv", "study.metric=ctr/auc")[1] == []
 
 
+@pytest.mark.slow
 def test_a_failed_cell_is_written_down_and_does_not_stop_the_others(study, capsys):
     state, trained = study("study.axes.tuning=[frozen,houlsby,full]")
     assert len(trained) == 3
@@ -115,6 +118,7 @@ def test_a_failed_cell_is_written_down_and_does_not_stop_the_others(study, capsy
     assert study("study.axes.tuning=[frozen,houlsby,full]")[1] == ["cells/tuning=houlsby/seed=0"]
 
 
+@pytest.mark.slow
 def test_a_fault_of_ours_in_a_cell_keeps_its_traceback(study, capsys):
     def train(cfg, run_dir):
         raise ZeroDivisionError("ours")
@@ -166,6 +170,7 @@ def test_study_json_is_whole_after_every_cell(study):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("launcher", "granted"),
     [
@@ -190,6 +195,7 @@ def test_other_launchers_run_cells_in_other_processes(tmp_path, monkeypatch, lau
     assert str(os.getpid()) not in processes
 
 
+@pytest.mark.slow
 def test_the_verb_prints_the_table_where_the_records_lie_and_what_failed(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("funneltune.runs.train", fake_runs.train)

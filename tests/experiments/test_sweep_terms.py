@@ -33,6 +33,7 @@ def train_by_rate(best):
     return train
 
 
+@pytest.mark.slow
 def test_rates_are_tried_for_each_cell_and_its_runs_take_the_best_on_validation(study, capsys):
     seen = {}
 
@@ -58,6 +59,7 @@ def test_rates_are_tried_for_each_cell_and_its_runs_take_the_best_on_validation(
     assert study(*TUNED, "study.seeds=[0,1]", train=train) == (state, [])
 
 
+@pytest.mark.slow
 def test_a_rate_at_which_a_seed_collapses_is_not_chosen_where_several_are_tried(study):
     """The fastest rate is best for seed 0, and useless for seed 1."""
 
@@ -80,6 +82,7 @@ def test_a_rate_at_which_a_seed_collapses_is_not_chosen_where_several_are_tried(
     assert scores[1e-3] == pytest.approx((0.77 + 0.5) / 2)
 
 
+@pytest.mark.slow
 def test_the_table_holds_no_trial(study):
     study(*TUNED, train=train_by_rate(1e-3))
     from funneltune.records import read_records
@@ -88,6 +91,7 @@ def test_the_table_holds_no_trial(study):
     assert len(read_records(study.folder).runs) == 2
 
 
+@pytest.mark.slow
 def test_a_cell_without_a_finished_trial_fails_and_the_others_go_on(study):
     def train(cfg, run_dir):
         if not cfg.test and cfg.tuning._target_.endswith("Full"):
@@ -136,6 +140,7 @@ def test_a_run_that_failed_by_no_fault_of_its_config_is_begun_again(study, capsy
     assert "tuning=full seed=0 (attempt 2)" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_run_is_given_up_after_its_retries_and_a_mistake_is_not_repeated(study):
     state, trained = study("study.retries=2", train=failing(9, OSError("a node went away")))
     assert trained.count("cells/tuning=full/seed=0") == 3
@@ -205,6 +210,7 @@ def test_wandb_groups_a_studys_runs_and_names_them_after_their_cells():
     name_in_wandb(OmegaConf.create({"logger": None}), state, "cells/a/seed=0")
 
 
+@pytest.mark.slow
 def test_one_label_of_an_axis_of_the_studys_own_narrows_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("funneltune.runs.train", fake_runs.train)

@@ -97,6 +97,7 @@ def test_a_damaged_cache_is_refused(run, tmp_path):
         run("again", *TOP, "backbone.cache=always")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", ["validation", "test"])
 @pytest.mark.parametrize("tuning", [TOP, ["tuning=frozen"]], ids=["top", "frozen"])
 @pytest.mark.parametrize("policy", ["always", "never", "auto"])
@@ -105,6 +106,7 @@ def test_a_run_is_measured_again_as_it_measured(run, tmp_path, policy, tuning, s
     assert evaluate(tmp_path / "run", split) == record.metrics[split]
 
 
+@pytest.mark.slow
 def test_a_run_from_a_cache_goes_on_bit_for_bit(tmp_path):
     cfg = config(tmp_path / "cache", "houlsby", "bf16-mixed", 2, "esmm", *TOP[2:], "backbone.cache=always")
     differing, _, last = sweep(cfg, tmp_path)

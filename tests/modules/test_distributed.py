@@ -47,6 +47,7 @@ def run(folder, method, devices, accumulate, strategy="auto"):
     return [json.loads((folder / f"{method}-{devices}-{rank}.json").read_text()) for rank in range(devices)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "accumulate", "strategy"),
     [

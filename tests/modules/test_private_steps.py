@@ -48,6 +48,7 @@ def by_hand(backbone, funnel, data, tuning, steps, make_optimizer):
     return weights_of(module)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("accumulate", [1, 3])
 @pytest.mark.parametrize("unit", ["impression", "shopper"])
 @pytest.mark.parametrize("tuning", [Frozen, lambda: LoRA(rank=2, learning_rate=0.1)], ids=["frozen", "lora"])
@@ -77,6 +78,7 @@ def test_any_optimizer_may_follow(tiny_backbone, funnel, make_data, tmp_path):
 # --- clipping ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("accumulate", [1, 2])
 @pytest.mark.parametrize("unit", ["impression", "shopper"])
 def test_each_units_gradient_is_clipped_before_they_are_added(

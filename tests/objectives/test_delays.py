@@ -100,6 +100,7 @@ def fitted(objective, batch, group, steps=200):
     return sigmoid(logits[1].detach()), np.exp(log_rate.detach().numpy())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", [MaskedBCE, EntireSpaceBCE])
 def test_the_model_recovers_the_rates_that_negatives_underestimate(objective):
     batch, group, will = log_with_delays()

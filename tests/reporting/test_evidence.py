@@ -29,6 +29,7 @@ def test_a_report_of_the_evidence_is_a_report_of_the_study(study, tmp_path):
     assert "better" in (goal / "table.md").read_text()
 
 
+@pytest.mark.slow
 def test_collecting_again_drops_what_is_no_longer_there(make_study, tmp_path):
     goal = tmp_path / "evidence"
     collect(make_study(), goal)

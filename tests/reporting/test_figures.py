@@ -191,6 +191,7 @@ def test_a_name_with_markup_in_it_stays_text(study):
     assert "&lt;b&gt;full" in page
 
 
+@pytest.mark.slow
 def test_figures_are_written_in_the_formats_that_are_asked_for(study, tmp_path):
     made = write_report(study, tmp_path / "out", figures=["png", "svg", "pdf"])
     names = {path.name for path in (tmp_path / "out" / "figures").iterdir()}

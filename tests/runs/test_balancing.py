@@ -24,6 +24,7 @@ def words(cache, *more):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("adversary", ["none", "fgm", "pgd"])
 @pytest.mark.parametrize("word", WORDS)
 def test_every_balancing_trains_with_every_adversary(cache, tmp_path, word, adversary):
@@ -34,6 +35,7 @@ def test_every_balancing_trains_with_every_adversary(cache, tmp_path, word, adve
     assert bool(module.adversary) == (adversary != "none")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("word", "accumulate", "more"),
     [

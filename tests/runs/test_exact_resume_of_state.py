@@ -89,6 +89,7 @@ def exact(cache, folder, name, tally):
     assert {step: places for step, places in differing.items() if places} == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAST)
 @pytest.mark.tried("kill_mid_epoch", "resume")
 def test_a_run_with_a_state_of_its_own_goes_on_bit_for_bit_from_every_step(cache, tmp_path, name, tally):

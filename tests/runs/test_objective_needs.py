@@ -57,6 +57,7 @@ def test_a_sampling_that_the_objective_cannot_make_up_for_is_refused(overrides, 
         assemble_data(cfg, build(cfg.backbone))
 
 
+@pytest.mark.slow
 def test_a_run_that_draws_rows_and_masks_late_labels_goes_on_bit_for_bit_from_every_step(tmp_path):
     cfg = config(tmp_path / "cache", "full", "32-true", 2, "esmm", "data.split.by=time", DRAWN, *LATE)
     differing, rows, last = sweep(cfg, tmp_path)

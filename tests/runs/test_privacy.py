@@ -162,6 +162,7 @@ def test_a_run_that_fails_promises_nothing(cache, tmp_path):
     assert RunRecord.read(tmp_path / "run" / "record.json").privacy == NO_GUARANTEE
 
 
+@pytest.mark.slow
 def test_what_chose_or_began_the_weights_is_named(cache, private_run, tmp_path):
     more = ["select=best", f"start={private_run[1]}", "trainer.max_epochs=1"]
     record = train(compose_config(words(cache, "data.rows_per_batch=30", *more)), tmp_path / "run")
@@ -181,6 +182,7 @@ def test_runs_without_a_guarantee_keep_the_hash_that_they_had():
 # --- steps ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.tried("dp_sgd", "fault")
 @pytest.mark.parametrize("tuning", [["tuning=lora", "tuning.rank=2"], ["tuning=frozen"]], ids=["lora", "frozen"])
 def test_steps_that_hold_nothing_pass_through_a_whole_run(cache, tmp_path, tuning):
@@ -191,6 +193,7 @@ def test_steps_that_hold_nothing_pass_through_a_whole_run(cache, tmp_path, tunin
     assert module.privacy.steps_taken == module.steps_taken == 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tuning", ["full", "bitfit", "houlsby", "pfeiffer", "pfeiffer_hub", "lora", "frozen"])
 def test_every_tuning_that_is_let_through_trains(cache, tmp_path, tuning):
     given = [word for word in words(cache) if not word.startswith("tuning")]
@@ -199,12 +202,14 @@ def test_every_tuning_that_is_let_through_trains(cache, tmp_path, tuning):
     assert module.privacy.steps_taken == 2
 
 
+@pytest.mark.slow
 def test_bfloat16_and_features_train_too(cache, tmp_path):
     more = ["features=ids", "features.ids=[user, item]", "trainer.max_steps=2", "trainer.precision=bf16-mixed"]
     module, _ = fit(compose_config([*words(cache)[:-1], *more]), tmp_path)
     assert module.privacy.steps_taken == 2
 
 
+@pytest.mark.slow
 @pytest.mark.tried("kill_mid_epoch", "resume")
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_a_run_goes_on_bit_for_bit_with_its_own_draws_and_noise(cache, tmp_path, accumulate, tally):

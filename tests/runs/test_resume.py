@@ -113,6 +113,7 @@ def test_signals_end_the_command_with_the_shells_status_and_the_command_that_goe
     assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
 
 
+@pytest.mark.slow
 @pytest.mark.tried("sigterm", "fault")
 def test_a_stop_in_a_validation_is_obeyed_at_once_and_loses_one_step(alone, cache, tmp_path, monkeypatch):
     from funneltune.modules import FunnelModule
@@ -165,6 +166,7 @@ def test_a_second_sigint_ends_at_once(cache, tmp_path, monkeypatch, capsys):
     assert "before its first checkpoint; go on with" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.tried("kill_mid_epoch", "resume")
 def test_a_folder_that_was_moved_goes_on_from_anywhere(stopped, alone, tmp_path_factory, monkeypatch):
     moved = tmp_path_factory.mktemp("elsewhere") / "moved"
@@ -192,6 +194,7 @@ def test_the_whole_command_with_the_folder_goes_on_too(stopped, alone, cache):
     same(stopped, alone)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "message"),
     [(None, "config.yaml is missing"), ("", "config.yaml holds no config"), ("a: [1", "config.yaml cannot be read")],
@@ -288,6 +291,7 @@ def test_two_runs_never_write_one_folder(stopped, cache):
         train(compose_config(words(cache)), stopped)
 
 
+@pytest.mark.slow
 def test_auto_finds_the_newest_unfinished_run_of_this_very_config(stopped, cache, monkeypatch, capsys):
     monkeypatch.chdir(stopped.parent)
     cfg = compose_config(words(cache, "resume=auto"))

@@ -110,6 +110,7 @@ def test_the_shared_run_and_the_one_with_sets_start_with_the_same_logits(cache):
     assert all(torch.equal(found[task], wanted[task]) for task in wanted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [("lora", "tuning.sharing=per_task"), ("houlsby", "tuning.sharing=mixture")])
 def test_a_run_that_was_cut_off_goes_on_bit_for_bit(cache, tmp_path, more):
     method, sharing = more

@@ -70,6 +70,7 @@ def test_it_begins_with_the_very_function_of_the_run_that_it_starts_from(run, wo
     assert not torch.allclose(predictions(fresh.module, begun.data), predictions(begun.module, begun.data))
 
 
+@pytest.mark.slow
 def test_a_run_of_adalora_goes_on_and_ends_with_its_budget(run, words, tmp_path):
     record = train(compose_config(words("adalora", *fashion([run("adalora", "adalora")]))), tmp_path / "next")
     assert record.status == "finished"
@@ -77,6 +78,7 @@ def test_a_run_of_adalora_goes_on_and_ends_with_its_budget(run, words, tmp_path)
     load(tmp_path / "next")  # by its own weights alone
 
 
+@pytest.mark.slow
 def test_several_are_averaged_number_by_number(run, words):
     folders = [run("lora", "lora"), run("other", "lora", "data.source.domains=[outdoor]")]
     begun = begin(compose_config(words("lora", *fashion(folders))))
@@ -100,6 +102,7 @@ def test_zero_shot_measures_the_weights_as_they_are(run, words, tmp_path):
     assert carried.parts["backbone"] == sum(p.numel() for p in assembly.module.encoder.parameters() if p.requires_grad)
 
 
+@pytest.mark.slow
 def test_identifiers_begin_anew_and_numbers_are_measured_anew(run, words, tmp_path):
     features = ["features=all"]
     source = run("featured", "lora", *features)
@@ -151,6 +154,7 @@ def test_what_does_not_go_on_from_it_is_refused(run, words, source, more, told):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_runs_of_another_tuning_or_size_are_refused(run, words):
     lora, pfeiffer = run("lora", "lora"), run("pfeiffer", "pfeiffer")
     with pytest.raises(TuningError, match="was tuned by tuning=pfeiffer, and this is tuning=lora"):

@@ -151,6 +151,7 @@ def test_a_backbones_config_cannot_fetch_code(override, message, shop, tmp_path,
         assert message in refuses(capsys, main([*words, override]), mark)
 
 
+@pytest.mark.slow
 @pytest.mark.tried("foreign_checkpoint", "payload")
 def test_a_finished_runs_backbone_that_was_exchanged_runs_nothing(shop, backbone, tmp_path, mark, capsys):
     run = tmp_path / "run"

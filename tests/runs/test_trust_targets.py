@@ -251,6 +251,7 @@ def test_a_config_cannot_vouch_for_itself(own, tmp_path, capsys):
     assert "is not allowed" in line
 
 
+@pytest.mark.slow
 def test_nothing_outside_the_allowed_packages_is_imported_in_order_to_decide():
     script = (
         "import sys\n"

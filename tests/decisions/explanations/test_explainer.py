@@ -34,6 +34,7 @@ def pushes(told):
     return np.array([one.push for one in (*told.words, *told.features)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["twin", "half", "cross", "features", "history"])
 def test_pushes_add_up_to_the_modules_own_logit_less_that_of_nothing(scorer_of, kind):
     scorer = scorer_of(kind)

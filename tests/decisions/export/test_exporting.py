@@ -355,6 +355,7 @@ def test_a_compiled_run_is_loaded_as_it_can_be_traced(plain, tmp_path):
     assert all(layer._compiled_call_impl is None for layer in layers)
 
 
+@pytest.mark.slow
 def test_a_run_in_bfloat16_is_exported_in_float32(train, tmp_path):
     run = train("tuning=lora", precision="bf16-mixed")
     told = export(run, tmp_path / "out", to="safetensors")
