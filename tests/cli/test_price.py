@@ -9,8 +9,10 @@ import pytest
 import funneltune
 from funneltune.cli import main
 from funneltune.decisions.pricing import LoggedPrices, Settings, price_items, wanted
+from funneltune.decisions.pricing.causal import Effect, Estimate
 from funneltune.decisions.pricing.curve import predicted, sampled
-from funneltune.decisions.pricing.record import notes
+from funneltune.decisions.pricing.picture import picture
+from funneltune.decisions.pricing.record import notes, record_of
 from funneltune.decisions.requests import logged_requests
 from funneltune.decisions.scorer import Scorer
 from funneltune.errors import ConfigError
@@ -50,6 +52,9 @@ def test_it_prints_the_tables_and_writes_record_curves_and_picture(run, tmp_path
     for told in ("elasticity", "support", "by group of shoppers", "double machine learning", "marketplace's truth"):
         assert told in printed
     assert f"record: {out / 'decision.json'}" in printed
+    tables = [line for line in printed.splitlines() if not line.startswith(("note", "WARNING", "record"))]
+    assert max(len(line.rstrip()) for line in tables) <= 80  # a terminal's width, with no number cut
+    assert "…" not in "".join(tables)
     record = DecisionRecord.read(out / "decision.json")
     assert record.settings["calibration"].startswith("temperature")
     assert record.numbers[f"{ITEM}/elasticity"]["low"] < record.numbers[f"{ITEM}/elasticity"]["high"]
@@ -95,12 +100,113 @@ def test_a_run_that_knows_the_truth_loses_nothing_and_finds_the_true_elasticity(
     assert found.point_ends[0] < found.point.value < found.point_ends[1]
 
 
-@pytest.mark.parametrize(("power", "warned"), [(-1.5, False), (0.1, True)])
-def test_a_run_by_which_dearer_things_sell_no_less_is_warned_of(scorer, monkeypatch, power, warned):
+def selling(monkeypatch, power, level=0.1):
+    """A run that predicts demand of one elasticity, whatever the log."""
+
     def told(scorer, item, places, now, ratios):
-        return tuple(0.1 * ratios**power + np.zeros((len(places), 1)) for _ in range(2))
+        return tuple(level * ratios**power + np.zeros((len(places), 1)) for _ in range(2))
 
     monkeypatch.setattr("funneltune.decisions.pricing.study.predicted", told)
+
+
+def test_the_truth_is_told_of_prices_that_may_be_advised_and_of_the_whole_grid(run, scorer, monkeypatch):
+    selling(monkeypatch, -0.5)  # shoppers who hardly mind: the dearest price brings most, by the run
+    now = wanted(scorer, Settings(), ITEM)[0].now
+    settings = Settings(beyond="warn", low=0.9 * now, draws=100)
+    study = price_items(scorer, wanted(scorer, settings, ITEM), settings)
+    one = study.items[0]
+    true = one.curve.prices * one.curve.truth.purchase.mean(axis=0)
+    assert true[0] > true[one.allowed].max()  # in truth the cheapest does, which the bound shuts out
+    brought = np.interp(np.log(one.advice.price.value), np.log(one.curve.prices), true)
+    assert one.advice.regret == pytest.approx(1 - brought / true[one.allowed].max(), abs=2e-3)
+    assert one.advice.regret_of_grid == pytest.approx(1 - brought / true.max(), abs=2e-3)
+    record = record_of(study, str(run))
+    row = dict(zip(record.tables["truth"]["columns"], record.tables["truth"]["rows"][0], strict=True))
+    assert row["true_best_allowed"] == pytest.approx(0.9 * now, rel=1e-3)
+    assert row["true_best_of_grid"] == pytest.approx(0.7 * now, rel=1e-3)
+    assert record.numbers[f"{ITEM}/lost by advice of grid"]["protocol"].endswith("over prices of the whole grid")
+    assert any(f"in truth {0.7 * now:.4g} brings most revenue of the grid, which" in note for note in record.notes)
+    free = Settings(beyond="warn", draws=100)
+    assert not any("in truth" in note for note in notes(price_items(scorer, wanted(scorer, free, ITEM), free)))
+
+
+@pytest.mark.parametrize("error", [2.0, 0.01])
+def test_curves_are_turned_and_prices_advised_only_where_the_log_tells_another_elasticity(scorer, monkeypatch, error):
+    selling(monkeypatch, -3.0)
+    monkeypatch.setattr(
+        "funneltune.decisions.pricing.correction.mean_elasticity", lambda _: Effect(Estimate(-3.0), Estimate(-3.0))
+    )
+    causal = Effect(Estimate(-2.5, error), Estimate(-2.5, error))
+    monkeypatch.setattr("funneltune.decisions.pricing.correction.double_ml", lambda *_: causal)
+    settings = Settings(correct="dml", beyond="warn", draws=100)
+    study = price_items(scorer, wanted(scorer, settings, ITEM), settings)
+    told = notes(study)
+    if error < 1:
+        assert study.corrected
+        assert study.items[0].point.value == pytest.approx(-2.5, abs=1e-6)
+        assert any("they differ. Every curve is turned by the difference." in note for note in told)
+        assert told[0].startswith(f"{ITEM}: try ")
+        return
+    assert study.corrected is False
+    assert study.items[0].point.value == pytest.approx(-3.0, abs=1e-6)
+    assert study.items[0].point_ends[1] - study.items[0].point_ends[0] > error  # what the log leaves open stays in
+    assert any("they are not told apart. No curve is turned" in note for note in told)
+    assert not any("Every curve" in note or " try " in note for note in told)
+    assert "is not advised: the log neither confirms nor corrects the run's elasticity" in told[0]
+
+
+def test_a_run_by_which_dearer_things_sell_more_advises_no_price(scorer, monkeypatch):
+    selling(monkeypatch, 0.1)
+    settings = Settings(beyond="warn", draws=100)
+    told = notes(price_items(scorer, wanted(scorer, settings, ITEM), settings))
+    assert "is not advised: by the run no fewer sell when it is dearer" in told[0]
+
+
+def test_where_every_price_loses_money_one_line_says_so_and_no_price_is_named(
+    run, scorer, monkeypatch, tmp_path, capsys
+):
+    selling(monkeypatch, -1.5)
+    monkeypatch.setattr("funneltune.decisions.scorer.Scorer.of_run", lambda *_: scorer)
+    words = [f"item={ITEM}", "goal=profit", "cost=1e6", "draws=100", f"output={tmp_path / 'out'}"]
+    assert main(["price", f"run={run}", *words]) == 0
+    said = [line for line in capsys.readouterr().out.splitlines() if "no price to advise" in line]
+    assert len(said) == 1
+    assert said[0].startswith(f"WARNING {ITEM}: no price to advise: none of those that may be (")
+    assert "is above its cost of 1e+06, so that no sale earns anything; ask more" in said[0]
+    record = DecisionRecord.read(tmp_path / "out" / "decision.json")
+    assert said[0] in record.notes
+    assert not any("best price" in name or "gained" in name or "lost" in name for name in record.numbers)
+    row = dict(zip(record.tables["items"]["columns"], record.tables["items"]["rows"][0], strict=True))
+    assert [row[name] for name in ("best", "profit_gained", "from", "to")] == [None] * 4
+    assert not any(word in note for note in record.notes for word in ("try ", "keep ", "in truth"))
+
+
+@pytest.mark.parametrize(("level", "panels"), [(0.1, 5), (None, 3)])
+def test_a_truth_far_below_the_run_is_drawn_on_a_scale_of_its_own(scorer, monkeypatch, level, panels):
+    settings = Settings(draws=100)
+    first = price_items(scorer, wanted(scorer, settings, ITEM), settings).items[0].curve
+    true = float(first.truth.purchase.mean(axis=0)[6])
+    selling(monkeypatch, -1.5, true if level is None else 100 * true)
+    study = price_items(scorer, wanted(scorer, settings, ITEM), settings)
+    figure = picture(study)
+    figure.draw_without_rendering()
+    assert len(figure.axes) == panels
+    for axes in figure.axes:
+        low, high = axes.get_ylim()
+        for line in axes.get_lines():
+            if line.get_linestyle() == "--":
+                drawn = np.asarray(line.get_ydata())
+                assert (drawn.max() - drawn.min()) > 0.1 * (high - low)  # a curve, no line at the bottom
+    shown = figure.legends[0].get_window_extent()
+    assert not any(shown.overlaps(axes.get_window_extent()) for axes in figure.axes)
+    words = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert ("true (scale on the right)" in words) == (panels == 5)
+    assert {"95% interval", "predicted", "price now"} <= set(words)
+
+
+@pytest.mark.parametrize(("power", "warned"), [(-1.5, False), (0.1, True)])
+def test_a_run_by_which_dearer_things_sell_no_less_is_warned_of(scorer, monkeypatch, power, warned):
+    selling(monkeypatch, power)
     settings = Settings(draws=100)
     found = notes(price_items(scorer, wanted(scorer, settings, ITEM), settings))
     assert any("by the run no fewer sell at a higher price" in note for note in found) == warned

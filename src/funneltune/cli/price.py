@@ -44,17 +44,17 @@ TITLES = {
     "groups": "by group of shoppers",
     "elasticities": "mean own-price elasticity over the training rows",
 }
-PRINTED: tuple[str, ...] = (
-    "price",
-    "purchases_per_1000",
-    "low",
-    "high",
-    "revenue_per_1000",
-    "profit_per_1000",
-    "item_rows",
-    "like_rows",
+NOT_PRINTED: tuple[str, ...] = (
+    "arc",
+    "pages",
+    "p_click",
+    "p_purchase_given_click",
+    "item_share",
+    "like_share",
+    "advisable",
 )
-PRINTED += ("support", "true_purchases_per_1000")
+NOT_PRINTED += ("clicks", "clicks_low", "clicks_high")
+"""Columns of the record that a terminal has no room for."""
 
 
 def run(arguments: Arguments) -> int:
@@ -64,7 +64,7 @@ def run(arguments: Arguments) -> int:
     record = carried_out(keys)
     for name, title in TITLES.items():
         if name in record.tables:
-            _print(record.tables[name], title, PRINTED if name == "curve" else None)
+            _print(record.tables[name], title)
     for note in record.notes:
         say(note if note.startswith("WARNING") else f"note: {note}")
     if keys["output"]:
@@ -117,11 +117,12 @@ def carried_out(keys: dict[str, str]) -> DecisionRecord:
     return record
 
 
-def _print(content: dict[str, Any], title: str, only: tuple[str, ...] | None) -> None:
+def _print(content: dict[str, Any], title: str) -> None:
     table = Table(title=title, box=SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
-    shown = [n for n, heading in enumerate(content["columns"]) if only is None or heading in only]
-    for place, number in enumerate(shown):
-        table.add_column(content["columns"][number].replace("_", " "), no_wrap=not place)
+    profits = {"revenue_per_1000"} if "profit_per_1000" in content["columns"] else set()
+    shown = [n for n, heading in enumerate(content["columns"]) if heading not in (*NOT_PRINTED, *profits)]
+    for number in shown:
+        table.add_column(content["columns"][number].replace("_", "\n"), no_wrap=True)
     for row in content["rows"]:
         table.add_row(*(_cell(row[number]) for number in shown))
     Screen().print(table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -19,27 +20,34 @@ SHIFT = 0.05
 MEAN_PAGES = 300
 """Pages that it is taken on."""
 PRICE = ("price", "item.price")
+RUN, CAUSAL = "as the run predicts", "double machine learning"
 
 
 def corrections(
     scorer: Scorer, logged: LoggedPrices, settings: Settings
 ) -> tuple[dict[str, Effect], dict[str, Estimate]]:
-    """Mean elasticities of the log as it is read in several ways, and what is added to the run's."""
+    """Mean elasticities of the log as it is read in several ways, and what is added to the run's, with its error.
+
+    Nothing is added where the two are not told apart; the error stays.
+    """
     if settings.correct == "none":
         return {}, {"click": Estimate(0.0, 0.0), "purchase": Estimate(0.0, 0.0)}
     rows = rows_of(scorer, logged.like)
     causal = double_ml(rows, settings.seed)
     run = mean_elasticity(scorer)
-    effects = {
-        "as the run predicts": run,
-        "within items, as the log is": naive(rows),
-        "double machine learning": causal,
-    }
+    effects = {RUN: run, "within items, as the log is": naive(rows), CAUSAL: causal}
+    by = float(told_apart(effects))
     turn = {
-        name: Estimate(getattr(causal, name).value - getattr(run, name).value, getattr(causal, name).error)
+        name: Estimate(by * (getattr(causal, name).value - getattr(run, name).value), getattr(causal, name).error)
         for name in ("click", "purchase")
     }
     return effects, turn
+
+
+def told_apart(effects: Mapping[str, Effect]) -> bool:
+    """Whether the run's mean elasticity of purchases lies outside the interval of the log's."""
+    run, causal = effects[RUN].purchase.value, effects[CAUSAL].purchase
+    return run < causal.low or run > causal.high
 
 
 def mean_elasticity(scorer: Scorer) -> Effect:

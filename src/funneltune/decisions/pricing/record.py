@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from funneltune.decisions.pricing.correction import CAUSAL, RUN
 from funneltune.decisions.pricing.curve import FEWEST, PER
 from funneltune.decisions.pricing.picture import picture
 from funneltune.decisions.pricing.study import Priced, Study
@@ -103,24 +104,22 @@ def _items(study: Study) -> dict[str, Any]:
     rows = []
     for one in study.items:
         told = one.advice
-        row = [one.curve.key, one.curve.now, one.point.value, *one.point_ends, one.arc, told.price.value]
-        rows.append([*row, PER * told.gain.value, *(PER * end for end in told.gain_ends), len(one.curve.user)])
+        row = [one.curve.key, one.curve.now, one.point.value, *one.point_ends, one.arc]
+        best = [told.price.value, PER * told.gain.value, *(PER * end for end in told.gain_ends)]
+        rows.append([*row, *([None] * 4 if told.loses else best), len(one.curve.user)])
     return {"columns": columns, "rows": rows}
 
 
 def _truth(study: Study) -> dict[str, Any]:
-    columns = ["item", "elasticity", "true_elasticity", "best", "true_best", "lost_by_advice"]
-    rows = [
-        [
-            one.curve.key,
-            one.point.value,
-            one.true_point,
-            one.advice.price.value,
-            one.advice.true_price,
-            one.advice.regret,
-        ]
-        for one in study.items
-    ]
+    columns = ["item", "elasticity", "true_elasticity", "best", "true_best_allowed", "lost_of_it"]
+    columns += ["true_best_of_grid", "lost_of_that"]
+    rows = []
+    for one in study.items:
+        told = one.advice
+        found = [told.price.value, told.true_price, told.regret, told.true_price_of_grid, told.regret_of_grid]
+        if told.loses:
+            found = [None] * 5
+        rows.append([one.curve.key, one.point.value, one.true_point, *found])
     return {"columns": columns, "rows": rows}
 
 
@@ -131,14 +130,19 @@ def _numbers(study: Study) -> dict[str, dict[str, Any]]:
         key = one.curve.key
         found[f"{key}/elasticity"] = _number(one.point.value, one.point_ends, told + "; d log q / d log p now")
         found[f"{key}/arc elasticity"] = _number(one.arc, one.arc_ends, told + "; midpoint formula over held prices")
-        found[f"{key}/best price"] = _number(one.advice.price.value, one.advice.ends, told)
-        gain = PER * one.advice.gain.value, tuple(PER * end for end in one.advice.gain_ends)
-        found[f"{key}/{goal} gained per 1000"] = _number(*gain, told + "; best price less price now")  # type: ignore[arg-type]
         if one.true_point is not None:
             found[f"{key}/true elasticity"] = {"value": one.true_point, "protocol": "the marketplace, same impressions"}
+        if one.advice.loses:
+            continue
+        over = f"{told}; over the {one.allowed.sum()} of {len(one.allowed)} prices of the grid that may be advised"
+        found[f"{key}/best price"] = _number(one.advice.price.value, one.advice.ends, over)
+        gain = PER * one.advice.gain.value, tuple(PER * end for end in one.advice.gain_ends)
+        found[f"{key}/{goal} gained per 1000"] = _number(*gain, told + "; best price less price now")  # type: ignore[arg-type]
         if one.advice.regret is not None:
-            told = f"share of the true best {goal} that the advised price does not bring, by the world's truth"
-            found[f"{key}/lost by advice"] = {"value": one.advice.regret, "protocol": told}
+            told = f"share of the true best {goal} that the best price does not bring, by the world's truth"
+            ways = ("", one.advice.regret, "allowed"), (" of grid", one.advice.regret_of_grid, "of the whole grid")
+            for name, lost, which in ways:
+                found[f"{key}/lost by advice{name}"] = {"value": lost, "protocol": f"{told}; over prices {which}"}
     for name, of in study.effects.items():
         for sold in ("click", "purchase"):
             one_of = getattr(of, sold)
@@ -157,6 +161,7 @@ def _number(value: float, ends: tuple[float, float], protocol: str) -> dict[str,
 def notes(study: Study) -> list[str]:
     """What to do, and what the figures do not say."""
     found = [advice(study, one) for one in study.items]
+    found += [told for one in study.items if (told := truly(study, one))]
     found += [warning for one in study.items if (warning := unheld(one))]
     rising = [one.curve.key for one in study.items if one.point.value >= 0]
     if rising:
@@ -186,6 +191,13 @@ def advice(study: Study, one: Priced) -> str:
     told, goal, key = one.advice, study.settings.goal, one.curve.key
     gain, (low, high) = PER * told.gain.value, (PER * end for end in told.gain_ends)
     price = told.price.value
+    if told.loses:
+        asked = one.curve.prices[one.allowed]
+        return (
+            f"WARNING {key}: no price to advise: none of those that may be ({asked[0]:.4g} to {asked[-1]:.4g}) is "
+            f"above its cost of {one.wanted.cost:.4g}, so that no sale earns anything; ask more (grid=, high=), or do "
+            "not sell it."
+        )
     if one.allowed.sum() == 1 and not np.isclose(only := one.curve.prices[one.allowed][0], one.curve.now, rtol=1e-6):
         return (
             f"{key}: the log and the bounds leave {only:.4g} alone of the grid, and not {one.curve.now:.4g}, the price "
@@ -193,14 +205,32 @@ def advice(study: Study, one: Priced) -> str:
         )
     if one.allowed.sum() == 1:
         return f"{key}: keep {one.curve.now:.4g}; the log and the bounds leave no other price of the grid to advise."
-    if low > 0:
+    doubt = "by the run no fewer sell when it is dearer" if one.point.value >= 0 else ""
+    if study.corrected is False:
+        doubt = "the log neither confirms nor corrects the run's elasticity"
+    if doubt and not np.isclose(price, one.curve.now, rtol=0.01):
+        said = f"{key}: keep {one.curve.now:.4g}; {price:.4g} looks best, and is not advised: {doubt}"
+    elif low > 0:
         said = f"{key}: try {price:.4g} in place of {one.curve.now:.4g} on some shoppers"
     elif np.isclose(price, one.curve.now, rtol=0.01):
-        said = f"{key}: keep {one.curve.now:.4g}, the best price of the grid"
+        said = f"{key}: keep {one.curve.now:.4g}, the best of the prices that may be advised"
     else:
         said = f"{key}: keep {one.curve.now:.4g}; {price:.4g} looks best, and is not shown to bring more"
     said += f" ({goal} per 1,000 impressions {gain:+.3g}, {low:+.3g} to {high:+.3g})"
     return said + ("; the log, the grid or a bound allows nothing beyond." if told.at_bound else ".")
+
+
+def truly(study: Study, one: Priced) -> str:
+    """On the marketplace: that the true best price is none of those that may be advised; else empty."""
+    told = one.advice
+    if told.true_price_of_grid is None or told.true_price is None or told.regret_of_grid is None or told.loses:
+        return ""
+    if np.isclose(told.true_price_of_grid, told.true_price, rtol=1e-6):
+        return ""
+    return (
+        f"{one.curve.key}: in truth {told.true_price_of_grid:.4g} brings most {study.settings.goal} of the grid, which "
+        f"the log or the bounds do not let be advised; {told.price.value:.4g} loses {told.regret_of_grid:.1%} of that."
+    )
 
 
 def unheld(one: Priced) -> str:
@@ -222,11 +252,16 @@ def _trust(study: Study) -> list[str]:
             "Demand is as the run predicts it from the log. Where sellers ask more when they see demand coming, it "
             "makes shoppers look less price-sensitive than they are: correct=dml mends what the log tells of it."
         ]
-    run, causal = (study.effects[name].purchase for name in ("as the run predicts", "double machine learning"))
-    verdict = "are not told apart" if causal.low <= run.value <= causal.high else "differ"
+    run, causal = (study.effects[name].purchase for name in (RUN, CAUSAL))
+    done = (
+        "they differ. Every curve is turned by the difference"
+        if study.corrected
+        else "they are not told apart. No curve is turned, intervals are as wide as the log's, and no other price is "
+        "advised"
+    )
     return [
         f"A purchase's mean elasticity is {run.value:.2f} as the run predicts and {causal.value:.2f} ({causal.low:.2f} "
-        f"to {causal.high:.2f}) by double machine learning: they {verdict}. Every curve is turned by the difference.",
+        f"to {causal.high:.2f}) by double machine learning: {done}.",
         "Double machine learning takes off what a week of a like, an item's sales of the week before, its usual price "
         "and its place tell of demand. What sellers know beyond that stays in; only prices tried at random are free "
         "of it.",

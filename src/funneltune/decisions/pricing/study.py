@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from funneltune.decisions.pricing.asked import Wanted
 from funneltune.decisions.pricing.causal import Effect, Estimate
-from funneltune.decisions.pricing.correction import PRICE, corrections
+from funneltune.decisions.pricing.correction import PRICE, corrections, told_apart
 from funneltune.decisions.pricing.curve import (
     Curve,
     arc_elasticity,
@@ -51,9 +51,14 @@ class Advice:
     value: float
     value_now: float
     at_bound: bool
+    loses: bool = False
+    """No price that may be advised lies above the cost: there is no best one."""
     regret: float | None = None
-    """On the marketplace: what the true best price brings beyond this one, as a share of it."""
+    """On the marketplace: what the true best of the prices that may be advised brings beyond this one, as a share."""
     true_price: float | None = None
+    regret_of_grid: float | None = None
+    """The same against the true best of the whole grid, whether the log has held it or not."""
+    true_price_of_grid: float | None = None
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,11 @@ class Study:
     """Way of reading the log -> mean elasticity over all of its training rows; empty without a correction."""
     known: bool
     """Whether the marketplace tells the truth."""
+
+    @property
+    def corrected(self) -> bool | None:
+        """Whether curves were turned to the log's mean elasticity; None: nobody asked for it."""
+        return told_apart(self.effects) if self.effects else None
 
 
 def price_items(scorer: Scorer, wanted: Sequence[Wanted], settings: Settings) -> Study:
@@ -228,12 +238,13 @@ def _advice(
     # What the advised price brings in each draw, not what each draw's own best does: that is never below the price now.
     gains = np.array([value_at(curve.prices, margin * one, price) for one in draws]) - margin[at_now] * draws[:, at_now]
     value, value_now = float(top.value[0]), float(margin[at_now] * mean[at_now])
-    regret = true_price = None
+    truths: dict[str, float] = {}
     if curve.truth is not None:
         true = margin * curve.truth.purchase.mean(axis=0)
-        truly = best(curve.prices, true[None], allowed)
-        true_price = float(truly.price[0])
-        regret = 1 - value_at(curve.prices, true, price) / float(truly.value[0]) if truly.value[0] > 0 else 0.0
+        for name, of in (("", allowed), ("_of_grid", np.ones_like(allowed))):
+            truly = best(curve.prices, true[None], of)
+            lost = 1 - value_at(curve.prices, true, price) / float(truly.value[0]) if truly.value[0] > 0 else 0.0
+            truths |= {f"true_price{name}": float(truly.price[0]), f"regret{name}": lost}
     on = np.flatnonzero(allowed)
     return Advice(
         price=Estimate(price, float(tops.price.std(ddof=1))),
@@ -243,8 +254,8 @@ def _advice(
         value=value,
         value_now=value_now,
         at_bound=bool(np.isclose(price, curve.prices[on[[0, -1]]]).any()),
-        regret=regret,
-        true_price=true_price,
+        loses=bool((margin[allowed] <= 0).all()),
+        **truths,
     )
 
 
