@@ -162,6 +162,7 @@ def test_a_body_is_refused_in_one_line(serve, name):
 
 
 # name: (method, path, headers, status, what the line says)
+JSON = {"content-type": "application/json"}
 REQUESTS = {
     "GET on a POST route": ("GET", "/rank", {}, 405, "method"),
     "POST on a GET route": ("POST", "/runs", {"content-type": "application/json"}, 405, "method"),
@@ -187,6 +188,16 @@ REQUESTS = {
     "too long to suggest": ("GET", "/suggest?query=" + "x" * 1001, {}, 422, "query="),
     "too many to suggest": ("GET", "/suggest?most=101", {}, 422, "most='101' must be less than or equal to 100"),
     "no number": ("GET", "/suggest?most=1e9", {}, 422, "most='1e9'"),
+    "less than none": ("GET", "/suggest?most=-1", {}, 422, "most='-1' must be greater than or equal to 1"),
+    "a word that no one reads": (
+        "GET",
+        "/suggest?limit=-1",
+        {},
+        422,
+        "limit is no parameter here; /suggest reads query",
+    ),
+    "a word beside the body": ("POST", "/rank?top=3", JSON, 422, "top is no parameter here; ask in the body"),
+    "an odd word": ("GET", "/suggest?%00%0a=1", {}, 422, "\\x00\\n is no parameter here"),
     "announced too large": (
         "POST",
         "/rank",

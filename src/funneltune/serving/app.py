@@ -209,12 +209,17 @@ class _StrictRequest(Request):
 
 
 class _StrictRoute(APIRoute):
-    """Bodies are parsed as `strict.parse` does."""
+    """Bodies are parsed as `strict.parse` does, and words of the address that the route does not read are refused."""
 
     def get_route_handler(self) -> Callable[[Request], Any]:
         handle = super().get_route_handler()
+        read = [str(parameter.alias) for parameter in self.dependant.query_params]
+        reads_what_is_asked = bool(read) or "POST" in (self.methods or ())
 
         async def strict(request: Request) -> Response:
+            if reads_what_is_asked and (odd := [name for name in request.query_params if name not in read]):
+                here = f"{self.path} reads {', '.join(read)}" if read else "ask in the body"
+                raise Refused(422, f"{shown(odd[0])[1:-1]} is no parameter here; {here}; see /openapi.json.")
             answer: Response = await handle(_StrictRequest(request.scope, request.receive))
             return answer
 
