@@ -52,6 +52,9 @@ def test_bids_come_from_a_file(run, tmp_path):
     ("words", "told"),
     [
         (["slots=0"], "slots=0 must be a whole number, 1 or more"),
+        (["slots=1000"], "slots=1000 must be at most 20, the items that compete on the widest test page"),
+        (["slots=99", "candidates=popular", "depth=7"], "at most 7, the items that compete on the widest test page"),
+        (["slots=1000", "reserve=auto"], "slots=1000 must be at most 20, the items that compete on the widest"),
         (["slots=two"], "slots=two must be a whole number"),
         (["pays=view"], "pays=view must be one of click, purchase"),
         (["payment=third"], "payment=third must be one of second, vcg, first"),

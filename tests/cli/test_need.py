@@ -1,10 +1,14 @@
 """`funneltune need`: what it prints, reads and writes, and what it refuses in one line."""
 
+from types import SimpleNamespace
+
 import pandas as pd
 import pytest
 
 import funneltune
 from funneltune.cli import main
+from funneltune.decisions.need import asked_for
+from funneltune.errors import ConfigError
 from funneltune.records import DecisionRecord
 from small_market import train
 
@@ -52,7 +56,8 @@ def test_shoppers_come_from_a_file_and_from_python(run, tmp_path):
         (["places=ten"], "places=ten must be a whole number"),
         (["category=kind"], "category=kind is no column of the log's items; choose one of"),
         (["user=a", "users=b.csv"], "user and users=b.csv are both given"),
-        (["user=shopper-00003"], "user=shopper-00003 is no shopper of the log; give one of its user column, or users="),
+        (["user=shopper-00003"], "user=shopper-00003 is no shopper of the log (did you mean shopper-0000"),
+        (["user=nobody"], "user=nobody is no shopper of the log (it has shopper-0000"),
         (["user="], "user= is empty; give it a value or leave it out"),
         (["query= "], "query= is empty; give it a value or leave it out"),
         (["users=gone.csv"], "users=gone.csv is no file; name one that ends in"),
@@ -90,3 +95,13 @@ def test_a_shop_whose_truth_no_one_knows_is_judged_by_next_purchases(run, monkey
     record = funneltune.need(run, depth=60)
     assert "truth" not in record.tables
     assert "Only a test on shoppers tells" in record.notes[-1]
+
+
+def test_a_shopper_whom_pseudonyms_hide_is_named_by_no_refusal():
+    for hides in (True, False):
+        shown = SimpleNamespace(hides=lambda _, hides=hides: hides, user=lambda key: key)
+        scorer = SimpleNamespace(rows=SimpleNamespace(users={"bob": 0}, shown=shown))
+        with pytest.raises(ConfigError) as refused:
+            asked_for(scorer, "bobb")
+        assert ("did you mean bob)" in str(refused.value)) != hides
+        assert "give one of its user column, or users=FILE." in str(refused.value)

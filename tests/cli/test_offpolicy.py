@@ -1,5 +1,8 @@
 """What another policy would have earned: the command, its record, what it refuses."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -9,6 +12,7 @@ from funneltune.decisions import Scorer
 from funneltune.decisions.choices import Chooser
 from funneltune.decisions.logged_choices import Reward, decisions_of
 from funneltune.decisions.order import Worth
+from funneltune.errors import ConfigError
 from funneltune.metrics.off_policy import estimate
 from funneltune.records import DecisionRecord
 
@@ -70,6 +74,21 @@ def test_the_command_prints_and_writes_what_python_gives(run, tmp_path, capsys):
     assert again.numbers == record.numbers
     assert main(["offpolicy", f"run={run}", f"output={output}"]) == 2
     assert "exists; name another folder" in capsys.readouterr().err
+
+
+def test_without_a_reward_it_is_the_runs_first_task_and_none_that_the_log_lacks(run, scorer, monkeypatch, capsys):
+    assert main(["offpolicy", f"run={run}", "policy=tilted", "draws=0"]) == 0
+    assert " click a place\n" in capsys.readouterr().out
+    named = {"click": "visit", "purchase": "conversion"}
+    tasks = [
+        replace(one, name=named[one.name], given=tuple(named[g] for g in one.given)) for one in scorer.funnel.binary
+    ]
+    other = SimpleNamespace(funnel=SimpleNamespace(binary=tasks), assembly=scorer.assembly)
+    assert Reward.parse("", other).name == "visit"
+    assert Reward.parse("", other).rate == tasks[0].rate
+    monkeypatch.setattr(type(scorer.assembly.data.store), "has", lambda _, name: name != "price")
+    with pytest.raises(ConfigError, match=r"reward=click is nothing that run and log tell; choose visit, conversion\."):
+        Reward.parse("click", other)
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,7 @@ VERB = Verb(
         "run": "folder of a finished run that predicts clicks and purchases",
         "bids": "CSV, Parquet or JSON lines: item, bid, if known value (of a purchase), budget (of the advertiser); "
         "default: as the marketplace's sellers would bid",
-        "slots": "sponsored places of a page (default 4)",
+        "slots": "sponsored places of a page (default 4), no more than items compete",
         "pays": "what an advertiser pays for: click (default; ranked by bid x ctr) or purchase (by bid x ctcvr)",
         "payment": "second (generalised second price, default), vcg, first",
         "reserve": "the least price of a click or purchase (default 0); auto: what takes most on validation requests",

@@ -58,20 +58,21 @@ class Reward:
 
     @classmethod
     def parse(cls, name: str, scorer: Scorer) -> Reward:
-        """A binary task of the run, or revenue.
+        """A binary task of the run, or revenue; without a name the run's first binary task.
 
         Raises:
             ConfigError: if the run predicts no such reward, or the log has no price.
         """
         rates = {task.name: task.joint_rate if task.given else task.rate for task in scorer.funnel.binary}
-        last = list(rates)[-1]
-        if name == REVENUE and not scorer.assembly.data.store.has("price"):
+        name, last, priced = name or next(iter(rates)), list(rates)[-1], scorer.assembly.data.store.has("price")
+        if name == REVENUE and not priced:
             raise ConfigError(
                 f"reward=revenue needs the price of every impression, and the log has none; choose reward={last}, or "
                 "name its column (data.source.price)."
             )
         if name not in (*rates, REVENUE):
-            raise ConfigError(f"reward={name} is nothing that run and log tell; choose {', '.join((*rates, REVENUE))}.")
+            known = (*rates, REVENUE) if priced else rates
+            raise ConfigError(f"reward={name} is nothing that run and log tell; choose {', '.join(known)}.")
         task = last if name == REVENUE else name
         return cls(name, task, rates[task])
 

@@ -34,7 +34,7 @@ def evaluate_policy(
     chooser: Chooser,
     *,
     by: str = "",
-    reward: str = "click",
+    reward: str = "",
     split: str = "test",
     estimators: Sequence[str] = DEFAULT,
     clip: float | None = None,
@@ -47,7 +47,7 @@ def evaluate_policy(
         scorer: The run: its scores are the policy's, its probabilities the reward model.
         chooser: From scores to chances.
         by: What scores are: a rate, `revenue`, or a weighted sum; empty: the last rate.
-        reward: A binary task (click, purchase) or revenue.
+        reward: A binary task of the run (click, purchase) or revenue; empty: the first task.
         split: `test` or `validation`.
         estimators: Of `metrics.off_policy.ESTIMATORS`.
         clip: No weight above it; None: as they are.
@@ -62,7 +62,8 @@ def evaluate_policy(
         raise ConfigError(f"split={split} must be one of {', '.join(SPLITS)}; the reward model learnt from the others.")
     if unknown := [name for name in estimators if name not in ESTIMATORS] or ([] if estimators else [""]):
         raise ConfigError(f"estimators={unknown[0]} must be of {', '.join(ESTIMATORS)}.")
-    found = decisions_of(scorer, chooser, Worth.parse(by, scorer.rates), Reward.parse(reward, scorer), split, most)
+    earned = Reward.parse(reward, scorer)
+    found = decisions_of(scorer, chooser, Worth.parse(by, scorer.rates), earned, split, most)
     logged = found.logged if clip is None else found.logged.clipped(clip)
     support = overlap(logged, random=clip is None)
     require_overlap(support, f"policy={chooser.kind}")
@@ -72,7 +73,7 @@ def evaluate_policy(
         "temperature": chooser.temperature if chooser.kind in ("softmax", "tilted") else None,
         "epsilon": chooser.epsilon if chooser.kind == "epsilon" else None,
         "by": by or scorer.rates[-1],
-        "reward": reward,
+        "reward": earned.name,
         "split": split,
         "clip": clip,
         "requests": most,

@@ -146,11 +146,12 @@ def sale_of(scorer: Scorer, settings: Settings, split: str) -> Sale:
     """The requests of a split and what competes in each.
 
     Raises:
-        ConfigError: if candidates cannot be found so.
+        ConfigError: if candidates cannot be found so, or are fewer than the places.
     """
     asked = list(logged_requests(scorer, split, settings.requests))
     finder = Recommender(scorer, Ranking(candidates=settings.candidates, depth=settings.depth))
     competing = [finder.competing(request) for request in asked]
+    _require_candidates(settings, split, max((len(one.numbers) for one in competing), default=0))
     said = scorer.score([one.asked for one in competing], [one.numbers for one in competing])
     ways = {OWN: [_event(rates, scorer, settings) for rates in said]}
     if scorer.scalings:
@@ -199,6 +200,20 @@ def sell(scorer: Scorer, market: Market, settings: Settings, reserve: float) -> 
         limited = market.with_budget(settings.budget_share * ways[OWN].spent)
     paced = {pacing: _played(sale, limited, rules, OWN, pacing) for pacing in PACINGS}
     return Sold(settings, limited, sale, ways, reserve, curve, paced)
+
+
+def _require_candidates(settings: Settings, split: str, most: int) -> None:
+    """Refuse places that no page has a bidder for.
+
+    Raises:
+        ConfigError: naming how many items compete at most.
+    """
+    if settings.slots > most:
+        more = "name candidates=hybrid" if settings.candidates == LOGGED else "raise depth"
+        raise ConfigError(
+            f"slots={settings.slots} must be at most {most}, the items that compete on the widest {split} page "
+            f"(candidates={settings.candidates}); lower it, or {more} for more of them."
+        )
 
 
 def reserves(sale: Sale, market: Market) -> list[float]:

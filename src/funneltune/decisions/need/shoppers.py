@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,8 @@ from funneltune.decisions.requests import read_frame
 from funneltune.decisions.scorer import Scorer
 from funneltune.errors import ConfigError, DataError
 
+MOST_COMPARED = 100_000
+"""Identifiers that a mistyped one is held against."""
 COLUMNS = ["user", "place", "category", "p", "prior", "lift", "events"]
 
 
@@ -29,8 +33,7 @@ def asked_for(scorer: Scorer, user: str = "", users: Path | None = None) -> list
         raise ConfigError(f"user and users={users} are both given; give one of them.")
     if user:
         if scorer.rows.users.get(user) is None:
-            told = scorer.rows.shown.user(user)
-            raise ConfigError(f"user={told} is no shopper of the log; give one of its user column, or users=FILE.")
+            raise ConfigError(f"user={scorer.rows.shown.user(user)} is no shopper of the log{_known(scorer, user)}")
         return [user]
     if users is not None:
         frame = read_frame(users, "users")
@@ -40,6 +43,18 @@ def asked_for(scorer: Scorer, user: str = "", users: Path | None = None) -> list
     data, keys = scorer.assembly.data, list(scorer.rows.users)
     rows = data.store.request_offsets[np.sort(data.requests("test"))]
     return [keys[number] for number in np.unique(data.store.column("user")[rows])]
+
+
+def _known(scorer: Scorer, user: str) -> str:
+    """The rest of a refusal: the shopper that was probably meant, or one that there is; none by name where the log's
+    shoppers are shown by pseudonyms only.
+    """
+    keys = list(islice(scorer.rows.users, MOST_COMPARED))
+    if scorer.rows.shown.hides("user") or not keys:
+        return "; give one of its user column, or users=FILE."
+    near = difflib.get_close_matches(user, keys, 1)
+    told = f"did you mean {near[0]}" if near else f"it has {keys[0]}, for one"
+    return f" ({told}); give one of its user column, or users=FILE."
 
 
 def needs_of(scorer: Scorer, found: Study, users: Sequence[str], query: str = "") -> pd.DataFrame:
