@@ -160,6 +160,7 @@ def test_reviews_of_one_opinion_have_nothing_to_tell(run, monkeypatch, capsys):
     assert "reviews have the same rating; nothing to tell" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_without_such_tasks_is_refused(tmp_path, capsys):
     run = uplift_log.train(tmp_path, uplift_log.campaign(600))
     capsys.readouterr()
@@ -190,3 +191,17 @@ def test_a_level_that_no_training_review_has_stays_possible():
         assert (said.levels >= 0).all()
         assert said.levels[0].argmax() == 3
         assert (said.recommended == 1).all()
+
+
+@pytest.mark.slow
+def test_a_run_that_tells_no_review_from_another_advises_nothing(tmp_path):
+    """Texts and ratings have nothing to do with each other."""
+    rng = np.random.default_rng(0)
+    log = reviews()
+    mixed = log.assign(**{name: rng.permutation(log[name]) for name in ("Title", "Review Text")})
+    record = funneltune.sentiment(train(tmp_path, mixed), draws=200, smallest=5, baseline="none")
+    own = record.numbers["the run/recommended AUC"]
+    assert own["low"] <= 0.5
+    notes = " ".join(record.notes)
+    assert "The run does not tell recommended reviews from others" in notes
+    assert "Look first" not in notes

@@ -10,7 +10,7 @@ import pandas as pd
 
 from funneltune.decisions.sentiment.picture import picture
 from funneltune.decisions.sentiment.reviews import Reader, Said
-from funneltune.decisions.sentiment.study import RUN, Grouped, Measured, Studied
+from funneltune.decisions.sentiment.study import MEASURES, RUN, Grouped, Measured, Studied
 from funneltune.decisions.sentiment.words import Push
 from funneltune.records import DecisionRecord
 from funneltune.runs.identity import git_commit, versions
@@ -144,8 +144,15 @@ def _notes(studied: Studied) -> list[str]:
             verdict = "better" if better else "worse" if worse else "no claim"
             said.append(f"{key} {one.value:+.4f} ({one.low:+.4f} to {one.high:+.4f}), {verdict}")
         notes.append(f"The run less {name}: {'; '.join(said)}.")
+    own = studied.measures[RUN][MEASURES[0]]
+    blind = not own.low > 0.5  # nan too
+    if blind:
+        notes.append(
+            f"The run does not tell recommended reviews from others ({MEASURES[0]} {own.value:.3f}, {own.low:.3f} to "
+            f"{own.high:.3f}; 0.5 is chance): act on nothing here, train it longer or otherwise."
+        )
     worst = [group for group in studied.groups if group.by == studied.groups[0].by][:3]
-    if worst:
+    if worst and not blind:
         told = "; ".join(f"{group.name} ({group.predicted:.2f}{_down(group)})" for group in worst)
         notes.append(f"Look first at {worst[0].by} {told}: the lowest predicted ratings.")
     if apart := [group for group in studied.groups if abs(group.predicted - group.rated) > APART]:
