@@ -77,7 +77,12 @@ def test_a_question_is_answered_with_its_source_or_not(run, files, capsys):
     said = capsys.readouterr().out
     assert "intent: " in said
     assert "answer: none that can be relied on" in said
-    assert "[item-0" in said
+    lines = said.splitlines()
+    sources = [n for n, line in enumerate(lines) if line.startswith("    source: [item-0")]
+    assert len(sources) == 3  # each passage stands above its own
+    told = {"an item's title" if "#" not in lines[n] else "a sentence of a review of: " for n in sources}
+    assert all(any(one in lines[n] for one in told) for n in sources)
+    assert all(lines[n - 1].startswith("  ") and "source" not in lines[n - 1] for n in sources)
     title = Scorer.of_run(run).catalogue.titles[0]
     found = funneltune.assist(run, f"is the {title} worth the money", reviews=files / "reviews.csv")
     assert found.record is None
@@ -85,6 +90,23 @@ def test_a_question_is_answered_with_its_source_or_not(run, files, capsys):
     assert np.isnan(found.answer.confidence)
     assert main(["assist", f"run={run}", f"reviews={files / 'reviews.csv'}", f"question=about the {title}"]) == 0
     assert "answer: not calibrated (give questions=FILE" in capsys.readouterr().out
+
+
+def test_each_text_is_read_once_and_one_question_judges_one_way(run, files, monkeypatch, tmp_path):
+    read, plain = [], Scorer.query_vectors
+    monkeypatch.setattr(Scorer, "query_vectors", lambda scorer, texts: read.extend(texts) or plain(scorer, texts))
+    given = {"questions": files / "questions.csv", "reviews": files / "reviews.csv", "precision": 0.15}
+    found = funneltune.assist(run, "where is my order", **given)
+    assert len(read) == len(set(read))
+    assert [row[0] for row in found.record.tables["ways"]["rows"]] == ["hybrid"]
+    alone = len(read)
+    read.clear()
+    whole = funneltune.assist(run, "where is my order", output=tmp_path / "out", **given)
+    assert len(read) == len(set(read))
+    assert len(read) < 2.5 * alone  # three ways read little more than one
+    assert [row[0] for row in whole.record.tables["ways"]["rows"]] == ["hybrid", "semantic", "lexical"]
+    assert whole.record.tables["ways"]["rows"][0] == found.record.tables["ways"]["rows"][0]
+    assert whole.answer.confidence == pytest.approx(found.answer.confidence)
 
 
 def test_an_items_own_title_finds_it(run):

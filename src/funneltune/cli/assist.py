@@ -94,16 +94,18 @@ def carried_out(keys: dict[str, str]) -> Assisted:
     phraser = _phraser(keys["phrase"], Phraser) if keys["phrase"] else None
     scorer = Scorer.of_run(Path(keys["run"]))
     passages, labelled = _sources(scorer, keys, settings["asked"], settings["seed"])
-    record, assistant = None, uncalibrated(scorer, passages, settings["way"])
-    if labelled:
+    record, asked = None, bool(keys["question"].strip())
+    if not labelled:
+        assistant = uncalibrated(scorer, passages, settings["way"])
+    else:
         told = {name: settings[name] for name in ("way", "precision", "assurance", "top", "seed")}
-        studied = study(scorer, passages, labelled, **told)
+        studied = study(scorer, passages, labelled, beside=not asked or output is not None, **told)
         assistant = studied.assistant
         about = {"questions": len(labelled), "passages": len(passages), "sources": keys["questions"] or "marketplace"}
         record = record_of(studied, passages, keys["run"], {**told, **about})
         if output is not None:
             write(record, studied, passages, output)
-    answer = assistant.answer([keys["question"]], settings["top"])[0] if keys["question"].strip() else None
+    answer = assistant.answer([keys["question"]], settings["top"])[0] if asked else None
     if answer is None and record is None:
         raise ConfigError(
             "question: there is nothing to answer; give question='...', or questions=FILE to judge it on."
@@ -171,8 +173,9 @@ def _print_answer(found: Assisted) -> None:
         say(f"answer: none that can be relied on ({answer.confidence:.2f} sure); the nearest passages:")
     for number in answer.numbers:
         item = passages.texts[int(passages.items[number])]
-        told = f" (a review of {item})" if passages.is_review(int(number)) else ""
-        say(f"  {passages.texts[number]}{told}  [{passages.keys[number]}]")
+        told = f"a sentence of a review of: {item}" if passages.is_review(int(number)) else "an item's title"
+        say(f"  {passages.texts[number]}")
+        say(f"    source: [{passages.keys[number]}] {told}")
     if found.phrased:
         say(f"in a sentence (by a decoder, not checked): {found.phrased}")
 
@@ -210,7 +213,8 @@ VERB = Verb(
         "asked": "how many questions the marketplace makes up (default 2000)",
         "precision": "share of its answers that must be right (default 0.8)",
         "assurance": "with what chance that is promised (default 0.95)",
-        "way": "how passages are found: hybrid (default), semantic, lexical; the others are judged beside it",
+        "way": "how passages are found: hybrid (default), semantic, lexical; the others are judged beside it, "
+        "unless there is a question and no output",
         "top": "passages that are shown (default 3)",
         "phrase": "a decoder's folder or hub id, which puts the passages into a sentence (default: none)",
         "seed": "of the made-up questions and of the parts (default 0)",

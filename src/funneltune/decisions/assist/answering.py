@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +60,24 @@ class Answered:
     """Of each, the chance that it answers."""
 
 
+class Reader:
+    """A run's encoder, which reads each text once: most of what an assistant takes is reading.
+
+    Args:
+        scorer: The run.
+    """
+
+    def __init__(self, scorer: Scorer) -> None:
+        self.scorer = scorer
+        self._read: dict[str, NDArray[np.float32]] = {}
+
+    def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """(texts, W)."""
+        if new := [text for text in dict.fromkeys(texts) if text not in self._read]:
+            self._read.update(zip(new, self.scorer.query_vectors(new), strict=True))
+        return np.stack([self._read[text] for text in texts])
+
+
 class Finder:
     """Passages by words, by meaning, or by both.
 
@@ -72,22 +91,27 @@ class Finder:
     """
 
     def __init__(self, scorer: Scorer, passages: Passages, way: str = "hybrid") -> None:
-        self.scorer, self.passages, self.way = scorer, passages, way
+        self.reader, self.passages, self.way = Reader(scorer), passages, way
         self.index = LexicalIndex(passages.read)
         extra = passages.read[len(scorer.catalogue) :]
-        vectors = [scorer.item_vectors, scorer.query_vectors(extra)] if extra else [scorer.item_vectors]
+        vectors = [scorer.item_vectors, self.reader.vectors(extra)] if extra else [scorer.item_vectors]
         self.vectors = unit(np.concatenate(vectors))
-        told, place = np.unique(passages.texts[len(scorer.catalogue) :], return_inverse=True)
-        alone = unit(scorer.query_vectors([str(one) for one in told]))[place] if extra else self.vectors[:0]
+        alone = unit(self.reader.vectors(passages.texts[len(scorer.catalogue) :])) if extra else self.vectors[:0]
         self.own = np.concatenate([self.vectors[: len(scorer.catalogue)], alone])
         self.words = [_WORD.findall(text.lower()) or [text] for text in passages.texts]
         vocabulary = sorted({word for words in self.words for word in words})
         self.number = {word: place for place, word in enumerate(vocabulary)}
-        self.of_word = unit(scorer.query_vectors(vocabulary))
+        self.of_word = unit(self.reader.vectors(vocabulary))
+
+    def by(self, way: str) -> Finder:
+        """The same passages found another way: nothing is read again."""
+        other = copy(self)
+        other.way = way
+        return other
 
     def find(self, questions: Sequence[str]) -> tuple[list[Retrieved], NDArray[np.float32]]:
         """Each question's candidates; and the questions' vectors, (n, W)."""
-        read = self.scorer.query_vectors(questions)
+        read = self.reader.vectors(questions)
         near = unit(read)
         cosines, own = (near @ vectors.T for vectors in (self.vectors, self.own))
         words = [self.index.scores(text) for text in questions]
@@ -97,7 +121,7 @@ class Finder:
             for text, some in zip(questions, numbers, strict=True)
         ]
         distinct = sorted({text for some in left for text in some})
-        vector = dict(zip(distinct, unit(self.scorer.query_vectors(distinct)), strict=True))
+        vector = dict(zip(distinct, unit(self.reader.vectors(distinct)), strict=True))
         found = []
         for row, some in enumerate(numbers):
             beside = np.array(

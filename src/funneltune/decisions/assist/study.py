@@ -75,6 +75,7 @@ def study(
     labelled: Sequence[Labelled],
     *,
     way: str = "hybrid",
+    beside: bool = True,
     precision: float = 0.9,
     assurance: float = 0.95,
     top: int = 3,
@@ -86,7 +87,8 @@ def study(
         scorer: The run.
         passages: What is searched.
         labelled: Questions with their answers.
-        way: The assistant's; the others of `WAYS` are judged beside it.
+        way: The assistant's.
+        beside: Judge the others of `WAYS` beside it.
         precision: Share of answers that must be right.
         assurance: Chance with which that holds, over the draw of the questions that set the threshold.
         top: Passages that are shown.
@@ -100,8 +102,9 @@ def study(
     parts = {name: [labelled[row] for row in rows] for name, rows in parts_of(len(labelled), seed).items()}
     assistants: dict[str, Assistant] = {}
     judged: dict[str, Judged] = {}
-    for name in (way, *(other for other in WAYS if other != way)):
-        assistants[name] = _learnt(Finder(scorer, passages, name), parts, precision, assurance)
+    finder = Finder(scorer, passages, way)
+    for name in (way, *(other for other in WAYS if beside and other != way)):
+        assistants[name] = _learnt(finder.by(name), parts, precision, assurance)
         answers = assistants[name].answer([one.text for one in parts["test"]], top)
         hits = [
             [question.right(passages, int(number)) for number in one.numbers]
