@@ -8,7 +8,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -110,6 +111,7 @@ class RunRecord:
             )
         if "name" not in given:
             raise RunError(f"{source}: field 'name' is missing; a run record needs it.")
+        check_kinds(cls, given, source)
         return cls(**given)
 
     def write(self, path: Path) -> Path:
@@ -152,11 +154,14 @@ class DecisionRecord:
     def read(cls, path: Path) -> DecisionRecord:
         """Back from its file. Raises RunError where it is missing, broken, of another version or has other fields."""
         content = read_json(path, "make the decision again")
+        if not isinstance(content, Mapping):
+            raise RunError(f"{path}: holds {type(content).__name__}, not a mapping; is this a decision's record?")
         check_version(content, str(path))
         known = {f.name for f in dataclasses.fields(cls)}
         strange, missing = set(content) - known - {"schema_version"}, {"verb", "run"} - set(content)
         if odd := sorted(strange | missing):
             raise RunError(f"{path}: field {odd[0]!r} is unknown or missing; is this a decision's record?")
+        check_kinds(cls, content, str(path))
         return cls(**{name: value for name, value in content.items() if name in known})
 
 
@@ -249,6 +254,18 @@ def check_version(content: Mapping[str, Any], source: str) -> None:
         )
 
 
+def check_kinds(record: type, content: Mapping[str, Any], source: str) -> None:
+    """Raises RunError where a field of a record holds another kind of value than its readers count on."""
+    for name, hint in get_type_hints(record).items():
+        kinds = [get_origin(one) or one for one in (get_args(hint) if isinstance(hint, UnionType) else (hint,))]
+        if name in content and not isinstance(content[name], tuple(kinds)):
+            wanted = " or ".join(kind.__name__ for kind in kinds)
+            raise RunError(
+                f"{source}: field {name!r} holds {type(content[name]).__name__}, not {wanted}; restore it from a copy, "
+                "or leave it out."
+            )
+
+
 def record_paths(folder: Path) -> list[Path]:
     """Record files below a folder: `**/record.json` of run folders and `**/records/*.json` of evidence; no trials."""
     if folder.is_file():
@@ -282,11 +299,17 @@ def read_study(path: Path) -> dict[str, Any]:
     """Read a study.json. Raises RunError where it is broken or of another version."""
     remedy = "give the study's command again, which writes it anew from the records of its cells, or remove it"
     content = read_json(path, remedy)
-    if not isinstance(content, dict):
-        raise RunError(f"{path}: holds {type(content).__name__}, not a mapping; {remedy}.")
+    if not is_study(content):
+        raise RunError(f"{path}: holds {type(content).__name__}, not a mapping with a list of runs; {remedy}.")
     if "schema_version" in content:
         check_version(content, str(path))
-    return content
+    return content  # type: ignore[no-any-return]
+
+
+def is_study(content: Any) -> bool:
+    """Whether a study.json's content is of the kinds that its readers count on."""
+    lists = [content.get(name, []) for name in ("runs", "trials", "comparisons")] if isinstance(content, dict) else [0]
+    return all(isinstance(one, list) and all(isinstance(entry, dict) for entry in one) for one in lists)
 
 
 def _statistics(path: Path) -> Path | None:

@@ -56,7 +56,10 @@ class BoundaryCache:
         """
         try:
             values = np.memmap(folder / VALUES, dtype=_dtype(pooled), mode="r").reshape(-1, width)
-            return cls(np.load(folder / NUMBERS, mmap_mode="r"), np.load(folder / STARTS, mmap_mode="r"), values)
+            numbers, starts = (np.load(folder / name, mmap_mode="r") for name in (NUMBERS, STARTS))
+            if len(starts) != len(numbers) + 1 or starts[-1] != len(values):
+                raise ValueError(f"{len(numbers)} texts and {len(values)} rows do not belong together")
+            return cls(numbers, starts, values)
         except (OSError, ValueError) as error:
             raise DataError(f"{folder} is damaged ({error}); delete it, it will be built again.") from None
 

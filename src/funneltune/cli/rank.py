@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -149,7 +150,8 @@ def _time(text: str) -> float | None:
     if not text:
         return None
     with suppress(ValueError):
-        return float(text)
+        if math.isfinite(seconds := float(text)):
+            return seconds
     try:
         told = datetime.fromisoformat(text)
     except ValueError:

@@ -29,6 +29,9 @@ DEFAULTS = {
     "output": "",
 }
 
+MOST = 1_000_000
+"""Of items found, and of requests."""
+
 
 def run(arguments: Arguments) -> int:
     """Find, measure, print; write where a folder is named."""
@@ -90,16 +93,19 @@ def _cell(told: Mapping[str, Any]) -> str:
 
 
 def _whole(name: str, value: str, least: int) -> int:
-    if not (value.isascii() and value.isdecimal()) or int(value) < least:
-        raise ConfigError(f"{name}={value} must be a whole number, {least} or more.")
+    if not (value.isascii() and value.isdecimal() and len(value) < 19) or not least <= int(value) <= MOST:
+        raise ConfigError(f"{name}={value} must be a whole number, {least} or more, and at most {MOST:,}.")
     return int(value)
 
 
 def _number(name: str, value: str) -> float:
     try:
-        return float(value)
+        found = float(value)
     except ValueError:
-        raise ConfigError(f"{name}={value} must be a number.") from None
+        found = math.nan
+    if not math.isfinite(found):
+        raise ConfigError(f"{name}={value} must be a number.")
+    return found
 
 
 def _weights(text: str) -> dict[str, float]:

@@ -88,7 +88,7 @@ class AskedFeatures:
             return self.features.hashed(name, given.astype(str).astype(object))
         try:
             read = given.astype(np.float64)
-        except ValueError:
+        except (TypeError, ValueError):
             read = np.array([np.nan])
         if not np.isfinite(read).all():
             raise ConfigError(f"{name}={value!r} must be a number, as the run reads it; leave it out or give one.")

@@ -8,6 +8,7 @@ import mmap
 import os
 import string
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
@@ -58,11 +59,11 @@ class LogStore:
     def __init__(self, folder: Path) -> None:
         try:
             self.manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
-        except (OSError, json.JSONDecodeError) as error:
+            self.funnel = TaskFunnel.from_config(self.manifest["tasks"])
+            self.fingerprint: str = self.manifest["fingerprint"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{folder} is no log store ({error}); delete it, it will be built again.") from None
         self.folder = folder
-        self.funnel = TaskFunnel.from_config(self.manifest["tasks"])
-        self.fingerprint: str = self.manifest["fingerprint"]
         self._tables: dict[str, pa.Table] = {}
         self._maps: dict[str, mmap.mmap] = {}
         self._touched = 0
@@ -73,10 +74,20 @@ class LogStore:
     def table(self, name: str) -> pa.Table:
         """`impressions`, `requests`, `queries`, `items` or `users`, memory-mapped."""
         if name not in self._tables:
-            with (self.folder / f"{name}.arrow").open("rb") as file:
+            with self._told_damage(f"{name}.arrow") as path, path.open("rb") as file:
                 self._maps[name] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            self._tables[name] = pa.ipc.open_file(pa.py_buffer(self._maps[name])).read_all()
+                self._tables[name] = pa.ipc.open_file(pa.py_buffer(self._maps[name])).read_all()
         return self._tables[name]
+
+    @contextmanager
+    def _told_damage(self, name: str) -> Iterator[Path]:
+        """A file of the store that is to be opened: its checksum tells of damage before, unless it is lost as well."""
+        try:
+            yield self.folder / name
+        except (OSError, ValueError) as error:  # pyarrow's own are of these
+            raise DataError(
+                f"{self.folder / name} is damaged ({error}); delete {self.folder}, it will be built again."
+            ) from None
 
     def release(self) -> None:
         """Let go of the impressions that were read: they stay in the system's cache, and are mapped anew when used."""
@@ -153,7 +164,8 @@ class LogStore:
             raise ConfigError(
                 f"features.vectors: the log has no vectors {name!r}; it has {', '.join(there) or 'none'}."
             )
-        return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]
+        with self._told_damage(path.name):
+            return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]
 
     def rows_of(self, requests: NDArray[np.int64]) -> NDArray[np.int64]:
         """All rows of some requests, in their order."""

@@ -98,7 +98,7 @@ class Assortment:
     @cached_property
     def price(self) -> NDArray[np.float64] | None:
         """Prices, NaN where none is known; None where none is known at all."""
-        mine = [float(one.get("price", np.nan)) for one in self.new]
+        mine = [_price(one) for one in self.new]
         if self.catalogue.price is None and not np.isfinite(mine).any():
             return None
         known = np.full(self.known, np.nan) if self.catalogue.price is None else self.catalogue.price
@@ -159,8 +159,37 @@ def new_items(path: Path) -> list[dict[str, Any]]:
         raise DataError(f"new={path} cannot be read ({(str(error).splitlines() or [''])[0]}).") from None
     if "item" not in frame:
         raise DataError(f"new={path} has no column item, the identifiers of the new items.")
+    require_cells(frame, f"new={path}", ("item",))
     rows = frame.astype({"item": str}).to_dict("records")
     return [{str(name): value for name, value in row.items() if not pd.isna(value)} for row in rows]
+
+
+def require_cells(frame: pd.DataFrame, what: str, needed: Sequence[str] = ()) -> None:
+    """Refuse lists and mappings, which JSON lines may hold where a word or a number belongs, and needed cells without.
+
+    Raises:
+        DataError: naming column and row.
+    """
+    for name in frame.columns:
+        nested = frame[name].map(lambda value: isinstance(value, (list, dict))).to_numpy(dtype=bool)
+        if nested.any():
+            raise DataError(
+                f"{what}: column {name!r} has a list or mapping in row {nested.argmax() + 1}; write a word."
+            )
+    for name in needed:
+        if (empty := frame[name].isna().to_numpy()).any():
+            raise DataError(f"{what}: row {empty.argmax() + 1} has no {name}; give one, or leave the row out.")
+
+
+def _price(fields: Mapping[str, Any]) -> float:
+    """A new item's price, NaN where none is known."""
+    try:
+        return float(fields.get("price", np.nan))
+    except (TypeError, ValueError):
+        raise DataError(
+            f"new: price={fields['price']!r} of item={str(fields['item'])!r} must be a number; mend it, or leave the "
+            "cell empty."
+        ) from None
 
 
 def _near(word: str, options: Sequence[str]) -> str:

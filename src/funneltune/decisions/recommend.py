@@ -25,7 +25,7 @@ from funneltune.decisions.requests import Request
 from funneltune.decisions.rules import RulesOn
 from funneltune.decisions.scorer import Rates, Scorer
 from funneltune.decisions.settings import Diversity, Ranking
-from funneltune.errors import ConfigError
+from funneltune.errors import ConfigError, DataError
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -212,14 +212,17 @@ class Recommender:
         """What a way finds, and all new items."""
         if self.finder is None:
             return np.arange(len(self.items))
-        found = self.finder.find([asked], self.ranking.depth)[0][0]
+        found = self.finder.find([asked], min(self.ranking.depth, self.items.known))[0][0]
         return np.append(found[found >= 0], np.arange(self.items.known, len(self.items)))
 
     def _price(self, columns: Mapping[str, Any], numbers: Integers) -> Floats | None:
         known = None if self.items.price is None else self.items.price[numbers]
         if "price" not in columns:
             return known
-        asked = np.broadcast_to(np.asarray(columns["price"], dtype=np.float64), numbers.shape)
+        try:
+            asked = np.broadcast_to(np.asarray(columns["price"], dtype=np.float64), numbers.shape)
+        except (TypeError, ValueError):
+            raise DataError("price: a request has one that is no number; mend it, or leave the cell empty.") from None
         return asked if known is None else np.where(np.isfinite(asked), asked, known)
 
     def _score(self, asked: Asked, numbers: Integers) -> Rates:

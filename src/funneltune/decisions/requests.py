@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from funneltune.data import Asked
+from funneltune.decisions.assortment import require_cells
 from funneltune.decisions.scorer import Scorer
 from funneltune.errors import ConfigError, DataError
 
@@ -111,6 +112,7 @@ def read_frame(path: Path, key: str = "requests") -> pd.DataFrame:
         raise DataError(f"{key}={path} cannot be read ({(str(error).splitlines() or [''])[0]}).") from None
     if not len(frame):
         raise DataError(f"{key}={path} has no row.")
+    require_cells(frame, f"{key}={path}")
     return frame.reset_index(drop=True)
 
 
@@ -121,7 +123,13 @@ def read_times(path: Path, column: pd.Series[Any]) -> pd.Series[Any]:
         DataError: if one is neither.
     """
     if pd.api.types.is_numeric_dtype(column):
-        return column.astype(float)
+        told = column.astype(float)
+        if not (finite := np.isfinite(told.to_numpy())).all():
+            raise DataError(
+                f"{path}: row {(~finite).argmax() + 1} has no time that is a number; give unix seconds in each row, or "
+                "leave the column out."
+            )
+        return told
     read = pd.to_datetime(column, utc=True, errors="coerce", format="ISO8601")
     if read.isna().any():
         wrong = column[read.isna()].iloc[0]

@@ -40,7 +40,7 @@ class Diversity:
             raise ConfigError(f"diversity.weight={self.weight!r} must lie in [0, 1]; 1 is value alone.")
         if isinstance(self.pool, bool) or not isinstance(self.pool, int) or self.pool < 1:
             raise ConfigError(f"diversity.pool={self.pool!r} must be a whole number >= 1, the items that may rise.")
-        if not self.by:
+        if not self.by or not all(isinstance(one, str) for one in self.by):
             raise ConfigError(
                 f"diversity.by={self.by!r} names nothing; write {VECTORS}, or columns: [category, brand]."
             )

@@ -19,7 +19,16 @@ import yaml
 from funneltune.errors import RunError
 from funneltune.experiments.plan import Cell, Study
 from funneltune.files import locked, write_text
-from funneltune.records import RECORD_NAME, SCHEMA_VERSION, STUDY_NAME, RunRecord, read_json, read_study, write_json
+from funneltune.records import (
+    RECORD_NAME,
+    SCHEMA_VERSION,
+    STUDY_NAME,
+    RunRecord,
+    is_study,
+    read_json,
+    read_study,
+    write_json,
+)
 from funneltune.secrets import redacted
 
 logger = logging.getLogger("funneltune")
@@ -88,7 +97,7 @@ class StudyState:
     def _drop_if_broken(self) -> None:
         """Remove a study.json that cannot be read, and say so: the records of its cells tell as much."""
         try:
-            if not self.path.is_file() or isinstance(read_json(self.path), dict):
+            if not self.path.is_file() or is_study(read_json(self.path)):
                 return
         except RunError:
             pass

@@ -251,7 +251,7 @@ class StoredStatistics(Mapping[str, NDArray]):
                 yield stored
         except FileNotFoundError:
             raise RunError(f"{self.path} is missing; evaluate the run again to write its statistics.") from None
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             first_line = (str(error).splitlines() or [""])[0]
             raise RunError(
                 f"{self.path} cannot be read as statistics ({first_line}); evaluate the run again."

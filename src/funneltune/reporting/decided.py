@@ -26,6 +26,10 @@ def decisions_below(folder: Path) -> list[dict[str, Any]]:
 
 
 def _view(root: Path, path: Path, record: DecisionRecord) -> dict[str, Any]:
+    odd = [name for name, entry in record.numbers.items() if not isinstance(entry, Mapping)]
+    odd += [name for name, table in record.tables.items() if not _is_table(table)]
+    if odd:
+        raise RunError(f"{path}: {odd[0]!r} is neither a number nor a table of a decision; make the decision again.")
     where = path.parent.relative_to(root).as_posix()
     named = "" if where in (".", record.verb) else f", {where}"
     return {
@@ -40,9 +44,14 @@ def _view(root: Path, path: Path, record: DecisionRecord) -> dict[str, Any]:
     }
 
 
+def _is_table(table: Any) -> bool:
+    parts = [table.get(part) for part in ("columns", "rows")] if isinstance(table, Mapping) else [None]
+    return all(isinstance(part, list) for part in parts) and all(isinstance(row, list) for row in table["rows"])
+
+
 def _picture(folder: Path, name: str) -> dict[str, str]:
-    path = folder / name
-    if Path(name).name != name or path.suffix not in TYPES:
+    path = folder / str(name)
+    if path.name != name or path.suffix not in TYPES:
         raise RunError(f"{folder / DECISION_NAME}: figures={name!r} must be a .png or .svg file beside the record.")
     try:
         content = path.read_bytes()

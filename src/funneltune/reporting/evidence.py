@@ -8,10 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from funneltune.errors import RunError
-from funneltune.metrics import write_statistics
+from funneltune.metrics import StoredStatistics, write_statistics
 from funneltune.records import STUDY_NAME, StoredRun, as_json, read_records, write_json
 from funneltune.reporting.comparisons import fold_of, named_metrics
 from funneltune.reporting.history import keep_history
@@ -85,9 +83,9 @@ def without_machine(value: Any, roots: tuple[str, ...] = ()) -> Any:
 
 def _keep_statistics(source: Path, target: Path, metrics: Sequence[str]) -> None:
     """The statistics of the metrics that verdicts are about, of runs and baselines; all where a study names none."""
-    with np.load(source, allow_pickle=False) as stored:
-        kept = [n for n in stored.files if ":" not in n or n.partition(":")[0].rpartition("|")[2] in metrics]
-        write_statistics(target, {name: stored[name] for name in (kept if metrics else stored.files)})
+    stored = StoredStatistics(source)
+    kept = [n for n in stored if ":" not in n or n.partition(":")[0].rpartition("|")[2] in metrics]
+    write_statistics(target, {name: stored[name] for name in (kept if metrics else stored)})
 
 
 def _stem(run: StoredRun) -> str:

@@ -64,8 +64,8 @@ def starts_of(cfg: DictConfig) -> list[Path]:
     """
     asked = cfg.get("start")
     named = OmegaConf.to_container(asked) if OmegaConf.is_config(asked) else asked
-    found = named if isinstance(named, list) else [named] if named else []
-    if odd := [one for one in found if not isinstance(one, str) or ":/" in one]:
+    found = named if isinstance(named, list) else [] if named is None else [named]
+    if odd := [one for one in found if not isinstance(one, str) or not one.strip() or ":/" in one]:
         raise RunError(f"start={odd[0]!r} must be the folder of a finished run, or a list of them: start=[RUN1,RUN2].")
     return [Path(str(one)) for one in found]
 
@@ -93,6 +93,8 @@ def start_from(assembly: Assembly, folders: Sequence[Path]) -> Carried:
     for name, tensor in mean.items():
         prefix, _, rest = name.partition(".")
         parts.setdefault(prefix, {})[rest] = tensor
+    if odd := sorted(parts.keys() - {"backbone", "interaction", "head", "features", "scales"}):
+        raise RunError(f"start={folders[0]}: its weights hold a part {odd[0]!r} that no run has; train it anew.")
     module = assembly.module
     tuned = parts.get("backbone", {})
     module.tuning.take_up(methods[0], tuned)

@@ -66,14 +66,14 @@ def read_weights(folder: Path) -> tuple[str, dict[str, Tensor]]:
         RunError: if a file is missing or damaged (its sha256 differs).
     """
     try:
-        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         method, expected = str(manifest["tuning"]), manifest["files"][TENSORS]
         if sha256_of(folder / TENSORS) != expected:
             raise RunError(f"{folder}/{TENSORS} is damaged: its sha256 is not the manifest's; train it anew.")
         return method, load_file(folder / TENSORS)
     except FileNotFoundError as error:
         raise RunError(f"{error.filename} is missing: the run has no weights; train it again.") from None
-    except (json.JSONDecodeError, KeyError, SafetensorError) as error:
+    except (OSError, ValueError, LookupError, TypeError, SafetensorError) as error:
         raise RunError(f"{folder} holds unreadable weights ({error}); restore them or train again.") from None
 
 
@@ -87,10 +87,13 @@ def load_weights(module: FunnelModule, folder: Path) -> None:
     parts: dict[str, dict[str, Any]] = {"backbone": {}, **{prefix: {} for prefix in _above(module)}}
     for name, tensor in tensors.items():
         prefix, _, rest = name.partition(".")
+        if prefix not in parts:
+            raise RunError(f"{folder} does not fit the run's config: it holds {name}, which this run has no part for.")
         parts[prefix][rest] = tensor
     try:
         module.tuning.restore(module.encoder.backbone, parts.pop("backbone"))
         for prefix, part in _above(module).items():
             part.load_state_dict(parts[prefix])
     except RuntimeError as error:
-        raise RunError(f"{folder} does not fit the run's config: {str(error).splitlines()[0]}") from None
+        told = " ".join(str(error).split())[:200]  # torch names the tensors and their shapes below its first line
+        raise RunError(f"{folder} does not fit the run's config: {told}") from None

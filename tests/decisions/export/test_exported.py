@@ -94,7 +94,8 @@ def test_no_items_have_no_scores():
 def test_a_folder_that_is_none_or_damaged_is_told(tmp_path):
     with pytest.raises(ValueError, match=r"manifest.json cannot be read"):
         Exported(tmp_path)
-    (tmp_path / MANIFEST).write_text(json.dumps({"files": {"scorer.onnx": "0" * 64}}))
+    told = {"kind": "none", "outputs": {}, "inputs": {}, "features": {}, "files": {"scorer.onnx": "0" * 64}}
+    (tmp_path / MANIFEST).write_text(json.dumps(told))
     with pytest.raises(ValueError, match=r"scorer.onnx is missing or not what was exported"):
         Exported(tmp_path)
     (tmp_path / "scorer.onnx").write_bytes(b"other")

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from numpy.typing import NDArray
 
 MANIFEST, ENCODER, SCORER, TOKENIZER = "manifest.json", "encoder.onnx", "scorer.onnx", "tokenizer.json"
 RAW = "none"
+KINDS = ("twin", "cross", "none")
+MAPPINGS = ("files", "outputs", "inputs", "features")
+"""What a manifest has of these is read at once."""
 PADDED_TOKENS = 4096
 """Of one call of the encoder: texts go together shortest first, until they would be more."""
 KEY, MASK = b"0123456789123456", (1 << 64) - 1
@@ -40,10 +44,7 @@ class Exported:
         import onnxruntime
 
         self.folder = Path(folder)
-        try:
-            self.manifest: dict[str, Any] = json.loads((self.folder / MANIFEST).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ValueError(f"{self.folder / MANIFEST} cannot be read ({error}); export the run again.") from None
+        self.manifest = _manifest(self.folder / MANIFEST)
         for name, wanted in self.manifest["files"].items() if verify else ():
             if not (self.folder / name).is_file() or _sha256(self.folder / name) != wanted:
                 raise ValueError(f"{self.folder / name} is missing or not what was exported; export the run again.")
@@ -53,7 +54,10 @@ class Exported:
             options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
 
         def opened(name: str) -> Any:
-            return onnxruntime.InferenceSession(str(self.folder / name), options, providers=["CPUExecutionProvider"])
+            with _told(self.folder / name):
+                return onnxruntime.InferenceSession(
+                    str(self.folder / name), options, providers=["CPUExecutionProvider"]
+                )
 
         self.kind: str = self.manifest["kind"]
         """`twin`: queries and items are encoded apart; `cross`: together; `none`: no text is read."""
@@ -66,7 +70,8 @@ class Exported:
             from tokenizers import Tokenizer
 
             self._encoder = opened(ENCODER)
-            self._tokenizer = Tokenizer.from_file(str(self.folder / TOKENIZER))
+            with _told(self.folder / TOKENIZER):
+                self._tokenizer = Tokenizer.from_file(str(self.folder / TOKENIZER))
             self._tokenizer.no_padding()
             self._tokenizer.no_truncation()
 
@@ -226,6 +231,30 @@ class Exported:
             if value not in distinct:
                 distinct[value] = text_hash(f"{name}\x1f{value}") % buckets
         return np.array([distinct[value] for value in values], np.int64)
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    """What a folder's manifest says, held against what is read of it.
+
+    Raises:
+        ValueError: if it is missing, cut short or another file.
+    """
+    with _told(path):
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(found, dict) or found.get("kind") not in KINDS:
+            raise ValueError(f"it has no kind, one of {', '.join(KINDS)}")
+        if odd := [name for name in MAPPINGS if not isinstance(found.get(name), dict)]:
+            raise ValueError(f"it has no {odd[0]}")
+    return found
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """What went wrong with a file, in one line; onnxruntime and tokenizers raise errors of no kind in particular."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(f"{path} cannot be read ({' '.join(str(error).split())}); export the run again.") from None
 
 
 def _named(features: Mapping[str, Any], name: str) -> Any:
