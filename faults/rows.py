@@ -13,6 +13,7 @@ FAULTS = {
     "kill_during_save": "killed while a checkpoint is written, on the same disk and on another",
     "disk_full": "the disk is full, read-only, or a file may not grow",
     "truncated_checkpoint": "a checkpoint is cut short, empty or gone",
+    "kept_file": "a run, study, search, log store, index, backbone or bundle is cut short, lost or another's",
     "bit_flip": "a bit of a checkpoint is flipped",
     "nan_loss": "a loss, gradient or weight is not finite",
     "one_class": "an evaluation holds one class, one shopper or nothing",

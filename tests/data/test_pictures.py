@@ -111,6 +111,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", list(HOSTILE))
+@pytest.mark.tried("bad_table", "bad_input")
 def test_a_broken_file_is_refused_in_one_line_that_names_it(shop, name):
     (shop / "photos" / name).write_bytes(HOSTILE[name])
     log = (shop / "log.csv").read_text().replace("blue.png", name)
@@ -131,17 +132,20 @@ def test_a_broken_file_is_refused_in_one_line_that_names_it(shop, name):
         ("/etc/hostname", "which lies outside"),
     ],
 )
+@pytest.mark.tried("bad_table", "bad_input")
 def test_files_that_are_lost_or_lie_elsewhere_are_refused(shop, place, message):
     with pytest.raises(DataError, match=message):
         list(files_of("photo", [place], shop / "photos"))
 
 
+@pytest.mark.tried("bad_table", "bad_input")
 def test_a_link_that_leads_out_of_the_folder_is_refused(shop):
     (shop / "photos" / "out.png").symlink_to(shop / "log.csv")
     with pytest.raises(DataError, match="lies outside"):
         list(files_of("photo", ["out.png"], shop / "photos"))
 
 
+@pytest.mark.tried("bad_table", "bad_input")
 def test_files_and_pictures_that_are_too_large_are_refused(shop, monkeypatch):
     monkeypatch.setattr(files, "LARGEST_FILE", 20)
     with pytest.raises(DataError, match="which is larger than 20 bytes"):
@@ -177,6 +181,7 @@ def test_names_that_no_log_has_are_told(shop):
         encode_pictures(store, object(), Counting(), ["photo"])
 
 
+@pytest.mark.tried("bad_table", "bad_input")
 def test_a_log_none_of_whose_items_has_a_picture_is_refused(shop):
     text = (shop / "log.csv").read_text()
     (shop / "log.csv").write_text(text.replace("red.png", "").replace("blue.png", ""))
@@ -185,6 +190,7 @@ def test_a_log_none_of_whose_items_has_a_picture_is_refused(shop):
         encode_pictures(prepare(source, TASKS, shop / "cache"), source, Counting(), ["photo"])
 
 
+@pytest.mark.tried("bad_table", "bad_input")
 def test_vectors_that_are_not_finite_are_refused(shop):
     class Broken(Counting):
         def encode(self, pictures):

@@ -225,11 +225,16 @@ def test_vectors_of_items_from_lists_and_from_text(tmp_path):
     assert prepare(again, FUNNEL, tmp_path / "cache").vectors("photo").tolist() == store.vectors("photo").tolist()
     with pytest.raises(ConfigError, match="no vectors 'foto'; it has photo"):
         store.vectors("foto")
-    for bad, message in (("1 2 3", "equally long"), ("1 x", "must be numbers"), ("1 inf", "not finite")):
-        with pytest.raises(DataError, match=message):
-            validate(
-                table(tmp_path, frame.assign(image=["1 2", bad, "5,6", "1 2", ""]), vectors={"p": "image"}), FUNNEL
-            )
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"), [("1 2 3", "equally long"), ("1 x", "must be numbers"), ("1 inf", "not finite")]
+)
+@pytest.mark.tried("bad_table", "bad_input")
+def test_vectors_of_another_length_or_of_no_numbers_are_refused(tmp_path, bad, message):
+    frame = GOOD.assign(image=["1 2", bad, "5,6", "1 2", ""])
+    with pytest.raises(DataError, match=message):
+        validate(table(tmp_path, frame, vectors={"p": "image"}), FUNNEL)
 
 
 def test_without_a_query_each_row_is_a_request(tmp_path):
