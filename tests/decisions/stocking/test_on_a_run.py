@@ -179,7 +179,7 @@ def test_the_best_way_is_named_and_that_it_is_the_naive_one(demand):
 
 def test_the_pictures_legends_tell_every_mark_and_cover_none(demand, stock):
     for found, draw, told in (
-        (demand, draw_demand, {"bought before, known to all", "90% interval of the run, by day"}),
+        (demand, draw_demand, {"bought before, known to all", "90% interval of the run, by day (of one series)"}),
         (stock, draw_stock, {"90% interval of sales", "expected sales", "filled up to", "cost of lost sales"}),
     ):
         figure = draw(found)
@@ -191,6 +191,21 @@ def test_the_pictures_legends_tell_every_mark_and_cover_none(demand, stock):
         assert not any(box.overlaps(axes.get_tightbbox()) for axes in figure.axes)
     left, middle, _ = figure.axes
     assert left.get_ylim() == middle.get_ylim()
+
+
+def test_the_picture_shows_the_series_of_which_most_is_expected(demand):
+    bought = demand.actual.sum(axis=1)
+    one = int(np.argmin(bought))  # no one bought it, and the run expected it
+    rising = np.zeros_like(demand.actual)
+    rising[one] = 5.0
+    titles = [axes.get_title(loc="left") for axes in draw_demand(forecasts_of(demand, **{demand.own: rising})).axes]
+    assert titles[1] == f"Most expected {demand.settings.by}: {demand.daily.names[one]}"[:44]
+
+
+def test_the_picture_of_orders_shows_what_is_filled_up(stock):
+    few = dataclasses.replace(stock, target=np.where(np.arange(len(stock.target)) == 3, 2.0, 0.0))
+    (_, _, right) = draw_stock(few).axes
+    assert [text.get_text() for text in right.get_yticklabels()] == [stock.daily.names[3][:22]]
 
 
 # --- stock ---------------------------------------------------------------------------------------------------------

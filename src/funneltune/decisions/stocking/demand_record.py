@@ -213,13 +213,14 @@ def _best(found: Demand) -> str:
 
 @in_style
 def picture(found: Demand) -> Figure:
-    """The shop day by day, its busiest series with the interval, and how far each way is off."""
+    """The shop day by day, the series of which most is expected with its interval, and how far each way is off."""
     figure = Figure(figsize=(11.0, 3.8), layout="constrained", facecolor=PAPER)
     left, middle, right = figure.subplots(1, 3)
     for axes in (left, middle, right):
         dress(axes)
     _draw_days(left, found, None)
-    _draw_days(middle, found, int(np.argmax(found.actual.sum(axis=1))))
+    expected = found.forecasts[found.own].means.mean.sum(axis=1)
+    _draw_days(middle, found, int(np.argmax(expected)))  # not by what was bought: no one knew that before
     _draw_ways(right, found)
     handles, labels = middle.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
@@ -243,7 +244,7 @@ def _draw_days(axes: Axes, found: Demand, one: int | None) -> None:
         label="bought, held out",
     )
     if one is not None:
-        band = f"{found.settings.level:.0%} interval of the run, by day"
+        band = f"{found.settings.level:.0%} interval of the run, by day (of one series)"
         axes.fill_between(days, own.low[one], own.high[one], color=SERIES[0], alpha=0.2, label=band)
     others = {found.own: 0, SAME_DAY: 1, label(PAST_RATE, FORECAST): 2}
     for way, colour in others.items():
@@ -253,7 +254,7 @@ def _draw_days(axes: Axes, found: Demand, one: int | None) -> None:
     axes.set_xticks(ticks, [found.daily.date(int(day))[5:] for day in ticks])
     axes.set_ylim(bottom=0)
     axes.set_ylabel("purchases a day")
-    title = "All together" if one is None else f"Busiest {found.settings.by}: {found.daily.names[one]}"
+    title = "All together" if one is None else f"Most expected {found.settings.by}: {found.daily.names[one]}"
     axes.set_title(title[:44], loc="left", fontsize=9)
 
 

@@ -209,7 +209,7 @@ def _draw_served(axes: Axes, found: Stock) -> None:
 
 
 def _draw_orders(axes: Axes, found: Stock) -> None:
-    most = np.argsort(-found.target, kind="stable")[:12]
+    most = np.argsort(-found.target, kind="stable")[: min(12, max(1, int((found.target > 0).sum())))]
     told = ["90% interval of sales", "expected sales", "filled up to"]
     for place, s in enumerate(most):
         interval, expected, target = told if not place else [None] * 3
