@@ -60,11 +60,17 @@ def short(tensors):
     return {**tensors, name: tensors[name][:1].clone()}
 
 
+def headless(run):
+    path = run / "config.yaml"
+    path.write_text(path.read_text().replace("\nhead:", "\nhaed:"))
+
+
 RUNS = {
     "record cut": (lambda run: cut(run / "record.json"), "record.json cannot be read as JSON"),
     "record a list": (lambda run: (run / "record.json").write_text("[]"), "holds list, not a mapping"),
     "data a text": (lambda run: edit(run / "record.json", data="none"), "field 'data' holds str, not dict"),
-    "config cut": (lambda run: cut(run / "config.yaml", 0.9), "config.yaml cannot be read"),
+    "config cut": (lambda run: (run / "config.yaml").write_text("head: {_target_: "), "config.yaml cannot be read"),
+    "config without a head": (headless, "config.yaml: head=None must be a mapping"),
     "weights cut": (lambda run: cut(run / "weights" / "trained.safetensors"), "trained.safetensors is damaged"),
     "weights gone": (lambda run: (run / "weights" / "trained.safetensors").unlink(), "the run has no weights"),
     "weights a file": (

@@ -15,13 +15,13 @@ from funneltune.backbones import Caching
 from funneltune.data import LogDataModule
 from funneltune.data.pseudonyms import require_key
 from funneltune.data.unlabelled import read_as
-from funneltune.errors import RunError
+from funneltune.errors import ConfigError, RunError
 from funneltune.files import whole_file
 from funneltune.metrics import METHODS, RAW, Scaling, scaled, scalings
 from funneltune.records import RECORD_NAME, RunRecord
 from funneltune.runs.assemble import Assembly, assemble, make_trainer
 from funneltune.runs.check import check_config
-from funneltune.runs.folder import stored_config
+from funneltune.runs.folder import CONFIG_NAME, stored_config
 from funneltune.runs.logs import logger, train_log
 from funneltune.runs.weights import load_weights
 
@@ -53,7 +53,10 @@ def finished_config(run: Path, field: str = "run") -> DictConfig:
             f"{field}={run} has status {record.status!r}; only a finished run can be used, go on with it: "
             f"funneltune train resume={run}."
         )
-    check_config(cfg)
+    try:
+        check_config(cfg)
+    except ConfigError as error:  # it speaks of keys that nobody gave on the command line
+        raise ConfigError(f"{run / CONFIG_NAME}: {error}") from None
     require_key(cfg.data.get("pseudonyms"), record.data, f"{field}={run}")
     return cfg
 
