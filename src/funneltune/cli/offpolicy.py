@@ -137,7 +137,7 @@ VERB = Verb(
         "policy": "softmax (score^(1/temperature)), epsilon (the best, else any), tilted (the logging policy's chance "
         "times score^(1/temperature); marketplace only) or uniform (default softmax)",
         "by": "what scores are: ctr, cvr, ctcvr, revenue, 0.2*ctr + 0.8*ctcvr (default: the funnel's last rate)",
-        "reward": "what a decision earns: click, purchase (any binary task of the run) or revenue (default: the run's first)",
+        "reward": "what a decision earns: click, purchase (any binary task; default: the first) or revenue",
         "split": "test or validation (default test)",
         "estimators": "of dm, ips, snips, dr, sndr, switch_dr, shrunk_dr (default all)",
         "temperature": "of softmax and tilted (default 1)",
