@@ -11,6 +11,7 @@ import wandb
 import wandb_reader
 from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
+from wandb.sdk.mailbox import MailboxClosedError
 
 from funneltune.callbacks import RankMap, csv_logger, log_record, track_study, tracking, wandb_logger
 from funneltune.errors import ConfigError
@@ -167,6 +168,16 @@ def test_no_secret_and_no_code_reaches_the_tracker(tmp_path, monkeypatch, tally)
     assert b"c" * 40 not in written
     assert not [path for path in tmp_path.rglob("*") if path.suffix in {".py", ".patch"}]
     tally(11)  # of the config three, of the environment six, of the command two
+
+
+@pytest.mark.parametrize("kind", [OSError, wandb.errors.CommError, MailboxClosedError])
+def test_a_tracker_that_does_not_start_is_one_line(kind, tmp_path, monkeypatch):
+    def fails(*_, **__):
+        raise kind("nobody  there")
+
+    monkeypatch.setattr(wandb, "init", fails)
+    with pytest.raises(ConfigError, match=r"W&B did not start \(nobody there\); set WANDB_API_KEY"):
+        wandb_logger(str(tmp_path), {"name": "x"})
 
 
 def test_blanking_leaves_words_that_only_resemble_secrets_alone():

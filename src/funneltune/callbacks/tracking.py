@@ -21,7 +21,8 @@ from funneltune.secrets import without_secrets
 Mode = Literal["offline", "online", "disabled"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 NOTHING_OF_THE_MACHINE: Mapping[str, Any] = {
-    # W&B would note the command's words, the folder, the program, who runs it (WANDB_USER_EMAIL) and on which machine
+    # W&B would note the command's words, the folder, the program, who runs it (WANDB_USER_EMAIL), on which machine, and
+    # what of Git the environment tells (WANDB_GIT_REMOTE_URL), disabled or not
     "x_disable_meta": True,
     "x_disable_machine_info": True,
     "x_disable_stats": True,
@@ -30,7 +31,7 @@ NOTHING_OF_THE_MACHINE: Mapping[str, Any] = {
     "disable_code": True,
     "save_code": False,
     "console": "off",
-    **dict.fromkeys(("host", "email", "username"), ""),
+    **dict.fromkeys(("host", "email", "username", "git_remote_url", "git_commit", "git_root"), ""),
 }
 """What a run says of itself is its config and its record; nothing else goes to W&B."""
 
@@ -86,10 +87,13 @@ def wandb_logger(
     try:
         logger._wandb_init.pop("anonymous", None)  # Lightning 2.6 still passes it, W&B 0.31 warns of it
         _ = logger.experiment  # start it now, so that a failure is told before training
-    except wandb.errors.Error as error:
+    except Exception as error:  # W&B's errors, whose kinds share no base, and the network's
+        if not isinstance(error, OSError) and not type(error).__module__.startswith("wandb"):
+            raise
+        told = " ".join(str(error).split()) or type(error).__name__
         raise ConfigError(
-            f"logger.wandb.mode={mode!r}: W&B did not start ({' '.join(str(error).split())}); set WANDB_API_KEY in the "
-            "environment, or use mode=offline."
+            f"logger.wandb.mode={mode!r}: W&B did not start ({told}); set WANDB_API_KEY in the environment, or use "
+            "mode=offline."
         ) from error
     return logger
 
