@@ -43,7 +43,7 @@ def begin(folder, *words, verb="train"):
 
 def end(process):
     try:
-        _, said = process.communicate(timeout=170)
+        _, said = process.communicate(timeout=500)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)

@@ -25,7 +25,7 @@ def start(folder, method, devices, accumulate, strategy, **environment):
 
 def finish(process):
     try:
-        _, said = process.communicate(timeout=170)
+        _, said = process.communicate(timeout=500)
     finally:
         process.kill()
     assert process.returncode == 0, said[-3000:]
