@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from funneltune.cli import main
 from funneltune.cli.own_files import DEEPEST, LARGEST, MOST, check_files
 from funneltune.errors import ConfigError
 
@@ -65,3 +66,9 @@ def test_aliases_count_as_what_they_repeat(tmp_path):
             else:
                 with pytest.raises(ConfigError, match="its aliases written out"):
                     check_files(tmp_path)
+
+
+@pytest.mark.parametrize("node", ["calibration", "name"])
+def test_a_key_taken_away_is_the_only_one_that_is_named(node, capsys):
+    assert main(["train", f"~{node}"]) == 2
+    assert capsys.readouterr().err == f"error: {node} was taken away (~{node}); leave it, or give a value\n"

@@ -103,7 +103,9 @@ def compose_config(overrides: Sequence[str], config_dir: Path | None = None, *, 
 def _foreign(composed: DictConfig) -> Iterator[str]:
     """Keys that nothing reads and keys taken away (~), of the nodes whose keys we know: `+` and a file may add any."""
     for node, known in KEYS.items():
-        found = composed._get_node(node) if node and node in composed else composed
+        if node and node not in composed:
+            continue  # taken away as a whole, which the top level says
+        found = composed._get_node(node) if node else composed
         prefix = node and f"{node}."
         if not isinstance(found, DictConfig) or found._is_none() or found._is_missing() or found._is_interpolation():
             continue

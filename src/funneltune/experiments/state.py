@@ -9,7 +9,7 @@ import logging
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,11 +96,9 @@ class StudyState:
 
     def _drop_if_broken(self) -> None:
         """Remove a study.json that cannot be read, and say so: the records of its cells tell as much."""
-        try:
+        with suppress(RunError):
             if not self.path.is_file() or is_study(read_json(self.path)):
                 return
-        except RunError:
-            pass
         logger.warning("%s cannot be read; it is written anew from the records of its cells.", self.path)
         self.path.unlink()
 

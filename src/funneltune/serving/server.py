@@ -10,7 +10,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import h11
@@ -138,11 +138,9 @@ class Impatient(H11Protocol):
         """What cannot be read is told in JSON, too."""
         body = json.dumps({"error": "the request is no HTTP/1.1."}).encode()
         headers = [("content-type", "application/json"), ("connection", "close"), ("content-length", str(len(body)))]
-        try:
+        with suppress(h11.LocalProtocolError):  # an answer has begun
             for event in (h11.Response(status_code=400, headers=headers), h11.Data(body), h11.EndOfMessage()):
                 self.transport.write(self.conn.send(event) or b"")
-        except h11.LocalProtocolError:  # an answer has begun
-            pass
         self.transport.close()
 
     def _watch(self) -> None:
