@@ -2,7 +2,9 @@
 
 import os
 import signal
+import threading
 import time
+from multiprocessing.resource_sharer import DupFd
 
 import numpy as np
 import pytest
@@ -102,6 +104,22 @@ def test_a_worker_that_fails_ends_reading_with_one_line_that_names_the_batch(mak
     del error
     data.on_exception(RuntimeError())
     assert ended(left)
+
+
+@pytest.mark.tried("loader_worker", "fault")
+def test_a_worker_that_dies_while_its_batch_is_handed_over_is_told_of_alike(make_data, monkeypatch):
+    data = make_data(workers=1)
+    before = set(children())
+
+    def detach(_):  # its sockets close first, then the system tells of its death
+        (worker,) = (pid for pid in children() if pid not in before)
+        threading.Timer(0.2, os.kill, (worker, signal.SIGKILL)).start()
+        raise ConnectionResetError(104, "Connection reset by peer")
+
+    monkeypatch.setattr(DupFd, "detach", detach)
+    _, error = read(data)
+    assert type(error) is LostProcessError
+    assert "a loader worker was killed (Killed) " in str(error)
 
 
 @pytest.mark.tried("loader_worker", "fault")

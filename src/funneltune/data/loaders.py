@@ -17,6 +17,10 @@ from funneltune.errors import LostProcessError
 from funneltune.schema import Batch
 
 SHOWN = 5
+UNDERWAY = (ConnectionError, EOFError, FileNotFoundError)
+"""What receiving a batch raises where its worker died in between: its memory is asked for over the worker's socket."""
+WORD_OF_DEATH = 2.0
+"""Seconds in which the system tells of such a death; PyTorch's handler then raises, whatever is done meanwhile."""
 
 
 class _Draws(Dataset[Numbered]):
@@ -120,7 +124,7 @@ class ResumableLoader(DataLoader[Any]):
         batch: Batch | Failed | None = None
         lost: LostProcessError | None = None
         try:
-            batch = next(running[0], None)
+            batch = _received(running[0])
         except RuntimeError as error:
             lost = self.lost(error)
             if lost is None:
@@ -155,6 +159,19 @@ class ResumableLoader(DataLoader[Any]):
     def load_state_dict(self, state: Mapping[str, int]) -> None:
         """Go on behind the batches of a saved state."""
         self.epoch, self.handed_out = int(state["epoch"]), int(state["handed_out"])
+
+
+def _received(batches: Iterator[Any]) -> Any:
+    """The next batch of PyTorch's iterator; None behind the last.
+
+    Raises:
+        RuntimeError: PyTorch's, if a worker died, even where the loss of its socket is noticed before its death.
+    """
+    try:
+        return next(batches, None)
+    except UNDERWAY:
+        time.sleep(WORD_OF_DEATH)
+        raise
 
 
 def evaluation_loader(draws: Sequence[Draw], collate: Callable[[Draw], Batch], *, pin_memory: bool) -> DataLoader[Any]:
