@@ -16,14 +16,12 @@ import pyarrow.parquet as pq
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 
 from funneltune.backbones import Backbone, BoundaryCache, Encoder
 from funneltune.data import Asked, built_folder
 from funneltune.decisions.requests import read_frame, read_times
-from funneltune.decisions.scorer import AT_ONCE, Scorer
+from funneltune.decisions.scorer import AT_ONCE, Scorer, tracked
 from funneltune.errors import ConfigError, DataError
 from funneltune.files import require_new, whole_file
 from funneltune.schema import Texts
@@ -231,7 +229,5 @@ class BareEncoder:
         items = collator.catalogue().behind(len(collator.queries))
         parts = -(-len(items) // AT_ONCE)
         told = f"encoding {len(items):,} items with the bare backbone once"
-        for texts in track(
-            items.texts(AT_ONCE), told, total=parts, transient=True, console=Console(stderr=True), disable=parts < 2
-        ):
+        for texts in tracked(items.texts(AT_ONCE), parts, told):
             yield texts, self.encoder(texts).float()

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -34,6 +34,7 @@ from funneltune.runs.weights import MANIFEST
 from funneltune.schema import SHARED, Batch, HeadOutput, Texts, predictions
 
 Integers = NDArray[np.int64]
+Part = TypeVar("Part")
 Rates = dict[str, NDArray[np.float64]]
 """Rate (ctr, cvr, ctcvr) -> a probability per candidate."""
 
@@ -140,7 +141,8 @@ class Scorer:
         """
         encoder = self._encoder()
         found = np.zeros((len(words), 0), dtype=np.float32)
-        for start in range(0, len(words), AT_ONCE):
+        starts = range(0, len(words), AT_ONCE)
+        for start in tracked(starts, len(starts), f"encoding {len(words):,} texts"):
             texts = self.rows.query_texts(words[start : start + AT_ONCE])
             assert texts.numbers is not None
             vectors = self._vectors(encoder, texts).numpy()
@@ -177,10 +179,7 @@ class Scorer:
         encoder, collator = self._encoder(), self.assembly.data.collator("twin")
         items = collator.catalogue().behind(len(collator.queries))
         parts = -(-len(items) // AT_ONCE)
-        told = f"encoding {len(items):,} items once"
-        for texts in track(
-            items.texts(AT_ONCE), told, total=parts, transient=True, console=Console(stderr=True), disable=parts < 2
-        ):
+        for texts in tracked(items.texts(AT_ONCE), parts, f"encoding {len(items):,} items once"):
             yield texts, self._vectors(encoder, texts)
 
     # --- probabilities -----------------------------------------------------------------------------------------
@@ -319,6 +318,11 @@ class Scorer:
         bounds = np.cumsum([0, *map(len, some)])
         for (n, _, _), begin, end in zip(part, bounds[:-1], bounds[1:], strict=True):
             found[n].append({rate: values[begin:end] for rate, values in said.items()})
+
+
+def tracked(parts: Iterable[Part], total: int, told: str) -> Iterable[Part]:
+    """With a bar on stderr, which goes when it is full; without one where all is done in a single part."""
+    return track(parts, told, total=total, transient=True, console=Console(stderr=True), disable=total < 2)
 
 
 def _cut(asked: Asked, start: int, stop: int, whole: int) -> Asked:
