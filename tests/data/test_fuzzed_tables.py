@@ -24,11 +24,9 @@ from fuzzed import (
     spoilt_cells,
     spoilt_csv,
     spoilt_gzip,
-    stored,
     typed,
-    verdict_on,
-    verdict_on_rows,
 )
+from fuzzed_oracle import stored, verdict_on, verdict_on_rows
 
 SECONDS = 10
 """For one log of 60 rows; more is a hang."""

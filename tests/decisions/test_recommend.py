@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from funneltune.cli import main
 from funneltune.data import Asked
 from funneltune.decisions import (
     SUFFIXES,
@@ -31,13 +30,8 @@ ONE = Request("1", Asked(query=QUERY))
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    return train(tmp_path_factory.mktemp("twin"), "tuning=lora", "features=none")
-
-
-@pytest.fixture(scope="module")
-def scorer(run):
-    return Scorer.of_run(run)
+def scorer(market_run):
+    return Scorer.of_run(market_run)
 
 
 @pytest.fixture(scope="module")
@@ -263,95 +257,6 @@ def test_new_items_are_read_without_their_empty_cells(tmp_path):
     ):
         with pytest.raises(DataError, match=told):
             new_items(tmp_path / name)
-
-
-# --- the command ---------------------------------------------------------------------------------------------------
-
-
-def told(capsys, run, *words):
-    status = main(["rank", f"run={run}", *words])
-    said = capsys.readouterr()
-    return status, said.out + said.err
-
-
-def test_the_command_writes_pages_of_a_split_and_of_a_file(run, scorer, tmp_path, capsys):
-    status, said = told(
-        capsys, run, "split=test", "most=4", "top=2", f"output={tmp_path / 'a.csv'}", "exposure.column=brand"
-    )
-    assert status == 0
-    assert "8 rows for 4 requests" in said
-    assert "exposure away from what is due" in said
-    (tmp_path / "asked.csv").write_text(f"query,user\n{QUERY},shopper-000001\nwool rug,nobody\n")
-    output = tmp_path / "b.parquet"
-    status, said = told(capsys, run, f"requests={tmp_path / 'asked.csv'}", f"output={output}", "by=revenue", "top=3")
-    assert (status, said) == (0, f"6 rows for 2 requests: {output}\n")
-    made = recommender(scorer, by="revenue", top=3)
-    assert pd.read_parquet(output)["item"].tolist()[:3] == [made.items.keys[n] for n in made.page(ONE).items]
-
-
-def test_the_command_shows_what_moved_where_something_could(run, scorer, capsys, tmp_path, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
-    first = scorer.catalogue.keys[page(scorer).items[-1]]
-    status, said = told(
-        capsys, run, f"query={QUERY}", f"rules={{pinned: [{first}]}}", "ranking=varied", "time=2025-02-01"
-    )
-    assert status == 0
-    assert "pinned" in said
-    assert "likeness within a page" in said
-    (tmp_path / "new.csv").write_text("item,title\nnew-1,Red Running Shoes\n")
-    status, said = told(capsys, run, f"query={QUERY}", f"new={tmp_path / 'new.csv'}", "by=ctr + 2*ctcvr", "top=151")
-    assert status == 0
-    assert "new-1" in said
-    assert "value" in said
-    assert "why" not in said
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        ([], "missing query=WORDS; add it, or user=SHOPPER, requests=FILE, split=test."),
-        (["query=a", "split=test"], "query and split are both given; give one of query, requests and split"),
-        (["split=test"], "missing output=FILE"),
-        (["split=tset", "output=a.csv"], "split=tset must be train, validation or test"),
-        (["split=test", "output=a.csv", "most=0"], "most=0 must be a whole number"),
-        (["query=a", "most=3"], "most says nothing with query="),
-        (["split=test", "output=a.csv", "user=me"], "user says nothing with split="),
-        (["query=a", "time=noon"], "time=noon must be unix seconds or ISO 8601"),
-        (["query=a", "top=many"], "top=many must be a whole number, 1 or more"),
-        (["query=a", "ranking=variety"], "ranking=variety is neither a file nor a ranking that ships, nearest: varied"),
-        (["query=a", "rules={"], "rules={ cannot be read"),
-        (["query=a", "rules.stok=a.csv"], "rules.stok is no setting of a ranking; did you mean 'stock'"),
-        (["query=a", "output=a.txt"], "output=a.txt must end in"),
-        (["query=a", "rules.price=[0, 0.01]"], "rules leave none of the 150 items: price drops 150"),
-        (["query=a", "calibration=plat"], "calibration=plat must be none or one of"),
-    ],
-)
-def test_the_command_refuses_in_one_line(run, capsys, words, said):
-    status, printed = told(capsys, run, *words)
-    assert status == 2
-    assert said in printed
-    assert printed.count("\n") == 1
-
-
-def test_the_command_says_where_the_rules_leave_nothing_of_a_query(run, capsys, monkeypatch):
-    from funneltune.decisions.rules import RulesOn
-
-    monkeypatch.setattr(RulesOn, "allowed", lambda self, c: np.arange(len(c)) < 1 if len(c) == 150 else c < 0)
-    status, printed = told(capsys, run, f"query={QUERY}", "candidates=popular", "depth=5")
-    assert status == 2
-    assert "no page: rules leave none of its 5 candidates: nothing is dropped; loosen a rule" in printed
-    status, printed = told(capsys, run, "query=zzzz qqqq", "candidates=lexical")
-    assert status == 2
-    assert "no page: candidates=lexical finds nothing" in printed
-
-
-@pytest.mark.slow
-def test_a_run_that_reads_pairs_is_ranked_too(tmp_path, capsys):
-    cross = train(tmp_path, "tuning=lora", "features=none", "backbone.interaction=cross")
-    capsys.readouterr()
-    status, printed = told(capsys, cross, f"query={QUERY}", "top=3", "candidates=popular", "depth=20")
-    assert status == 0, printed
-    assert printed.count("item-0") == 3
 
 
 def test_a_page_in_two_steps_is_the_page_and_rankings_may_share_an_assortment(scorer):

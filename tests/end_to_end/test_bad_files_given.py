@@ -7,6 +7,7 @@ import pytest
 
 from damaging import refused
 from funneltune.cli import main
+from own_log import write_group
 
 QUICK = [
     *("debug=tiny", "trainer.enable_progress_bar=false", "trainer.precision=32-true", "baselines=[]"),
@@ -14,24 +15,11 @@ QUICK = [
     "backbone.architecture.num_hidden_layers=1",
 ]
 SIMULATED = [f"data.source.{word}" for word in ("impressions=300", "items=60", "queries=20", "shoppers=20")]
-LOG = """
-path: {folder}/log.csv
-source:
-  _target_: funneltune.data.Table
-  path: ${{data.path}}
-  request: request
-  user: user
-  query_text: {{query: query}}
-  item: item
-  item_text: {{title: title}}
-  price: price
-  labels: {{click: click}}
-tasks: {{click: {{rate: ctr}}}}
-split: {{_target_: funneltune.data.Split, by: request, validation: 0.2, test: 0.3, seed: 0}}
-texts: {{query: "{{query}}", item: "{{title}}"}}
-features: {{ids: [user, item], numbers: {{price: log}}, vectors: [], history: 0}}
-rows_per_batch: 30
-cache_dir: {folder}/cache
+SHOP = """
+  labels: {click: click}
+tasks: {click: {rate: ctr}}
+split: {_target_: funneltune.data.Split, by: request, validation: 0.2, test: 0.3, seed: 0}
+features: {ids: [user, item], numbers: {price: log}, vectors: [], history: 0}
 """
 HEADER = "request,user,query,item,title,price"
 GOOD = f"{HEADER}\n900,u1,lamp,i1,red lamp,5.0\n"
@@ -49,9 +37,7 @@ def made(tmp_path_factory):
         for item in range(request % 3, request % 3 + 4)
     ]
     log = pd.DataFrame(rows, columns=HEADER.split(","))
-    log.assign(click=(log.index % 3 == 0).astype(int)).to_csv(folder / "log.csv", index=False)
-    (folder / "groups" / "data").mkdir(parents=True)
-    (folder / "groups" / "data" / "shop.yaml").write_text(LOG.format(folder=folder))
+    write_group(folder, log.assign(click=(log.index % 3 == 0).astype(int)), SHOP)
     words = ["data=shop", "--config-dir", str(folder / "groups"), "head=single", "objective=masked_bce"]
     words += ["backbone=none", "tuning=frozen", "features=all", "monitor=validation/ctr/auc"]
     words += [word for word in QUICK if "architecture" not in word and word != "debug=tiny"]
@@ -63,6 +49,12 @@ def put(folder, name, content):
     path = folder / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return path
+
+
+def unwritten(capsys, words, output, told):
+    """A command that is refused in one line, and leaves nothing at its output."""
+    refused(capsys, [*words, f"output={output}"], told)
+    assert not output.exists()
 
 
 RANKINGS = {
@@ -107,9 +99,8 @@ REQUESTS = {
 @pytest.mark.tried("bad_table", "bad_input")
 def test_requests_that_are_none_are_one_line(made, tmp_path, capsys, name):
     content, told = REQUESTS[name]
-    words = [f"requests={put(tmp_path, name, content)}", f"output={tmp_path / 'pages.csv'}"]
-    refused(capsys, ["rank", f"run={made / 'words'}", *words], told)
-    assert not (tmp_path / "pages.csv").exists()
+    words = ["rank", f"run={made / 'words'}", f"requests={put(tmp_path, name, content)}"]
+    unwritten(capsys, words, tmp_path / "pages.csv", told)
 
 
 TABLES = {
@@ -149,9 +140,8 @@ SCORED = {
 @pytest.mark.tried("bad_table", "bad_input")
 def test_rows_that_cannot_be_scored_are_one_line(made, tmp_path, capsys, name):
     content, told = SCORED[name]
-    words = [f"input={put(tmp_path, name, content)}", f"output={tmp_path / 'scores.parquet'}"]
-    refused(capsys, ["predict", f"run={made / 'table'}", *words], told)
-    assert not (tmp_path / "scores.parquet").exists()
+    words = ["predict", f"run={made / 'table'}", f"input={put(tmp_path, name, content)}"]
+    unwritten(capsys, words, tmp_path / "scores.parquet", told)
 
 
 STARTS = {

@@ -10,41 +10,29 @@ import pytest
 
 from funneltune.cli import main
 from funneltune.records import RunRecord
+from own_log import write_group
 
 DATA = Path(os.environ.get("FUNNELTUNE_DATA", Path(__file__).parents[3] / "shared" / "data"))
 QUICK = ["trainer.precision=32-true", "trainer.enable_progress_bar=false", "logger=none", "trainer.max_epochs=1"]
 TINY = ["backbone=tiny", "tuning=full"]
 SHOP = """
-path: {folder}/log.csv
-source:
-  _target_: funneltune.data.Table
-  path: ${{data.path}}
-  request: request
-  user: user
-  query_text: {{query: query}}
-  item: item
-  item_text: {{title: title}}
   time: request
-  price: price
   labels:
     click: click
     purchase: purchase
     stars: stars
     need: need
-    spend: {{column: spend, transform: log1p}}
+    spend: {column: spend, transform: log1p}
   categorical: [colour]
 tasks:
-  click: {{rate: ctr}}
-  purchase: {{given: [click], rate: cvr, joint_rate: ctcvr}}
-  stars: {{given: [click], kind: ordinal, levels: [1, 2, 3]}}
-  need: {{kind: multiclass, levels: [lamp, couch, rug]}}
-  spend: {{given: [purchase], kind: regression}}
-split: {{_target_: funneltune.data.Split, by: time, validation: 0.2, test: 0.3, seed: 0}}
-leaks: {{label: warn}} # the query names the need
-texts: {{query: "{{query}}", item: "{{title}}"}}
-features: {{ids: [user, item, colour], numbers: {{price: log}}, vectors: [], history: 3}}
-rows_per_batch: 30
-cache_dir: {folder}/cache
+  click: {rate: ctr}
+  purchase: {given: [click], rate: cvr, joint_rate: ctcvr}
+  stars: {given: [click], kind: ordinal, levels: [1, 2, 3]}
+  need: {kind: multiclass, levels: [lamp, couch, rug]}
+  spend: {given: [purchase], kind: regression}
+split: {_target_: funneltune.data.Split, by: time, validation: 0.2, test: 0.3, seed: 0}
+leaks: {label: warn} # the query names the need
+features: {ids: [user, item, colour], numbers: {price: log}, vectors: [], history: 3}
 """
 
 
@@ -82,9 +70,7 @@ def shop(tmp_path_factory):
     names = ["request", "user", "query", "item", "title", "price", "colour"]
     names += ["click", "purchase", "stars", "need", "spend"]
     folder = tmp_path_factory.mktemp("shop")
-    pd.DataFrame(rows, columns=names).to_csv(folder / "log.csv", index=False)
-    (folder / "groups" / "data").mkdir(parents=True)
-    (folder / "groups" / "data" / "shop.yaml").write_text(SHOP.format(folder=folder))
+    write_group(folder, pd.DataFrame(rows, columns=names), SHOP)
     return folder
 
 

@@ -1,13 +1,6 @@
 """A run exported, end to end: each form says what the run says, and what cannot be is told."""
 
-import io
 import json
-import re
-import shutil
-import subprocess
-import sys
-from contextlib import redirect_stdout
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,28 +8,13 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-import funneltune
-from funneltune.cli import main
-from funneltune.decisions.export import Exported, export, exporting, latency, read_whole
-from funneltune.decisions.export.checking import TestRows, largest_difference
-from funneltune.decisions.export.exporting import loaded
-from funneltune.errors import ConfigError, FailedRunError, RunError
+from exports import differences, loaded_data
+from funneltune.decisions.export import Exported, export, latency, read_whole
+from funneltune.decisions.export.checking import TestRows
+from funneltune.errors import ConfigError, RunError
 from funneltune.files import sha256_of
 from funneltune.runs import load, scalings_of
 
-SMALL = [
-    "backbone=tiny",
-    "head=esmm",
-    "objective=entire_space_bce",
-    "data.source.impressions=800",
-    "data.source.items=120",
-    "data.source.queries=40",
-    "data.source.ctr=0.3",
-    "data.source.cvr=0.3",
-    "baselines=[]",
-    "logger=none",
-    "trainer.enable_progress_bar=false",
-]
 DECODER = (
     "{model_type: gpt2, n_layer: 2, n_embd: 32, n_head: 2, vocab_size: 30522, bos_token_id: 101, eos_token_id: 102}"
 )
@@ -45,19 +23,6 @@ DEBERTA = (
     "vocab_size: 30522, relative_attention: true, position_buckets: 16, pos_att_type: [p2c, c2p], "
     "share_att_key: true, type_vocab_size: 2}"
 )
-
-
-@pytest.fixture(scope="module")
-def train(tmp_path_factory, kept_logs):
-    def made(*words, precision="32-true"):
-        given = {word.lstrip("+").partition("=")[0] for word in words}
-        run = tmp_path_factory.mktemp("run") / "run"
-        usual = [word for word in (*SMALL, f"trainer.precision={precision}") if word.partition("=")[0] not in given]
-        with redirect_stdout(io.StringIO()):
-            assert main(["train", f"run_dir={run}", kept_logs, *usual, *words]) == 0
-        return run
-
-    return made
 
 
 @pytest.fixture(scope="module")
@@ -74,10 +39,6 @@ def told(run):
 @pytest.fixture(scope="module")
 def output(run, told):
     return run / "export"
-
-
-def differences(record):
-    return {k.partition("/")[0]: v["value"] for k, v in record.numbers.items() if k.endswith("largest_difference")}
 
 
 def test_every_form_says_what_the_run_says(told):
@@ -144,13 +105,6 @@ def test_probabilities_are_calibrated_as_predict_does_it(output, run):
     assert model.score("shoes", titles, **given)["ctr"].tolist() == raw["ctr"].tolist()  # calibration.use=none
 
 
-def loaded_data(run):
-    assembly = loaded(run)
-    assembly.data.prepare_data()
-    assembly.data.setup()
-    return assembly
-
-
 def test_a_rows_features_and_past_matter(output, run):
     model, rows = Exported(output / "int8"), TestRows.of(loaded_data(run))
     given, titles = rows.repeated(3), ["red shoes", "oak table", "lamp"]
@@ -184,14 +138,6 @@ def test_the_whole_model_is_built_from_its_folder_and_checked(output, run, tmp_p
         read_whole(copy)
 
 
-EXAMPLE = re.search(r'^```python title="score.py"\n(.*?)^```', Path("docs/export.md").read_text(), flags=re.S | re.M)[1]
-WITHOUT = """
-import sys
-for name in ("torch", "transformers", "funneltune", "pandas", "scipy"):
-    sys.modules[name] = None
-"""
-
-
 @pytest.fixture(scope="module")
 def cross(train):
     """Houlsby adapters over pairs."""
@@ -210,96 +156,6 @@ def test_adapters_are_written_as_they_are_and_pairs_have_graphs(cross):
     with pytest.raises(ValueError, match="kind=cross"):
         model.encode(["shoes"])
     assert model.score("shoes", ["red shoes", "lamp"])["ctr"].shape == (2,)
-
-
-@pytest.fixture(scope="module")
-def plain(train):
-    """Texts alone, all weights."""
-    run = train("tuning=full")
-    export(run, to="onnx", check=False)
-    return run
-
-
-def test_the_example_of_the_docs_runs_without_torch(plain, tmp_path):
-    (tmp_path / "score.py").write_text(WITHOUT + EXAMPLE)
-    command = [sys.executable, "score.py", str(plain / "export" / "onnx")]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert re.fullmatch(r"[\w ]+: click 0\.\d{4}, click and purchase 0\.\d{4}\n", done.stdout)
-
-
-def test_unchecked_exports_measure_nothing(plain):
-    content = json.loads((plain / "export" / "decision.json").read_text())
-    assert content["numbers"] == content["tables"] == {}
-    assert list(content["settings"]["forms"]) == ["onnx"]
-
-
-def test_python_exports_as_the_command_does(plain, tmp_path):
-    told = funneltune.export(plain, tmp_path / "out", "safetensors", repeats=0)
-    assert told.verb == "export"
-    assert told.settings == {"to": "safetensors", "forms": ["safetensors"], "check": True, "repeats": 0}
-    content = json.loads((tmp_path / "out" / "decision.json").read_text())
-    assert content["numbers"] == told.numbers
-    assert list(differences(told)) == ["run", "safetensors"]
-
-
-def test_int8_alone_leaves_no_float_graphs(plain, tmp_path):
-    told = export(plain, tmp_path / "out", to="int8", repeats=0)
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["decision.json", "int8", "manifest.json"]
-    assert {"run", "int8"} == set(differences(told))
-    sizes = [sum(p.stat().st_size for p in f.glob("encoder*")) for f in (tmp_path / "out/int8", plain / "export/onnx")]
-    assert sizes[0] < sizes[1]
-
-
-def test_a_form_that_says_something_else_is_not_left_behind(plain, tmp_path, monkeypatch):
-    monkeypatch.setattr(exporting, "INT8_TOLERANCE", 1e-12)
-    with pytest.raises(FailedRunError, match=r"int8 differs from the run by .* more than 1e-12; nothing was written"):
-        export(plain, tmp_path / "out", to="int8", repeats=0)
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_changed_weight_is_found_by_the_check(plain, tmp_path, monkeypatch):
-    written = exporting.write_whole
-
-    def broken(assembly, *arguments, **keywords):
-        with torch.no_grad():
-            assembly.module.head.towers["click"][-1].bias += 0.01
-        written(assembly, *arguments, **keywords)
-        with torch.no_grad():
-            assembly.module.head.towers["click"][-1].bias -= 0.01
-
-    monkeypatch.setattr(exporting, "write_whole", broken)
-    with pytest.raises(FailedRunError, match=r"safetensors differs from the run by"):
-        export(plain, tmp_path / "out", to="safetensors")
-
-
-def test_what_is_asked_wrongly_is_told_in_a_line(plain, tmp_path, monkeypatch):
-    with pytest.raises(ConfigError, match=r"to=onx must be one of merged, safetensors, onnx, int8, all"):
-        export(plain, tmp_path / "out", to="onx")
-    (tmp_path / "mine").touch()
-    with pytest.raises(RunError, match=r"output=.* exists; name another folder or remove it"):
-        export(plain, tmp_path)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(
-        ConfigError, match=r"export needs a package that is not installed: pip install 'funneltune\[onnx\]'"
-    ):
-        export(plain, tmp_path / "out", to="onnx")
-
-
-def test_a_test_split_without_rows_is_told(plain, monkeypatch):
-    assembly = loaded_data(plain)
-    monkeypatch.setitem(assembly.data._requests, "test", np.zeros(0, np.int64))
-    with pytest.raises(RunError, match=r"test split has no rows to check an export on; set check=false"):
-        TestRows.of(assembly)
-
-
-def test_some_requests_are_checked_whole(plain):
-    rows = TestRows.of(loaded_data(plain), most=30)
-    assert len(rows.rows) == 20
-    assert largest_difference({"p_a": np.array([0.1])}, {"p_a": np.array([0.3]), "p_b": np.zeros(1)}) == pytest.approx(
-        0.2
-    )
-    assert largest_difference({"mean_a": np.array([1.0])}, {"mean_a": np.array([3.0])}) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(
@@ -345,14 +201,6 @@ def test_a_form_that_a_run_has_not_is_refused_or_left_out(train, tmp_path, words
 def test_every_method_and_architecture_is_exported_as_it_is(train, words):
     told = export(train(*words), repeats=0)
     assert max(value for name, value in differences(told).items() if name != "int8") < 1e-5
-
-
-def test_a_compiled_run_is_loaded_as_it_can_be_traced(plain, tmp_path):
-    shutil.copytree(plain, tmp_path / "run")
-    config = tmp_path / "run" / "config.yaml"
-    config.write_text(config.read_text().replace("  compile: false", "  compile: true"))
-    layers = loaded(tmp_path / "run").module.encoder.backbone.encoder.layer
-    assert all(layer._compiled_call_impl is None for layer in layers)
 
 
 @pytest.mark.slow
