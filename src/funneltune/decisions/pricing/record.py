@@ -20,6 +20,7 @@ from funneltune.runs.identity import git_commit, versions
 PICTURE, CURVES = "price.png", "prices.csv"
 SHOPPERS = 10
 """Below so many a bootstrap over them says little."""
+ALPHA = 0.05
 
 
 def record_of(study: Study, run: str) -> DecisionRecord:
@@ -33,8 +34,10 @@ def record_of(study: Study, run: str) -> DecisionRecord:
         tables["truth"] = _truth(study)
     if study.groups:
         columns = ["group", "impressions", "purchases_per_1000", "elasticity", "low", "high"]
+        columns += ["less_others", "less_low", "less_high", "p_holm"]
         rows: list[list[Any]] = [
-            [of.name, of.impressions, PER * of.purchase, of.elasticity, *of.ends] for of in study.groups
+            [of.name, of.impressions, PER * of.purchase, of.elasticity, *of.ends, of.apart, *of.apart_ends, of.p_holm]
+            for of in study.groups
         ]
         if study.known:
             columns, rows = [*columns, "true"], [[*row, of.truth] for row, of in zip(rows, study.groups, strict=True)]
@@ -170,6 +173,8 @@ def notes(study: Study) -> list[str]:
             "not learnt what prices do (features=all reads them, and the log's must have moved). Do not price by it."
         )
     found += _trust(study)
+    if len(study.groups) > 1:
+        found.append(_apart(study))
     few = [one.curve.key for one in study.items if len(set(one.curve.users)) < SHOPPERS]
     if few:
         found.append(f"{_some(few)}: fewer than {SHOPPERS} shoppers; their intervals say little.")
@@ -266,6 +271,17 @@ def _trust(study: Study) -> list[str]:
         "and its place tell of demand. What sellers know beyond that stays in; only prices tried at random are free "
         "of it.",
     ]
+
+
+def _apart(study: Study) -> str:
+    """Whether the price matters more to some than to others."""
+    surely = [of.name for of in study.groups if of.p_holm < ALPHA]
+    if surely:
+        return f"Told from all other shoppers by the run's elasticities (Holm over the groups): {_some(surely)}."
+    return (
+        f"None of the {len(study.groups)} groups' elasticities is told from that of all other shoppers (Holm): do not "
+        "price one group otherwise by this."
+    )
 
 
 def _listed(prices: Any) -> str:
