@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 
+import pandas as pd
 import pytest
 
 from funneltune.cli import main
@@ -29,6 +30,7 @@ def same(run, other):
     assert a["rank_pattern"] == b["rank_pattern"]
     for name in ("weights/trained.safetensors", "statistics.npz"):
         assert (run / name).read_bytes() == (other / name).read_bytes()
+    pd.testing.assert_frame_equal(*(pd.read_parquet(folder / "history.parquet") for folder in (run, other)))
 
 
 @pytest.mark.tried("kill_mid_epoch", "resume")

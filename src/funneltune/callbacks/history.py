@@ -76,9 +76,18 @@ class History(L.Callback):
         """Validation metrics."""
         if trainer.sanity_checking:
             return
-        self._add(trainer.global_step, _named(trainer, ("validation/",)))
-        if trainer.state.fn != TrainerFn.FITTING:  # of the chosen weights, after training
-            self._write(trainer)
+        step, measured = trainer.global_step, _named(trainer, ("validation/",))
+        if trainer.state.fn == TrainerFn.FITTING:
+            self._add(step, measured)
+            return
+        # Of the chosen weights, after training: those of the last step were measured in it, and are again where the
+        # run was cut off behind it.
+        before = len(self._rows)
+        self._add(step, measured)
+        new = self._rows[before:]
+        if list(map(repr, self._rows[before - len(new) : before])) == list(map(repr, new)):  # NaN equals NaN
+            del self._rows[before:]
+        self._write(trainer)
 
     def on_exception(self, trainer: L.Trainer, pl_module: Any, exception: BaseException) -> None:
         """Keep what there is."""
