@@ -42,6 +42,7 @@ TITLES = {
     "curve": "demand and what it brings, per 1,000 impressions",
     "truth": "against the marketplace's truth, on the same impressions",
     "groups": "by group of shoppers",
+    "groups_apart": "each group's elasticity less that of all other shoppers",
     "elasticities": "mean own-price elasticity over the training rows",
 }
 NOT_PRINTED: tuple[str, ...] = (

@@ -34,14 +34,15 @@ def record_of(study: Study, run: str) -> DecisionRecord:
         tables["truth"] = _truth(study)
     if study.groups:
         columns = ["group", "impressions", "purchases_per_1000", "elasticity", "low", "high"]
-        columns += ["less_others", "less_low", "less_high", "p_holm"]
         rows: list[list[Any]] = [
-            [of.name, of.impressions, PER * of.purchase, of.elasticity, *of.ends, of.apart, *of.apart_ends, of.p_holm]
-            for of in study.groups
+            [of.name, of.impressions, PER * of.purchase, of.elasticity, *of.ends] for of in study.groups
         ]
         if study.known:
             columns, rows = [*columns, "true"], [[*row, of.truth] for row, of in zip(rows, study.groups, strict=True)]
         tables["groups"] = {"columns": columns, "rows": rows}
+    if len(study.groups) > 1:
+        apart = [[of.name, of.apart, *of.apart_ends, of.p_holm] for of in study.groups]
+        tables["groups_apart"] = {"columns": ["group", "less_others", "low", "high", "p_holm"], "rows": apart}
     if study.effects:
         columns = ["read_by", "clicks", "clicks_low", "clicks_high", "purchases", "purchases_low", "purchases_high"]
         rows = [
