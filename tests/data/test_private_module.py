@@ -17,6 +17,15 @@ def test_a_batch_holds_the_drawn_rows_with_a_text_for_each(make_data):
     assert batch.count() == batch.count("purchase") == 60
 
 
+@pytest.mark.tried("dp_sgd", "bad_input")
+def test_a_log_without_shoppers_promises_them_nothing(make_data):
+    data = private_data(make_data, unit="shopper")
+    table = data.store.table
+    data.store.table = lambda name: table(name).slice(0, 1) if name == "users" else table(name)
+    with pytest.raises(ConfigError, match=r"privacy.unit=shopper: the log tells no two shoppers apart.*source.user"):
+        data.plan()
+
+
 def test_a_shoppers_rows_are_one_unit(make_data):
     data = private_data(make_data, unit="shopper")
     shopper = data.store.column("user")

@@ -233,3 +233,11 @@ def test_data_validate_and_describe_speak_of_a_real_file(tmp_path, monkeypatch, 
     assert told["notes"]["filled"]["Title"] == 3810
     assert told["notes"]["written after the outcome"] == {"Title": "purchase", "Review Text": "purchase"}
     assert main(["data", "validate", "womens_clothing", "data.tasks={purchase: {}}"]) == 2
+
+
+def test_data_drift_and_the_keys_of_batches_are_there_for_a_log_of_ones_own(shop, capsys):
+    words = ["data=shop", "--config-dir", str(shop / "groups")]
+    assert main(["data", "drift", *words, "data.train_share=0.9", "data.slices=[colour]"]) == 0
+    assert "item" in capsys.readouterr().out
+    assert main(["data", "validate", *words, "data.workers=-1"]) == 2
+    assert "data.workers=-1 must be a whole number >= 0" in capsys.readouterr().err

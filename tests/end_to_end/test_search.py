@@ -70,7 +70,7 @@ def test_a_search_that_is_cut_off_ends_as_one_that_was_not(tmp_path, signum):
     with subprocess.Popen(
         [*command, "search_dir=cut"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as cut:
-        while not list((tmp_path / "cut/trials/1").glob("checkpoints/step-*.ckpt")):
+        while not list((tmp_path / "cut/trials/1").glob("checkpoints/step-*.ckpt.sha256")):  # which makes it whole
             assert cut.poll() is None
             time.sleep(0.05)
         os.kill(cut.pid, signum)

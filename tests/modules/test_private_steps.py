@@ -1,6 +1,7 @@
 """Clipped, noised, accounted for: by hand, against Opacus and published numbers, and bit for bit over a break."""
 
 import math
+import subprocess
 import sys
 
 import numpy as np
@@ -271,6 +272,20 @@ def test_a_delta_at_which_a_unit_could_be_given_away_is_refused():
 def test_an_epsilon_that_no_noise_keeps_is_refused():
     with pytest.raises(ConfigError, match=r"privacy.epsilon=1e-09 at delta=1e-06 cannot be kept over 100 steps"):
         noise_for("rdp", 1e-9, 1e-6, 0.05, 100)
+
+
+@pytest.mark.tried("dp_sgd", "bad_input")
+@pytest.mark.parametrize("accountant", ["prv", "rdp"])
+def test_a_noise_that_keeps_no_epsilon_worth_the_name_is_refused(accountant):
+    with pytest.raises(ConfigError, match=r"privacy.noise=0.0001 keeps no epsilon below .* over 10 steps"):
+        promised(DPSGD(epsilon=None, noise=1e-4, accountant=accountant), 1000, 0.1, 100.0, 10)
+    assert promised(DPSGD(epsilon=None, noise=0.5, accountant=accountant), 1000, 0.1, 100.0, 10).noise == 0.5
+
+
+@pytest.mark.slow
+def test_opacus_leaves_everyones_logging_alone():
+    words = "import logging, funneltune.modules.private_steps as p; p.require_opacus(); print(logging.root.handlers)"
+    assert subprocess.check_output([sys.executable, "-c", words], text=True) == "[]\n"
 
 
 @pytest.mark.tried("dp_sgd", "bad_input")

@@ -47,6 +47,11 @@ class PrivateData(LogDataModule):
         rows = self.rows("train")
         if self.unit == "impression":
             return PrivacyUnits.of_impressions(rows)
+        if self.store.table("users").num_rows < 2:
+            raise ConfigError(
+                "privacy.unit=shopper: the log tells no two shoppers apart, so that all of it would be one unit; name "
+                "its column (data.source.user), or promise less: privacy.unit=impression."
+            )
         return PrivacyUnits.of_shoppers(rows, self.store.column("user")[rows], self.rows_per_shopper)
 
     def plan(self, epoch: int = 0) -> PoissonPlan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from opacus.optimizers import DPOptimizer
 
     from funneltune.modules.base import FunnelModule
+
+MOST_EPSILON = 1000.0
+"""Of a noise that is given: an epsilon beyond it is no promise, and its accounting fills any memory."""
 
 
 @dataclass(frozen=True)
@@ -208,17 +212,20 @@ def require_opacus() -> None:
     Raises:
         ConfigError: with how to install it.
     """
+    handlers = list(logging.root.handlers)
     try:
         import opacus  # noqa: F401
     except ImportError:
         raise ConfigError("privacy=dp_sgd needs Opacus; pip install 'funneltune[privacy]'.") from None
+    finally:  # its import sets logging up for everyone, on stderr and down to DEBUG
+        logging.root.handlers[:] = handlers
 
 
 def promised(settings: DPSGD, units: int, sample_rate: float, expected_units: float, steps: int) -> Promise:
     """Settle delta and noise for a run.
 
     Raises:
-        ConfigError: if delta is not below 1 / units, or no noise keeps epsilon.
+        ConfigError: if delta is not below 1 / units, or no noise keeps epsilon, or a given one keeps none.
     """
     delta = settings.delta if settings.delta is not None else 1 / (10 * units)
     if not delta < 1 / units:
@@ -230,6 +237,11 @@ def promised(settings: DPSGD, units: int, sample_rate: float, expected_units: fl
     if noise is None:
         assert settings.epsilon is not None
         noise = noise_for(settings.accountant, settings.epsilon, delta, sample_rate, steps)
+    elif noise > 0 and (bound := epsilon_of("rdp", noise, sample_rate, steps, delta)) > MOST_EPSILON:
+        raise ConfigError(
+            f"privacy.noise={noise:g} keeps no epsilon below {bound:.3g} over {steps:,} steps, which promises nothing "
+            f"(at most {MOST_EPSILON:g}); more noise, or privacy.noise=0, which clips and promises nothing."
+        )
     return Promise(units, delta, sample_rate, expected_units, steps, noise)
 
 

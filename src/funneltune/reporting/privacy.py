@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
-from funneltune.records import RecordFolder
+from funneltune.errors import RunError
+from funneltune.records import RecordFolder, number
 from funneltune.reporting.sections import Section
 
 NONE = "no privacy guarantee"
@@ -18,7 +20,8 @@ def privacy_in_words(found: Mapping[str, Any]) -> str:
     'no privacy guarantee'
     """
     if "epsilon" in found:
-        return f"epsilon {found['epsilon']:.2f} at delta {found['delta']:.1e} for each {found['unit']}"
+        epsilon, delta = _numbers(found, "epsilon", "delta")
+        return f"epsilon {epsilon:.2f} at delta {delta:.1e} for each {found.get('unit')}"
     return f"{NONE} ({found['reason']})" if "reason" in found else NONE
 
 
@@ -30,7 +33,7 @@ def privacy_section(records: RecordFolder, names: Mapping[str, str]) -> Section 
     rows = []
     for cell in dict.fromkeys(cell for cell, _ in finished):
         mine = [found for name, found in finished if name == cell]
-        weakest = max(mine, key=lambda found: float(found.get("epsilon", float("inf"))))
+        weakest = max(mine, key=lambda found: _numbers(found, "epsilon")[0] if "epsilon" in found else math.inf)
         rows.append((names.get(cell, cell), *_row(weakest)))
     notes = dict.fromkeys(note for _, found in finished for note in found.get("not_covered", ()))
     return Section(
@@ -48,12 +51,23 @@ def _done(record: Any) -> bool:
 def _row(found: Mapping[str, Any]) -> tuple[str, ...]:
     if "epsilon" not in found:
         return ("none", *["-"] * 6)
-    return (
-        f"{found['epsilon']:.2f}",
-        f"{found['delta']:.1e}",
-        str(found["unit"]),
-        f"{found['noise_multiplier']:.2f}",
-        f"{found['clip']:g}",
-        f"{found['sample_rate']:.4f}",
-        f"{found['steps']:,}",
-    )
+    names = ("epsilon", "delta", "noise_multiplier", "clip", "sample_rate", "steps")
+    epsilon, delta, noise, clip, rate, steps = _numbers(found, *names)
+    told = (f"{noise:.2f}", f"{clip:g}", f"{rate:.4f}", f"{steps:,.0f}")
+    return (f"{epsilon:.2f}", f"{delta:.1e}", str(found.get("unit")), *told)
+
+
+def _numbers(found: Mapping[str, Any], *names: str) -> list[float]:
+    """Of a promise.
+
+    Raises:
+        RunError: if one is none, which makes the promise nobody's.
+    """
+    values = [number(found.get(name)) for name in names]
+    for name, value in zip(names, values, strict=True):
+        if value is None:
+            raise RunError(
+                f"a record's privacy.{name}={found.get(name)!r} must be a number; restore the record from a copy, or "
+                "leave it out."
+            )
+    return [value for value in values if value is not None]
