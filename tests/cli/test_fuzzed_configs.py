@@ -125,7 +125,11 @@ def left(tmp_path):
 @pytest.mark.tried("bad_config", "fuzz")
 @pytest.mark.parametrize(
     ("seed", "first", "last"),
-    [(0, 0, 40), *(pytest.param(*part, marks=pytest.mark.slow) for part in ((0, 40, 200), (1, 0, 300)))],
+    [
+        (0, 0, 40),
+        pytest.param(0, 40, 200, marks=pytest.mark.slow),
+        pytest.param(1, 0, 300, marks=[pytest.mark.slow, pytest.mark.exhaustive]),
+    ],
 )
 def test_a_mutated_command_is_what_was_asked_for_or_one_line(
     seed, first, last, before_data, capsys, tmp_path, tmp_path_factory, monkeypatch, tally

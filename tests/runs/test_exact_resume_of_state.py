@@ -6,6 +6,7 @@ import pytest
 
 from funneltune.callbacks import read_checkpoint
 from funneltune.cli.compose import compose_config
+from matrices import sampled
 from resuming import METHODS, SMALL, fit, steps, sweep
 
 PLAIN = ["tuning=lora", *METHODS["lora"], "trainer.precision=32-true"]
@@ -114,7 +115,7 @@ def test_ranks_shrink_within_the_run_that_is_taken_up(cache, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", SLOW)
+@pytest.mark.parametrize("name", sampled(SLOW))
 @pytest.mark.tried("kill_mid_epoch", "resume")
 def test_so_does_every_other_part_that_may_keep_one(cache, tmp_path, name, tally):
     exact(cache, tmp_path, name, tally)
