@@ -64,15 +64,18 @@ class Texts(_OnDevice):
     """Which texts of the log these are: query q is q, item i is (queries) + i, their pair is q * (items) + i; None
     where they are of no log.
     """
+    unique: bool = True
+    """Whether none is there twice; `data.unique=false` leaves them as the rows have them."""
 
     def __len__(self) -> int:
-        """Number of unique texts."""
+        """Number of texts."""
         return int(self.lengths.shape[0])
 
     def in_words(self) -> str:
-        """What they ask of memory: how many, and how long the longest is."""
+        """What they ask of memory: how many, of how many tokens, and how long the longest is."""
         longest = int(self.lengths.max()) if len(self) else 0
-        return f"{len(self):,} unique texts, the longest of {longest} tokens"
+        unique = "unique " if self.unique else ""
+        return f"{len(self):,} {unique}texts of {len(self.token_ids):,} tokens, the longest of {longest} tokens"
 
 
 NOT_ASKED = -100

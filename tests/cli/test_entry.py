@@ -119,6 +119,26 @@ def test_a_signal_in_the_set_up_says_that_nothing_was_saved(words, signum, monke
     assert capsys.readouterr().err == told
 
 
+@pytest.mark.tried("sigterm", "resume")
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["resume=k"], "; the same command goes on from step 12"),
+        (["resume=auto", "run_dir=k"], "; the same command goes on from step 12"),
+        (["resume=other"], "; give the same command again"),
+        (["resume=auto"], "; give the same command again"),
+    ],
+)
+def test_a_signal_before_a_run_goes_on_says_what_is_there(words, told, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "k" / "checkpoints").mkdir(parents=True)
+    for name in ("step-5.ckpt.sha256", "step-12.ckpt.sha256", "step-20.ckpt", "best-30.ckpt.sha256"):
+        (tmp_path / "k" / "checkpoints" / name).touch()
+    monkeypatch.setattr("funneltune.cli.train.composed", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    assert main(["train", *words]) == 128 + signal.SIGTERM
+    assert capsys.readouterr().err == f"stopped by SIGTERM before anything new was saved{told}\n"
+
+
 def test_a_study_that_is_interrupted_between_cells_says_that_the_same_command_goes_on(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("funneltune.cli.launch.launch", raising(KeyboardInterrupt()))

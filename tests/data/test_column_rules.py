@@ -5,6 +5,7 @@ import pytest
 
 from funneltune.data import Table, prepare
 from funneltune.data.sources.column_rules import ColumnRule, Schema
+from funneltune.data.sources.lateness import MOMENT
 from funneltune.errors import ConfigError, DataError
 from tables import GOOD, ROLES
 
@@ -22,8 +23,8 @@ CASES = {
     "bounds hold": (ColumnRule("number", 0, 10), ["0", "10", "5"], {}),
     "bounds": (ColumnRule("number", 0, 10), ["-0.1", "10.1", None], {"at least 0": [0], "at most 10": [1]}),
     "what is no number is out of no range": (ColumnRule("number", 0, 10), ["x"], {"a finite number": [0]}),
-    "times": (ColumnRule("time"), ["2024-05-01", "1700000000", "2024-05-01T10:00:00Z", "soon"], {
-        "a time (ISO 8601, or unix seconds)": [3]
+    "times": (ColumnRule("time"), ["2024-05-01", "1700000000", "2024-05-01T10:00:00Z", "soon", "1700000000000"], {
+        MOMENT: [3, 4]
     }),
     "time bounds": (ColumnRule("time", 1704067200.0), ["2023-12-31T23:59:59", "2024-01-01"], {
         "at least 2024-01-01T00:00:00": [0]
@@ -124,7 +125,7 @@ def test_rows_to_predict_keep_to_the_rules_of_inputs_alone(tmp_path, funnel):
         ({"price": {"type": "text", "least": 0}}, "least and most are of numbers and times"),
         ({"price": {"least": "cheap"}}, "data.source.schema.price.least='cheap' must be a finite number"),
         ({"price": {"least": 5, "most": 1}}, "least=5 is above most=1"),
-        ({"at": {"type": "time", "most": "later"}}, "most='later' must be a time"),
+        ({"at": {"type": "time", "most": "later"}}, "most='later' must be unix seconds or ISO 8601"),
         ({"colour": {"one_of": "red"}}, "one_of='red' must be a list of values"),
         ({"colour": {"one_of": []}}, "must be a list of values"),
         ({"rank": {"type": "whole", "one_of": ["a"]}}, "must be a list of numbers, as its type is whole"),

@@ -101,3 +101,9 @@ def test_moments_of_any_year_are_read_beside_numbers():
     days = [float(np.datetime64(day, "D").astype(int)) for day in ("1000-01-01", "2500-06-30")]
     assert moments(raw)[:4].tolist() == [1000.0, 86_400 * days[0], 86_400 * days[1] + 36_000, 86_400.0]
     assert np.isnan(moments(raw)[4:]).all()
+
+
+def test_milliseconds_are_no_moment():
+    raw = pd.Series(["1735732800", "1735732800000", "171201011200", "-1735732800000", "9999-12-31"], dtype="string")
+    assert np.isfinite(moments(raw)).tolist() == [True, False, False, False, True]
+    assert np.isfinite(moments(pd.Series([1e11, 1.1e11]))).tolist() == [True, False]

@@ -115,6 +115,8 @@ def test_training_requests_that_last_into_the_test_break_time_order(tmp_path):
     (found,) = leaks(tmp_path, frame)
     assert found.kind == "time"
     assert "10 of" in found.message
+    assert "use data.split.by=time" not in found.message
+    assert "the rows of one request lie up to" in found.message
 
 
 @pytest.mark.tried("leakage", "fault")

@@ -128,12 +128,16 @@ def test_a_dictionary_of_all_identifiers_finds_none_without_the_key(tally):
         ({"key": "SOME_KEY", "off": ["user"]}, r"its keys: key, off"),
         ({"key": "SOME_KEY", "of": ["usr"]}, r"'usr' is none of user, query \(nearest: user\)"),
         ({"key": "NOT_THERE"}, r"key=NOT_THERE: there is no such environment variable; make one: export NOT_THERE="),
-        ({"key": "SHORT_KEY"}, r"key=SHORT_KEY holds 15 bytes; a key has 16 or more"),
+        ({"key": "SHORT_KEY"}, r"key=SHORT_KEY holds 15 bytes; a key has 16 or more, .* make one: export SHORT_KEY="),
+        ({"key": "BLANK_KEY"}, r"key=BLANK_KEY holds 0 bytes; a key has 16 or more"),
+        ({"key": "DULL_KEY"}, r"key=DULL_KEY holds 5 distinct letters; a key is drawn .*: make one: export DULL_KEY="),
         ({"key": "a/file/that/is/not/there"}, r"names neither an environment variable .* nor a file"),
     ],
 )
 def test_a_node_or_key_that_is_none_is_told_in_one_line(node, told, monkeypatch):
     monkeypatch.setenv("SHORT_KEY", "canary-15-bytes")
+    monkeypatch.setenv("BLANK_KEY", " " * 20)
+    monkeypatch.setenv("DULL_KEY", "canary" * 5 + "\n")
     with pytest.raises(ConfigError, match=told) as caught:
         Pseudonyms.parse(node)
     assert "\n" not in str(caught.value)
@@ -157,6 +161,14 @@ def test_a_key_file_is_its_owners_alone(tmp_path):
         Pseudonyms.parse({"key": str(path)})
     path.chmod(0o600)
     assert Pseudonyms.parse({"key": str(path)}).of_value("user", "u1") == by_hand("user", "u1")
+    path.write_text("a" * 32)
+    with pytest.raises(ConfigError, match=rf"holds 1 distinct letters; .* make one: python -c .* > {path}\.$"):
+        Pseudonyms.parse({"key": str(path)})
+
+
+def test_white_space_around_a_key_is_none_of_it(monkeypatch):
+    monkeypatch.setenv("SOME_KEY", f" {KEY}\n")
+    assert Pseudonyms.parse(NODE).of_value("user", "u1") == by_hand("user", "u1")
 
 
 @pytest.mark.tried("persons", "leak")
@@ -186,6 +198,14 @@ def test_another_key_than_the_runs_is_refused_by_fingerprints(log, monkeypatch):
     monkeypatch.setenv("SOME_KEY", KEY[::-1])
     with pytest.raises(RunError, match=r"run=a: data.pseudonyms.key=SOME_KEY holds another key \(fingerprint \w{16}\)"):
         require_key(NODE, of_run, "run=a")
+    monkeypatch.delenv("SOME_KEY")
+    with pytest.raises(ConfigError) as caught:
+        require_key(NODE, of_run, "run=a")
+    wanted = of_run["pseudonyms"]["key"]
+    assert str(caught.value) == (
+        "run=a: data.pseudonyms.key=SOME_KEY: there is no such environment variable; set the run's own key "
+        f"(fingerprint {wanted}): under another its shoppers would be strangers."
+    )
 
 
 # --- what is shown ---------------------------------------------------------------------------------------------------

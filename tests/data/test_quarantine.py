@@ -10,6 +10,7 @@ import pytest
 
 from funneltune.data import Table, prepare, validate
 from funneltune.data.sources import quarantine
+from funneltune.data.sources.lateness import MOMENT
 from funneltune.data.sources.quarantine import BadRows
 from funneltune.data.sources.table import LEFT_OUT
 from funneltune.errors import ConfigError, DataError
@@ -53,9 +54,10 @@ FAULTS = {
     "no shopper": ({"shopper": {7: None}}, ("shopper", "nothing", "it must be a value")),
     "a purchase without a click": (
         {"clicked": {7: 0}, "bought": {7: 1}},
-        ("", "1", "'purchase' must not hold without click"),
+        ("bought", "purchase=1", "'purchase' must not hold without click"),
     ),
-    "a time that is none": ({"at": {7: "soon"}}, ("at", "'soon'", "it must be a finite number")),
+    "a time that is none": ({"at": {7: "soon"}}, ("at", "'soon'", f"it must be {MOMENT}")),
+    "a time in milliseconds": ({"at": {7: 1735732800000}}, ("at", "'1735732800000'", f"it must be {MOMENT}")),
 }
 
 
@@ -154,6 +156,14 @@ def test_the_list_may_lie_elsewhere_and_where_it_lies_is_no_part_of_the_log(tmp_
     assert len(listed(tmp_path / "lists")) == 1
 
 
+@pytest.mark.tried("bad_config", "bad_input")
+@pytest.mark.parametrize("below", ["", "/deeper"])
+def test_a_folder_for_the_list_that_is_a_file_is_refused(tmp_path, below):
+    path = write(tmp_path)
+    with pytest.raises(ConfigError, match=r"data\.source\.bad_rows\.folder=.*log\.csv is a file; name a folder\.$"):
+        BadRows.parse({"limit": 1, "folder": f"{path}{below}"})
+
+
 def test_what_is_validated_lists_its_rows_where_training_would(tmp_path, funnel):
     table = Table(write(tmp_path, spoilt(price={3: "dear"})), **ROLES, bad_rows=1)
     found = validate(table, funnel, beside=tmp_path / "cache")
@@ -182,7 +192,20 @@ def test_chunks_do_not_matter(tmp_path, funnel, monkeypatch):
     parts = prepare(Table(path, **ROLES, schema=SCHEMA, bad_rows=9), funnel, tmp_path / "parts")
     for name in whole.table("impressions").column_names:
         np.testing.assert_array_equal(whole.column(name), parts.column(name))
-    assert sorted(listed(tmp_path / "whole")) == sorted(listed(tmp_path / "parts"))
+    assert listed(tmp_path / "whole") == listed(tmp_path / "parts")
+
+
+def test_what_only_the_whole_log_shows_is_listed_by_row_too(tmp_path, funnel, monkeypatch):
+    frame = spoilt(price={3: "x", 90: "y"}, clicked={50: 0}, bought={50: 1})
+    frame = pd.concat([frame.iloc[:60], frame.iloc[[10]], frame.iloc[60:]], ignore_index=True)
+    monkeypatch.setattr("funneltune.data.sources.reading.CHUNK", 20)
+    prepare(Table(write(tmp_path, frame), **ROLES, bad_rows=9, duplicates="refuse"), funnel, tmp_path / "cache")
+    assert [(row, column, value) for _, row, column, value, _ in listed(tmp_path / "cache")] == [
+        ("3", "price", "'x'"),
+        ("50", "bought", "purchase=1"),
+        ("61", "sku", "repeats row 11"),
+        ("91", "price", "'y'"),
+    ]
 
 
 @pytest.mark.tried("persons", "canary")

@@ -38,7 +38,19 @@ def test_copies_are_refused_with_their_row_or_listed(tmp_path, funnel):
     store = read(tmp_path, funnel, duplicates="refuse", bad_rows=1)
     assert store.n_rows == 5
     (path,) = (tmp_path / "cache").glob("quarantine-*.csv")
-    assert path.read_text().splitlines()[1].startswith("log.csv,3,sku,,it must not repeat item and request")
+    assert (
+        path.read_text().splitlines()[1].startswith("log.csv,3,sku,repeats row 1,it must not repeat item and request")
+    )
+
+
+def test_each_copy_names_the_first_of_its_kind(tmp_path, funnel):
+    frame = TWICE.iloc[[0, 3, 1, 3, 0, 0]]
+    with pytest.raises(DataError, match=r"3 row\(s\) repeat .*, first row 4 \(it repeats row 2\); remove them"):
+        read(tmp_path, funnel, frame, duplicates="refuse")
+    read(tmp_path, funnel, frame, duplicates="refuse", bad_rows=3)
+    (path,) = (tmp_path / "cache").glob("quarantine-*.csv")
+    told = [line.split(",")[1:4] for line in path.read_text().splitlines()[1:]]
+    assert told == [["4", "sku", "repeats row 2"], ["5", "sku", "repeats row 1"], ["6", "sku", "repeats row 1"]]
 
 
 def test_the_same_item_at_another_position_is_no_copy(tmp_path, funnel):

@@ -63,6 +63,32 @@ def test_a_purchase_without_a_click_is_dropped_or_kept_and_counted(tmp_path, fun
     assert store.manifest["notes"]["purchase without click"] == {"rows": 1, "strict": strict}
 
 
+def test_an_item_with_several_texts_is_counted_and_keeps_the_first(tmp_path, funnel, monkeypatch):
+    monkeypatch.setattr("funneltune.data.sources.reading.CHUNK", 2)
+    frame = GOOD.assign(name=["Sofa", "Chair", "Lamp", "Divan", "Shade"], brand=["A", "B", "A", "A", "B"])
+    roles = {**ROLES, "item_text": {"title": "name", "brand": "brand"}}
+    found = validate(Table(write(tmp_path, frame), **roles), funnel)
+    assert "items with more than one text, of which the first is taken: title: 1" in found.in_words()
+    store = prepare(Table(write(tmp_path, frame), **roles), funnel, tmp_path / "cache")
+    assert store.table("items").column("title").to_pylist()[0] == "Sofa"
+    plain = validate(Table(write(tmp_path), **ROLES), funnel)
+    assert "more than one text" not in plain.in_words()
+
+
+def test_a_query_with_an_identifier_may_have_several_texts_too(tmp_path, funnel):
+    found = validate(Table(write(tmp_path), **{**ROLES, "query": "colour"}), funnel)
+    assert found.notes["queries with more than one text, of which the first is taken"] == {"query": 2}
+
+
+@pytest.mark.parametrize(
+    ("labels", "never"),
+    [({"clicked": 0, "bought": 0}, "no row has click or purchase, and"), ({"bought": 0}, "no row has purchase, and")],
+)
+def test_an_event_that_never_happens_is_warned_of(tmp_path, funnel, labels, never):
+    assert f"  warning: {never}" in validate(Table(write(tmp_path, GOOD.assign(**labels)), **ROLES), funnel).in_words()
+    assert "warning" not in validate(Table(write(tmp_path), **ROLES), funnel).in_words()
+
+
 def test_unlabelled_rows_can_be_read_for_prediction(tmp_path, funnel):
     bare = GOOD.drop(columns=["clicked", "bought"])
     store = prepare(Table(write(tmp_path), **ROLES).unlabelled(write(tmp_path, bare)), funnel, tmp_path / "cache")
@@ -82,7 +108,12 @@ CASES = {
     "NaN price": (GOOD.assign(price=[1, None, 2, 3, 4]), {}, r"column 'price' \(price\) holds nothing in row 2"),
     "infinite price": (GOOD.assign(price=[1, 2, float("inf"), 3, 4]), {}, "must be a finite number"),
     "position a word": (GOOD.assign(rank=list("01x12")), {}, r"column 'rank' \(position\) holds 'x' in row 3"),
-    "time no time": (GOOD.assign(at=["soon"] * 5), {}, r"column 'at' \(time\) holds 'soon'"),
+    "time no time": (
+        GOOD.assign(at=["soon"] * 5),
+        {},
+        r"'at' \(time\) holds 'soon' .* must be unix seconds or ISO 8601",
+    ),
+    "milliseconds": (GOOD.assign(at=1735732800000), {}, r"row 1 \(5 such\); .* \(milliseconds are divided by 1,000\)"),
     "empty query": (GOOD.assign(q=["red couch", " ", "lamp", "lamp", "lamp"]), {}, r"column 'q' .* is empty in 1 row"),
     "empty title": (GOOD.assign(name=["", "Chair", "Lamp", "Sofa", "Shade"]), {}, r"item_text\.title\) is empty"),
     "no rows": (GOOD.iloc[:0], {}, "has a header but no rows"),
@@ -114,6 +145,11 @@ def test_all_faults_come_together(tmp_path, funnel):
         ("log.csv", b"", "is empty; a log needs a header"),
         ("log.xlsx", b"x", "must be one of .csv"),
         ("log.csv", GOOD.assign(q="caf\xe9").to_csv(index=False).encode("latin-1"), "is not utf-8"),
+        (
+            "log.csv",
+            GOOD.to_csv(index=False).encode("utf-16"),
+            "mark of UTF-16.; save it as UTF-8, or set data.source.enc",
+        ),
         ("log.csv", b"q,sku\n1,2\n1,2,3,4\n", "cannot be read|is missing"),
         ("log.parquet", b"PAR1 but not really", "cannot be read"),
         ("log.csv.gz", gzip.compress(b"q,sku\n1,2\n", mtime=0)[:12], "cannot be read"),

@@ -87,6 +87,23 @@ def test_the_command_refuses_in_one_line(market_run, capsys, words, said):
     assert printed.count("\n") == 1
 
 
+@pytest.mark.parametrize("asked", [f"query={QUERY}", None])
+def test_a_shopper_whom_the_log_does_not_know_is_told(market_run, capsys, caplog, asked):
+    decides = "the query alone decides" if asked else "the items alone decide"
+    words = [asked] if asked else ["candidates=popular"]
+    told(capsys, market_run, *words, "user=nobody", "top=3")
+    assert f"user=nobody is no shopper of the run's log: {decides}." in caplog.text
+    caplog.clear()
+    told(
+        capsys,
+        market_run,
+        *words,
+        f"user={Scorer.of_run(market_run).rows.data.store.table('users')['key'][0]}",
+        "top=3",
+    )
+    assert "no shopper" not in caplog.text
+
+
 def test_the_command_says_where_the_rules_leave_nothing_of_a_query(market_run, capsys, monkeypatch):
     from funneltune.decisions.rules import RulesOn
 

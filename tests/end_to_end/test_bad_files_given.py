@@ -130,6 +130,7 @@ SCORED = {
     "ragged.csv": (f"{GOOD}1,2\n", "row 2 has 2 fields, the header 6"),
     "cheap.csv": (f"{GOOD}901,u1,lamp,i1,red,cheap\n", "holds 'cheap' in row 2"),
     "latin.csv": (GOOD.encode() + b"901,u1,l\xe9mp,i1,red,1\n", "is not utf-8 (line 3"),
+    "utf16.csv": (GOOD.encode("utf-16"), "is not utf-8 (it begins with the mark of UTF-16); save it as UTF-8."),
     "cut.parquet": (b"PAR1xx", "smaller than the minimum file footer"),
     "text.csv.gz": (GOOD, "Not a gzipped file"),
     "two.csv": (GOOD.replace("price\n", "price,price\n").replace("5.0", "5.0,6.0"), "names column 'price' 2 times"),

@@ -70,7 +70,8 @@ def test_a_training_batch_that_does_not_fit_ends_the_run_and_names_what_it_held(
     told = str(caught.value)
     assert re.match(
         r"out of memory in training, step 2 with 40 rows \(\d+, \d+, \d+, \d+, \d+, \.\.\. \d+ of the log\), \d+ "
-        r"unique texts, the longest of \d+ tokens \(.*the process's peak was \d\.\d\d GB\)\. Nothing was changed; "
+        r"unique texts of [\d,]+ tokens, the longest of \d+ tokens \(.*the process's peak was \d\.\d\d GB\)\. "
+        r"Nothing was changed; "
         r"data\.rows_per_batch=20 trainer\.accumulate_grad_batches=2 takes steps of the same size in smaller parts\.$",
         told,
     )
@@ -113,7 +114,7 @@ def test_while_the_catalogue_is_read_its_texts_are_named(tmp_path, monkeypatch, 
     with pytest.raises(NoMemoryError) as caught:
         train(config(kept_logs, "tuning=frozen", "backbone.cache=always"), tmp_path / "run")
     told = str(caught.value)
-    assert re.search(r"with \d+ unique texts, the longest of \d+ tokens \(", told)
+    assert re.search(r"with \d+ unique texts of [\d,]+ tokens, the longest of \d+ tokens \(", told)
     assert told.endswith("Nothing was changed; backbone.token_budget=2048 reads fewer texts at once.")
 
 
@@ -126,10 +127,16 @@ def test_outside_of_runs_an_encoders_texts_are_named_too(tiny_backbone, make_dat
     fault = user_fault(caught.value)
     assert type(fault) is NoMemoryError
     assert (
-        f"out of memory with {len(batch.texts)} unique texts, the longest of {int(batch.texts.lengths[-1])} tokens"
-        in (str(fault))
+        f"out of memory with {len(batch.texts)} unique texts of {int(batch.texts.lengths.sum()):,} tokens, the longest "
+        f"of {int(batch.texts.lengths[-1])} tokens" in str(fault)
     )
     assert fault.status == 1
+
+
+def test_texts_that_stand_twice_are_not_called_unique(make_data):
+    unique, plain = (next(iter(make_data(unique=asked).val_dataloader())).texts for asked in (True, False))
+    assert f"{len(unique):,} unique texts of {len(unique.token_ids):,} tokens, " in unique.in_words()
+    assert plain.in_words().startswith(f"{len(plain):,} texts of {len(plain.token_ids):,} tokens, the longest of ")
 
 
 def test_other_errors_are_none_of_memory():
@@ -170,7 +177,12 @@ def test_a_study_does_not_try_again_what_does_not_fit(tmp_path, monkeypatch, kep
             ["data.eval_rows_per_batch=4096", "backbone.token_budget=200000", "backbone.remember=0"],
             "in validation with 4,0.. rows .* measures the same; ",
         ),
-        ("catalogue", 1, ["tuning=frozen", "backbone.cache=always"], "with [0-9,]+ unique texts, the longest of .. "),
+        (
+            "catalogue",
+            1,
+            ["tuning=frozen", "backbone.cache=always"],
+            "with [0-9,]+ unique texts of [0-9,]+ tokens, the longest of .. ",
+        ),
     ],
 )
 @pytest.mark.tried("out_of_memory", "fault")

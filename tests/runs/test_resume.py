@@ -9,10 +9,11 @@ import pytest
 
 from funneltune.cli import main
 from funneltune.cli.compose import compose_config
-from funneltune.errors import Interrupted
+from funneltune.errors import Interrupted, LostProcessError
 from funneltune.files import locked
 from funneltune.runs import train
 from funneltune.runs.folder import earlier_run, newest_unfinished
+from funneltune.runs.recording import with_way_on
 from stopping import Stops, record, words
 
 
@@ -184,6 +185,20 @@ def test_a_run_without_a_checkpoint_begins_again_in_its_folder(stopped, alone, c
     assert f"{stopped} begins again: it left no checkpoint\n" in capsys.readouterr().err
     same(stopped, alone)
     assert record(stopped)["resumed"][0]["step"] == 0
+
+
+@pytest.mark.tried("truncated_checkpoint", "resume")
+def test_checkpoints_that_lost_their_sums_are_not_called_none(stopped, cache):
+    for path in (stopped / "checkpoints").glob("*.sha256"):
+        path.unlink()
+    found = earlier_run(compose_config(words(cache, "resume=auto")), stopped)
+    assert found.in_words == "begins again: it left no checkpoint that can be trusted"
+
+
+def test_a_lost_process_is_told_with_its_way_on_in_one_sentence(stopped):
+    with pytest.raises(LostProcessError) as caught, with_way_on(stopped):
+        raise LostProcessError("rank 1 is gone (its log shows where).")
+    assert str(caught.value).startswith("rank 1 is gone (its log shows where); saved at step 5; go on with: ")
 
 
 @pytest.mark.slow

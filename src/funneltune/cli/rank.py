@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -74,6 +75,11 @@ def _carried_out(keys: Mapping[str, str], changes: Mapping[str, Any]) -> tuple[R
 
     new = new_items(Path(keys["new"])) if keys["new"] else ()
     recommender = Recommender.of_run(Path(keys["run"]), ranking_of(keys["ranking"], changes), new)
+    rows = recommender.scorer.rows
+    if keys["user"] and rows.users.get(keys["user"]) is None:
+        decides = "the query alone decides" if keys["query"] else "the items alone decide"
+        told = "user=%s is no shopper of the run's log: %s."
+        logging.getLogger("funneltune").warning(told, rows.shown.user(keys["user"]), decides)
     pages = list(recommender.pages(_requests(keys, recommender)))
     summary = Summary.of(recommender, pages)
     if len(summary.empty) == len(pages):

@@ -23,7 +23,7 @@ def run(arguments: Arguments) -> int:
     """Compose, check, train, and say where the record lies."""
     word = arguments.only_word("experiment")
     overrides = [*([f"experiment={word}"] if word else []), *arguments.overrides]
-    with nothing_saved_yet():
+    with nothing_saved_yet(lambda: _saved_earlier(overrides)):
         from omegaconf import OmegaConf
 
         cfg = composed(overrides, arguments.config_dir)
@@ -45,6 +45,22 @@ def run(arguments: Arguments) -> int:
             say(f"privacy: {privacy_in_words(record.privacy)}")
         say(f"record: {run_dir / 'record.json'}")
     return 0
+
+
+def _saved_earlier(overrides: Sequence[str]) -> str:
+    """What an interrupted command that takes a run up can say of it; nothing of one that begins anew.
+
+    By names alone: the signal came while the modules that know checkpoints were being imported.
+    """
+    given = {key: value for key, _, value in (override.partition("=") for override in overrides)}
+    resume = given.get("resume", "null")
+    if resume in {"null", ""}:
+        return ""
+    folder = given.get("run_dir") if resume == AUTO else resume
+    names = [path.name for path in (Path(folder) / "checkpoints").glob("step-*.ckpt.sha256")] if folder else []
+    steps = [int(step) for name in names if (step := name.removeprefix("step-").partition(".")[0]).isdecimal()]
+    goes_on = f"; the same command goes on from step {max(steps)}" if steps else "; give the same command again"
+    return f"before anything new was saved{goes_on}"
 
 
 def composed(overrides: Sequence[str], config_dir: Path | None = None) -> DictConfig:
@@ -92,6 +108,8 @@ def _taken_up(overrides: Sequence[str]) -> DictConfig | None:
     from omegaconf import OmegaConf
 
     from funneltune.cli.faults import dotted_keys
+    from funneltune.data.pseudonyms import require_key
+    from funneltune.records import RECORD_NAME, RunRecord
     from funneltune.runs.folder import stored_config
 
     cfg = stored_config(Path(found[0]), "resume")
@@ -103,6 +121,7 @@ def _taken_up(overrides: Sequence[str]) -> DictConfig | None:
             raise ConfigError(f"{key} is no key of the run in {found[0]}{nearest_clause(key, known)}.")
         OmegaConf.update(cfg, key, override.value(), force_add=True)
     cfg.resume = found[0]
+    require_key(cfg.data.get("pseudonyms"), RunRecord.read(Path(found[0]) / RECORD_NAME).data, f"resume={found[0]}")
     return cfg
 
 

@@ -48,8 +48,8 @@ def plain(text: str) -> str:
 
 
 @contextmanager
-def nothing_saved_yet() -> Iterator[None]:
-    """Where a signal ends the set-up, say that there is nothing to go on from.
+def nothing_saved_yet(earlier: Callable[[], str] = str) -> Iterator[None]:
+    """Where a signal ends the set-up, say that there is nothing to go on from; or what was there `earlier`, in words.
 
     Raises:
         Interrupted: with that line.
@@ -58,8 +58,8 @@ def nothing_saved_yet() -> Iterator[None]:
         yield
     except (Interrupted, KeyboardInterrupt) as stop:
         signum = signal_of(stop)
-        told = f"stopped by {signum.name} before anything was saved; give the same command again"
-        raise Interrupted(signum, told) from None
+        way_on = earlier() or "before anything was saved; give the same command again"
+        raise Interrupted(signum, f"stopped by {signum.name} {way_on}") from None
 
 
 def signal_of(stop: Interrupted | KeyboardInterrupt) -> signal.Signals:

@@ -19,7 +19,8 @@ from funneltune.schema import Batch, Interaction, Texts
 Integers = NDArray[np.int64]
 
 NO_TOKENS = TokenTable(np.zeros(0, np.int32), np.zeros(1, np.int64))
-NO_TEXTS = Texts(*(torch.zeros(0, dtype=torch.long) for _ in range(3)))
+NOTHING = torch.zeros(0, dtype=torch.long)
+NO_TEXTS = Texts(NOTHING, NOTHING, NOTHING)
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,8 @@ class Collator:
         """The unique texts of rows by their queries, items and past items, and where each stands among them."""
         if self.interaction == "none":
             return NO_TEXTS, {}
-        return self._twin(query, item, past) if self.interaction == "twin" else self._cross(query, item)
+        texts, at = self._twin(query, item, past) if self.interaction == "twin" else self._cross(query, item)
+        return replace(texts, unique=self.unique), at
 
     def _features(
         self, rows: Integers, item: Integers, past: Integers | None, texts_of_past: Integers | None

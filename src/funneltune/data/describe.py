@@ -39,6 +39,8 @@ class Checked:
     notes: Mapping[str, Any]
     leaks: Sequence[Leak] = ()
     """What a run would warn of."""
+    never: Sequence[str] = ()
+    """Events that no row of the log has."""
 
     def in_words(self) -> str:
         """Lines for people."""
@@ -53,6 +55,11 @@ class Checked:
                 lines.append(f"  {note}: {spelt}")
         if self.counts.get("items") == 1:
             lines.append("  one item only: name data.source.item if rows are about items")
+        if self.never:
+            lines.append(
+                f"  warning: no row has {' or '.join(self.never)}, and what never happens is not learned; check "
+                f"data.source.labels, or take {'it' if len(self.never) == 1 else 'them'} out of data.tasks"
+            )
         lines += [f"  warning, leak ({leak.kind}): {leak.message}" for leak in self.leaks]
         return "\n".join(lines)
 
@@ -157,7 +164,8 @@ def validate(
             leaks = find_leaks(store, cut, texts or {}, columns, tasks, split, text_columns(source), guard.words)
             guard.refuse(leaks)
         notes = {k: v for k, v in store.manifest["notes"].items() if k not in NOT_FOR_PEOPLE}
-        return Checked(dict(store.manifest["counts"]), notes, guard.warned(leaks))
+        never = [task.name for task in store.funnel.tasks if task.binary and not store.column(task.name).any()]
+        return Checked(dict(store.manifest["counts"]), notes, guard.warned(leaks), never)
 
 
 def _columns(store: LogStore, needs: FeatureNeeds | None, faults: list[str]) -> FeatureColumns | None:

@@ -202,12 +202,19 @@ def _time_order(store: LogStore, requests: Mapping[str, Requests], split: Split)
     if not late:
         return []
     total = len(requests["train"])
+    remedy = "use data.split.by=time"
+    if split.by == "time":  # then the first of each request's rows does as it should
+        longest = (store.of_requests("time_last") - store.of_requests("time_first")).max() / DAY
+        remedy = (
+            f"the rows of one request lie up to {longest:.4g} days apart: name the page view's column as "
+            "data.source.request, or mend data.source.time"
+        )
     return [
         Leak(
             "time",
             f"data.split.by={split.by}: {late:,} of {total:,} training requests ({late / total:.1%}) end later than "
-            "the earliest test request begins; a model is tested on what comes after it (none may be later): use "
-            "data.split.by=time",
+            "the earliest test request begins; a model is tested on what comes after it (none may be later): "
+            f"{remedy}",
         )
     ]
 

@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -30,7 +31,9 @@ LEAST = 16
 """Bytes of a key."""
 LETTERS = 32
 """Hexadecimal ones of a pseudonym: 128 bits."""
-MAKE = "make one: export {name}=$(python -c 'import secrets; print(secrets.token_hex(32))')"
+DISTINCT = 8
+"""Distinct bytes of a key."""
+DRAW = "python -c 'import secrets; print(secrets.token_hex(32))'"
 T = TypeVar("T")
 
 
@@ -49,8 +52,9 @@ class Pseudonyms:
     name: str = ""
 
     @classmethod
-    def parse(cls, node: Any) -> Pseudonyms | None:
+    def parse(cls, node: Any, wanted: str | None = None) -> Pseudonyms | None:
         """`data.pseudonyms`: null, or {of: [user, query], key: NAME}, NAME being an environment variable or a file.
+        `wanted`: the fingerprint of the one key that will do, for messages; None: a new log may have a new one.
 
         Raises:
             ConfigError: naming what is wrong, the key's value never.
@@ -70,7 +74,7 @@ class Pseudonyms:
                     f"data.pseudonyms.of={list(of)}: {one!r} is none of {', '.join(SIDES.values())}"
                     + (f" (nearest: {near[0]})." if near else ".")
                 )
-        secret = _read_key(str(node["key"]))
+        secret = _read_key(str(node["key"]), wanted)
         return cls(of, secret, str(node["key"]))
 
     @property
@@ -97,33 +101,47 @@ class Pseudonyms:
         return {"of": list(self.of), "key": self.fingerprint}
 
 
-def _read_key(name: str) -> bytes:
-    """The key that a variable or a file holds.
+def _read_key(name: str, wanted: str | None) -> bytes:
+    """The key that a variable or a file holds, without the white space around it.
 
     Raises:
-        ConfigError: if it is not there, others may read it, or it is short.
+        ConfigError: if it is not there, others may read it, it is short, or it repeats a few letters.
     """
+    remedy = partial(_remedy, wanted=wanted)
     if ENVIRONMENT_NAME.fullmatch(name):
-        where, found = f"data.pseudonyms.key={name}", os.environ.get(name, "").encode("utf-8", "surrogateescape")
-        if not found:
-            raise ConfigError(f"{where}: there is no such environment variable; {MAKE.format(name=name)}, and keep it.")
+        where, make = f"data.pseudonyms.key={name}", f"export {name}=$({DRAW})"
+        if name not in os.environ:
+            raise ConfigError(f"{where}: there is no such environment variable; {remedy(make, ', and keep it')}.")
+        found = os.environ[name].encode("utf-8", "surrogateescape").strip()
     else:
         path = Path(name).expanduser()
         if not re.search(r"[/.]", name) or not path.is_file():
             raise ConfigError(  # not shown: it may be the key itself
                 "data.pseudonyms.key names neither an environment variable (capital letters) nor a file that is there; "
-                f"{MAKE.format(name='FUNNELTUNE_KEY')}, and write key: FUNNELTUNE_KEY."
+                f"{remedy(f'export FUNNELTUNE_KEY=$({DRAW})', ', and write key: FUNNELTUNE_KEY')}."
             )
-        where = f"data.pseudonyms.key={name}"
+        where, make = f"data.pseudonyms.key={name}", f"{DRAW} > {name}"
         if path.stat().st_mode & 0o077:
             raise ConfigError(f"{where}: others may read the file; chmod 600 {name}.")
         found = path.read_bytes().strip()
     if len(found) < LEAST:
         raise ConfigError(
             f"{where} holds {len(found)} bytes; a key has {LEAST} or more, or trying all of them finds it: "
-            f"{MAKE.format(name='FUNNELTUNE_KEY')}."
+            f"{remedy(make)}."
+        )
+    if len(set(found)) < DISTINCT:
+        raise ConfigError(
+            f"{where} holds {len(set(found))} distinct letters; a key is drawn at random and has {DISTINCT} or more: "
+            f"{remedy(make)}."
         )
     return found
+
+
+def _remedy(make: str, then: str = "", *, wanted: str | None) -> str:
+    """A new key; where a run has one, that."""
+    if wanted is None:
+        return f"make one: {make}{then}"
+    return f"set the run's own key (fingerprint {wanted}): under another its shoppers would be strangers"
 
 
 class Pseudonymous:
@@ -224,9 +242,15 @@ def require_key(node: Any, recorded: Mapping[str, Any], where: str) -> None:
 
     Raises:
         RunError: naming both keys by their fingerprints.
+        ConfigError: if there is no key.
     """
-    wanted, pseudonyms = (recorded.get("pseudonyms") or {}).get("key"), Pseudonyms.parse(node)
-    if wanted is not None and pseudonyms is not None and pseudonyms.fingerprint != wanted:
+    if (wanted := (recorded.get("pseudonyms") or {}).get("key")) is None:
+        return
+    try:
+        pseudonyms = Pseudonyms.parse(node, str(wanted))
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+    if pseudonyms is not None and pseudonyms.fingerprint != wanted:
         raise RunError(
             f"{where}: data.pseudonyms.key={pseudonyms.name} holds another key (fingerprint {pseudonyms.fingerprint}) "
             f"than its log was read with ({wanted}); set that one, for under this its shoppers would be strangers."

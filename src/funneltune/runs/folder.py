@@ -12,7 +12,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
-from funneltune.callbacks import CHECKPOINTS, newest_checkpoint
+from funneltune.callbacks import CHECKPOINTS, checkpoints_in, newest_checkpoint
 from funneltune.data.pseudonyms import require_key
 from funneltune.errors import ConfigError, FunnelError, RunError
 from funneltune.files import locked, remove_parts, told_write_faults
@@ -29,6 +29,8 @@ class Earlier:
     record: RunRecord
     checkpoint: Path | None
     changed: tuple[str, ...]
+    left_some: bool = False
+    """Whether there are checkpoints, though perhaps none that is whole."""
 
     @property
     def step(self) -> int:
@@ -38,7 +40,9 @@ class Earlier:
     @property
     def in_words(self) -> str:
         """Where the run is taken up."""
-        return f"goes on from step {self.step}" if self.checkpoint else "begins again: it left no checkpoint"
+        if self.checkpoint is not None:
+            return f"goes on from step {self.step}"
+        return f"begins again: it left no checkpoint{' that can be trusted' if self.left_some else ''}"
 
 
 def earlier_run(cfg: DictConfig, run_dir: Path) -> Earlier | None:
@@ -74,7 +78,8 @@ def earlier_run(cfg: DictConfig, run_dir: Path) -> Earlier | None:
     if record.status == "finished":
         return Earlier(record, None, ())
     require_key(plain["data"].get("pseudonyms"), record.data, f"run_dir={run_dir}")
-    return Earlier(record, newest_checkpoint(run_dir / CHECKPOINTS), tuple(changed.values()))
+    folder = run_dir / CHECKPOINTS
+    return Earlier(record, newest_checkpoint(folder), tuple(changed.values()), bool(checkpoints_in(folder)))
 
 
 def _require_known(allowed: Sequence[str], *configs: Mapping[str, Any]) -> None:

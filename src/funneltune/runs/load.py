@@ -53,11 +53,11 @@ def finished_config(run: Path, field: str = "run") -> DictConfig:
             f"{field}={run} has status {record.status!r}; only a finished run can be used, go on with it: "
             f"funneltune train resume={run}."
         )
+    require_key(cfg.data.get("pseudonyms"), record.data, f"{field}={run}")  # a check of the config asks for any key
     try:
         check_config(cfg)
     except ConfigError as error:  # it speaks of keys that nobody gave on the command line
         raise ConfigError(f"{run / CONFIG_NAME}: {error}") from None
-    require_key(cfg.data.get("pseudonyms"), record.data, f"{field}={run}")
     return cfg
 
 

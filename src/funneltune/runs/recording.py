@@ -125,12 +125,17 @@ def with_way_on(run_dir: Path) -> Iterator[None]:
     try:
         yield
     except LostProcessError as error:
-        raise LostProcessError(f"{error}; {way_on(run_dir)}") from error
+        raise LostProcessError(_joined(error, run_dir)) from error
+
+
+def _joined(error: LostProcessError, run_dir: Path) -> str:
+    """What happened, and the way on, in one sentence."""
+    return f"{str(error).rstrip('.')}; {way_on(run_dir)}"
 
 
 def give_up(run_dir: Path, record: RunRecord | None, error: LostProcessError) -> None:
     """Write down, for a process that cannot be unwound, how its run ended; without a record it is said alone."""
-    told = f"{error}; {way_on(run_dir)}"
+    told = _joined(error, run_dir)
     if record is not None:
         record.status, record.finished = "failed", now()
         record.error = redacted(f"{type(error).__name__}: {told}")

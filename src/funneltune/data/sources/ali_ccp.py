@@ -115,7 +115,7 @@ class AliCCP:
             columns |= {name: np.zeros_like(columns[name]) for name in LABELS}
             return np.ones(len(columns[ITEM_COLUMN]), dtype=bool)
         chunk = Collected(rows=len(columns[ITEM_COLUMN]))
-        kept = self.strict.settle(columns, chunk, tasks)
+        kept = self.strict.settle(columns, chunk, tasks, {})
         if chunk.faults:
             raise DataError(f"sample_skeleton (rows count from 1): {chunk.faults[0]}.")
         for note, content in chunk.notes.items():

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from funneltune.data.sources.collected import Collected
-from funneltune.data.sources.lateness import moments
+from funneltune.data.sources.lateness import MOMENT, moments
 from funneltune.data.sources.roles import Roles
 from funneltune.funnel import Task
 
@@ -105,7 +105,7 @@ def number(frame: pd.DataFrame, roles: Roles, column: str, role: str, seen: Coll
         rule = f"a whole number from {PLACES.min} to {PLACES.max}"
         right = (values == np.floor(values)) & (values >= PLACES.min) & (values <= PLACES.max)
     else:  # beyond single precision all but times would be infinite
-        rule = "a finite number"
+        rule = MOMENT if role == "time" else "a finite number"
         right = np.isfinite(values) & ((role == "time") | (np.abs(values) <= np.finfo(np.float32).max))
 
     def telling(value: str, row: str, count: int) -> str:

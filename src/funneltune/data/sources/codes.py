@@ -34,6 +34,28 @@ class Codes:
         return list(self.index)
 
 
+class FirstTexts:
+    """Which entities come with another text than their first. Of each text a hash is kept, not the text."""
+
+    def __init__(self) -> None:
+        self._first, self._several = np.zeros(0, np.int64), np.zeros(0, bool)
+
+    def add(self, texts: pd.Series[Any], codes: NDArray[np.int64], fresh: NDArray[np.int64]) -> None:
+        """A chunk's texts, the codes of their entities, and where an entity appears for the first time."""
+        if (known := int(codes.max(initial=-1)) + 1) > len(self._first):
+            more = max(known, 2 * len(self._first)) - len(self._first)
+            self._first = np.concatenate([self._first, np.zeros(more, np.int64)])
+            self._several = np.concatenate([self._several, np.zeros(more, bool)])
+        local, distinct = pd.factorize(texts.to_numpy(dtype=object))
+        hashes = np.array([hash(text) for text in distinct], dtype=np.int64)[local]
+        self._first[codes[fresh]] = hashes[fresh]
+        self._several[codes[hashes != self._first[codes]]] = True
+
+    def __len__(self) -> int:
+        """How many they are."""
+        return int(self._several.sum())
+
+
 class IntegerCodes:
     """Whole numbers likewise, in sorted arrays: eight bytes a value. A chunk's new values are in order of size."""
 

@@ -11,12 +11,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from funneltune.data.sources.codes import Codes
+from funneltune.data.sources.codes import Codes, FirstTexts
 from funneltune.data.sources.quarantine import Quarantine
 from funneltune.data.sources.spilled import Columns
 from funneltune.errors import DataError
 
 SEPARATOR, FILE_ROW = "\x1f", "row"
+SEVERAL = "{side} with more than one text, of which the first is taken"
+"""The note of a store that counts them, by field."""
 AT_ONCE = 1 << 18
 """Rows that are handed over together."""
 
@@ -27,6 +29,8 @@ class Collected:
 
     codes: dict[str, Codes] = field(default_factory=lambda: {k: Codes() for k in ("request", "user", "query", "item")})
     texts: dict[str, list[pd.DataFrame]] = field(default_factory=lambda: {"query": [], "item": []})
+    first_texts: dict[tuple[str, str], FirstTexts] = field(default_factory=dict)
+    """Of a side's fields."""
     vectors: dict[str, list[str]] = field(default_factory=dict)
     images: dict[str, list[str]] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
@@ -71,6 +75,11 @@ class Collected:
         """Add to a count of the store's notes."""
         if rows:
             self.notes.setdefault(note, {})[key] = self.notes.get(note, {}).get(key, 0) + rows
+
+    def tell_several(self) -> None:
+        """Note how many entities come with more than one text."""
+        for (side, name), texts in self.first_texts.items():
+            self.count(SEVERAL.format(side={"item": "items", "query": "queries"}[side]), name, len(texts))
 
     def entity(self, side: str) -> dict[str, Any]:
         """`key` and the texts of queries or items, one entry each."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from funneltune.data.sources.cells import fault
 from funneltune.data.sources.collected import Collected
-from funneltune.data.sources.lateness import moments
+from funneltune.data.sources.lateness import MOMENT, moments
 from funneltune.data.sources.roles import Roles
 from funneltune.errors import ConfigError
 
@@ -78,7 +78,7 @@ class ColumnRule:
 KINDS: dict[str, str] = {
     "number": "a finite number",
     "whole": "a whole number",
-    "time": "a time (ISO 8601, or unix seconds)",
+    "time": MOMENT,
 }
 
 

@@ -15,7 +15,7 @@ import lzma
 import sys
 import zipfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -51,7 +51,7 @@ class Delimited:
 
     Args:
         part: The file.
-        encoding, separator, names, quotes: As `TableFiles` has them.
+        encoding, separator, names, quotes, named: As `TableFiles` has them.
     """
 
     part: Path
@@ -59,10 +59,11 @@ class Delimited:
     separator: str
     names: tuple[str, ...] | None
     quotes: bool
+    named: str = "data.path"
 
     def header(self) -> list[str]:
         """Column names; of two of one name the second has a number behind it."""
-        with opened(self.part) as stream:
+        with self.opened() as stream:
             found = list(pd.read_csv(stream, nrows=1 if self.names else 0, **self._dialect).columns)
         if self.names is not None and len(found) != len(self.names):
             raise DataError(
@@ -76,7 +77,7 @@ class Delimited:
         if self.names is not None:
             return list(self.names)
         read = {**self._dialect, "header": None, "dtype": str, "keep_default_na": False}
-        with opened(self.part) as stream:
+        with self.opened() as stream:
             first = pd.read_csv(stream, nrows=1, **read)
         return [str(name) for name in first.iloc[0]]
 
@@ -87,7 +88,7 @@ class Delimited:
             DataError: if two ways of reading disagree about where rows end.
         """
         width, read = len(self.header()), 0
-        with opened(self.part) as stream:
+        with self.opened() as stream:
             counted = _Counted(stream, self, width) if len(self.separator) == 1 else None
             source = io.BufferedReader(counted, BLOCK) if counted is not None else stream
             reader = pd.read_csv(
@@ -111,22 +112,32 @@ class Delimited:
                     yield frame, fields
         if odd is not None and odd.total != read:
             raise DataError(
-                f"data.path={self.part} cannot be read ({read:,} rows by one reading, {odd.total:,} by another: a "
+                f"{self.named}={self.part} cannot be read ({read:,} rows by one reading, {odd.total:,} by another: a "
                 "quotation mark without its second); mend the file, or write quotes: false under source."
             )
+
+    def is_utf_16(self) -> bool:
+        """Whether the file begins with the mark of UTF-16, as what a spreadsheet calls Unicode does."""
+        with suppress(OSError, EOFError), self.opened() as stream:
+            return stream.read(2) in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE}
+        return False
 
     def undecodable(self) -> str:
         """Which line is not of the encoding, in words; nothing where that cannot be told."""
         with suppress(LookupError, OSError, EOFError):
             if not _like_ascii(self.encoding):
                 return ""
-            with opened(self.part) as stream:
+            with self.opened() as stream:
                 for number, line in enumerate(stream, start=1):
                     try:
                         line.decode(self.encoding)
                     except UnicodeDecodeError:
                         return f"line {number} of the file, "
         return ""
+
+    def opened(self) -> AbstractContextManager[Any]:
+        """The file's bytes."""
+        return opened(self.part, self.named)
 
     @property
     def _dialect(self) -> dict[str, Any]:
@@ -149,7 +160,7 @@ class Delimited:
         signed = "utf-8-sig" if codecs.lookup(self.encoding).name == "utf-8" else self.encoding
         before = csv.field_size_limit(sys.maxsize)
         try:
-            with opened(self.part) as stream, io.TextIOWrapper(stream, signed, newline="") as text:
+            with self.opened() as stream, io.TextIOWrapper(stream, signed, newline="") as text:
                 lines = csv.reader(text, delimiter=self.separator, quoting=self._quoting, skipinitialspace=True)
                 for line in lines:
                     if not line or (len(line) == 1 and not line[0].strip(" \t")):
@@ -219,7 +230,7 @@ class _Counted(io.RawIOBase):
 
 
 @contextmanager
-def opened(part: Path) -> Iterator[Any]:
+def opened(part: Path, named: str = "data.path") -> Iterator[Any]:
     """A file's bytes, unpacked where its name says that it is packed.
 
     Raises:
@@ -228,12 +239,12 @@ def opened(part: Path) -> Iterator[Any]:
     if part.suffix == ".zip":
         with zipfile.ZipFile(part) as archive:
             if len(inside := archive.namelist()) != 1:
-                raise DataError(f"data.path={part} holds {len(inside)} files; a log is one: unpack it.")
+                raise DataError(f"{named}={part} holds {len(inside)} files; a log is one: unpack it.")
             with archive.open(inside[0]) as stream:
                 yield stream
         return
     if part.suffix in (".zst", ".tar", ".tgz", ".7z"):
-        raise DataError(f"data.path={part} is an archive; unpack it, or pack the log as {', '.join(OPENERS)}.")
+        raise DataError(f"{named}={part} is an archive; unpack it, or pack the log as {', '.join(OPENERS)}.")
     with OPENERS.get(part.suffix, Path.open)(part, "rb") as stream:
         yield stream
 

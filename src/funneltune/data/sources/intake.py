@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from funneltune.data.sources import cells
-from funneltune.data.sources.codes import Codes
+from funneltune.data.sources.codes import Codes, FirstTexts
 from funneltune.data.sources.collected import FILE_ROW, SEPARATOR, Collected
 from funneltune.data.sources.column_rules import Schema
 from funneltune.data.sources.joins import Join
@@ -196,6 +196,10 @@ class Intake:
         texts = frame.iloc[fresh][list(fields.values())].fillna("")
         texts.columns = pd.Index(list(fields))
         self.seen.texts[side].append(texts)
+        if getattr(self.roles, side) is not None:  # else the texts are the key
+            for name, column in fields.items():
+                firsts = self.seen.first_texts.setdefault((side, name), FirstTexts())
+                firsts.add(frame[column].fillna(""), codes, fresh)
         return codes, fresh
 
 

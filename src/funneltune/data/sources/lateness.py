@@ -13,6 +13,10 @@ from numpy.typing import NDArray
 from funneltune.errors import ConfigError
 
 DAYS = {"seconds": 1 / 86_400, "minutes": 1 / 1440, "hours": 1 / 24, "days": 1.0}
+LATEST = 1e11
+"""Unix seconds of the year 5138: a greater number counts milliseconds, or finer."""
+MOMENT = "unix seconds or ISO 8601 (milliseconds are divided by 1,000)"
+"""What a time must be, in words."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +61,12 @@ class Lateness:
 
 def moments(raw: pd.Series[Any]) -> NDArray[np.float64]:
     """Unix seconds of numbers that are such already, or of ISO 8601 texts (UTC where they name no zone); NaN for what
-    is neither.
+    is neither, and for numbers beyond `LATEST`.
     """
     numbers = pd.to_numeric(raw, errors="coerce")
+    beyond = np.abs(numbers.to_numpy(dtype=np.float64, na_value=np.nan)) > LATEST
     if numbers.isna().any():
         found = pd.to_datetime(raw.where(numbers.isna()), errors="coerce", utc=True, format="ISO8601")
         # in microseconds: nanoseconds reach from 1677 to 2262 only
         numbers = numbers.fillna((found - pd.Timestamp(0, tz="UTC").as_unit("us")).dt.total_seconds())
-    return np.asarray(numbers.to_numpy(dtype=np.float64, na_value=np.nan))
+    return np.where(beyond, np.nan, numbers.to_numpy(dtype=np.float64, na_value=np.nan))

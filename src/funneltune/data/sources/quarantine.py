@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
-import io
-import shutil
+import json
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from heapq import merge
 from pathlib import Path
 from typing import Any, Self
 
@@ -55,6 +55,9 @@ class BadRows:
         number = isinstance(limit, (int, float)) and not isinstance(limit, bool) and np.isfinite(limit) and limit > 0
         if fields or not number or (limit >= 1 and limit != int(limit)):
             raise ConfigError(f"data.source.bad_rows={node!r} {rule}.")
+        there = [] if folder is None else [path for path in (Path(folder), *Path(folder).parents) if path.exists()]
+        if there and not there[0].is_dir():
+            raise ConfigError(f"data.source.bad_rows.folder={folder}: {there[0]} is a file; name a folder.")
         return cls(float(limit), None if folder is None else str(folder))
 
     def describe(self) -> float:
@@ -79,10 +82,10 @@ class Quarantine:
         self.counts: Counter[str] = Counter()
         """Column and rule -> how often it was broken."""
         self._file = tempfile.TemporaryFile("w+", encoding="utf-8", newline="", dir=folder)  # noqa: SIM115 (`__exit__`)
-        self._writer = csv.writer(self._file)
         self._chunk: list[tuple[int, str, str, str]] = []
-        self._written = 0
-        self._writer.writerow(HEADER)
+        self._written = self._last = 0
+        self._late: list[tuple[int, list[str]]] = []
+        """Faults of rows that an earlier flush has passed: those that only the whole log shows."""
 
     def __enter__(self) -> Self:
         """Nothing more to open."""
@@ -102,9 +105,20 @@ class Quarantine:
         for row, column, value, rule in sorted(set(self._chunk)):  # a role and a schema may say the same
             self.counts[f"column {column!r}: {rule}" if column else rule] += 1
             if self._written < WRITTEN:
-                self._writer.writerow((*place(row), column, value, rule))
+                file, number = place(row)
+                line = [file, str(number), column, value, rule]
+                if row < self._last:
+                    self._late.append((row, line))
+                else:
+                    self._file.write(f"{json.dumps([row, line])}\n")
                 self._written += 1
+                self._last = max(self._last, row)
         self._chunk = []
+
+    def _lines(self) -> Iterator[list[str]]:
+        """What was written, by row."""
+        self._file.seek(0)
+        return (line for _, line in merge(map(json.loads, self._file), self._late, key=lambda numbered: numbered[0]))
 
     def settle(self, rows: int, target: Path) -> tuple[dict[str, Any], str | None]:
         """Write the file, if there is anything to write.
@@ -120,9 +134,9 @@ class Quarantine:
             return {}, None
         if self.bad_rows.folder is not None:
             target = Path(self.bad_rows.folder) / target.name
-        self._file.seek(0)
         with whole_file(target) as part, part.open("w", encoding="utf-8", newline="") as file:
-            shutil.copyfileobj(self._file, file, io.DEFAULT_BUFFER_SIZE * 64)
+            csv.writer(file).writerow(HEADER)
+            csv.writer(file).writerows(self._lines())
         total, faults = rows + self.rows, self.counts.total()
         cut = f" (the first {WRITTEN:,} of {faults:,} faults)" if faults > WRITTEN else ""
         allowed = self.bad_rows.allows(total)

@@ -34,6 +34,7 @@ SAVED_DATASET = ("state.json", "dataset_dict.json")
 """What `datasets.save_to_disk` leaves in a folder, of one split or of several."""
 PART = "part"
 """The column that says which part of the log a row is of, where files (or a data set's splits) are parts."""
+LOG = "data.path"
 BROKEN = (
     pa.ArrowException,
     UnicodeDecodeError,
@@ -83,6 +84,7 @@ class TableFiles:
             column `part`; files and splits that are not named are left out. Empty: all are read, without that column.
         rename: Column of the file -> what it is called here; a column that is not there is passed over.
         quotes: False where a quotation mark is a letter like any other.
+        named: How the user named the path: the key that messages speak of.
     """
 
     path: Path
@@ -92,6 +94,7 @@ class TableFiles:
     words: Mapping[str, str] = field(default_factory=dict)
     rename: Mapping[str, str] = field(default_factory=dict)
     quotes: bool = True
+    named: str = LOG
 
     @cached_property
     def parts(self) -> tuple[Path, ...]:
@@ -111,14 +114,16 @@ class TableFiles:
             found = self._named(found, {part: self._word_key(part) for part in found})
         if not found:
             raise DataError(
-                f"data.path={self.path} is not there; name the file, or see the config's head for where to get it."
+                f"{self.named}={self.path} is not there; name the file, or see the config's head for where to get it."
             )
         for part in found if self.words else ():
             if (packed := part.with_name(f"{part.name}.gz")) in found:
-                raise DataError(f"data.path={self.path} holds {part.name} and {packed.name}, rows twice; remove one.")
+                raise DataError(
+                    f"{self.named}={self.path} holds {part.name} and {packed.name}, rows twice; remove one."
+                )
         for part in found:
             if part.stat().st_size == 0:
-                raise DataError(f"data.path={part} is empty; a log needs a header and at least one row.")
+                raise DataError(f"{self.named}={part} is empty; a log needs a header and at least one row.")
         return tuple(found)
 
     def _named(self, found: Sequence[Any], stems: Mapping[Any, str]) -> list[Any]:
@@ -128,7 +133,7 @@ class TableFiles:
         if missing:
             keys = " or ".join(key for key, word in self.words.items() if word == missing[0])
             raise DataError(
-                f"data.path={self.path} holds {', '.join(sorted(there))}, but no {keys}, the rows of part "
+                f"{self.named}={self.path} holds {', '.join(sorted(there))}, but no {keys}, the rows of part "
                 f"{missing[0]!r}; add it, or change data.source.parts."
             )
         return [one for one in found if stems[one] in self.words]
@@ -151,7 +156,7 @@ class TableFiles:
             import datasets
         except ModuleNotFoundError:
             raise DataError(
-                f"data.path={text} is a Hugging Face data set; reading it needs pip install 'funneltune[datasets]'."
+                f"{self.named}={text} is a Hugging Face data set; reading it needs pip install 'funneltune[datasets]'."
             ) from None
         try:
             if not text.startswith(HUB):
@@ -170,7 +175,7 @@ class TableFiles:
                 wanted = split[0] if split else None if self.words else "train"
                 found = datasets.load_dataset(*home, split=wanted, **pin)
         except Exception as error:  # whatever the hub, the cache or a loading script raises
-            raise DataError(_unreadable(self.path, None, error)) from None
+            raise DataError(self._unreadable(self.path, error)) from None
         if isinstance(found, datasets.DatasetDict) and self.words:
             names = self._named(list(found), {name: name for name in found})
             found = datasets.concatenate_datasets(
@@ -178,7 +183,7 @@ class TableFiles:
             )
         if isinstance(found, datasets.DatasetDict):
             raise DataError(
-                f"data.path={text} holds several splits; name one of them: "
+                f"{self.named}={text} holds several splits; name one of them: "
                 f"{', '.join(f'{text}/{split}' for split in found)}."
             )
         return found
@@ -215,8 +220,8 @@ class TableFiles:
                     else "their order differs"
                 )
                 raise DataError(
-                    f"data.path={part} has not the columns of {self.parts[0].name} ({odd}); shards of one log have the "
-                    "same columns."
+                    f"{self.named}={part} has not the columns of {self.parts[0].name} ({odd}); shards of one log "
+                    "have the same columns."
                 )
         return first
 
@@ -266,9 +271,14 @@ class TableFiles:
         counts = Counter(self.rename.get(name, name) for name in written)
         if twice := [name for name in columns if counts[name] > 1]:
             raise DataError(
-                f"data.path={self.parts[0]}: the header names column {twice[0]!r} {counts[twice[0]]} times; rename or "
-                "remove one."
+                f"{self.named}={self.parts[0]}: the header names column {twice[0]!r} {counts[twice[0]]} times; rename "
+                "or remove one."
             )
+
+    @property
+    def _is_log(self) -> bool:
+        """Whether the data config says how it is read, and can be changed; new rows are read as the log was."""
+        return self.named == LOG
 
     # --- one file ----------------------------------------------------------------------------------------------
 
@@ -280,8 +290,8 @@ class TableFiles:
         if part.name.endswith(ARROW):
             return "arrow"
         raise DataError(
-            f"data.path={part} ends in {part.suffix!r}; it must be one of {', '.join((*CSV, *PARQUET, *ARROW))}, or "
-            "set data.source.separator for delimited text of another name."
+            f"{self.named}={part} ends in {part.suffix!r}; it must be one of {', '.join((*CSV, *PARQUET, *ARROW))}"
+            + (", or set data.source.separator for delimited text of another name." if self._is_log else ".")
         )
 
     def _header(self, part: Path) -> list[str]:
@@ -302,25 +312,34 @@ class TableFiles:
 
     def _delimited(self, part: Path) -> Delimited:
         separator = self.separator or ("\t" if ".tsv" in part.name else ",")
-        return Delimited(part, self.encoding, separator, self.names, self.quotes)
+        return Delimited(part, self.encoding, separator, self.names, self.quotes, self.named)
 
     def _guarded(self, part: Path, read: Callable[[Path], Any]) -> Any:
         """Whatever a broken file raises, in one line."""
         try:
             return read(part)
         except pd.errors.EmptyDataError:
-            raise DataError(f"data.path={part} has no header; a log needs one and at least one row.") from None
+            raise DataError(f"{self.named}={part} has no header; a log needs one and at least one row.") from None
         except BROKEN as error:
-            text = self._kind(part) == "text"
-            where = self._delimited(part).undecodable() if text and isinstance(error, UnicodeDecodeError) else ""
-            raise DataError(_unreadable(part, self.encoding if text else None, error, where)) from None
+            if self._kind(part) == "text" and isinstance(error, (UnicodeDecodeError, LookupError)):
+                raise DataError(self._undecoded(part, error)) from None
+            raise DataError(self._unreadable(part, error)) from None
 
+    def _undecoded(self, part: Path, error: UnicodeDecodeError | LookupError) -> str:
+        """Which encoding it has not, and what to do: a log's can be named, new rows have the log's."""
+        remedy = "set data.source.encoding, for example latin-1"
+        if isinstance(error, LookupError):
+            why = " ".join(str(error).split())[:200]
+        elif self._delimited(part).is_utf_16():
+            why = "it begins with the mark of UTF-16"
+            remedy = "save it as UTF-8, or set data.source.encoding to utf-16"
+        else:  # the rest of the message is a place in a buffer, and bytes of a text
+            why = f"{self._delimited(part).undecodable()}{error.reason}"
+        remedy = remedy if self._is_log else f"save it as {self.encoding.upper()}"
+        return f"{self.named}={part} is not {self.encoding} ({why}); {remedy}."
 
-def _unreadable(path: Path, encoding: str | None, error: Exception, where: str = "") -> str:
-    """In one line; `encoding` None: the format has none to choose."""
-    reason = " ".join(str(error).split())[:200] or type(error).__name__
-    if isinstance(error, UnicodeDecodeError):
-        reason = error.reason  # the rest of the message is a place in a buffer, and bytes of a text
-    if encoding is not None and isinstance(error, (UnicodeDecodeError, LookupError)):
-        return f"data.path={path} is not {encoding} ({where}{reason}); set data.source.encoding, for example latin-1."
-    return f"data.path={path} cannot be read ({reason}); mend or export the file again."
+    def _unreadable(self, part: Path, error: Exception) -> str:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        if isinstance(error, UnicodeDecodeError):
+            reason = error.reason
+        return f"{self.named}={part} cannot be read ({reason}); mend or export the file again."

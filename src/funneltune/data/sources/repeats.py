@@ -53,22 +53,26 @@ class Repeats:
         same = np.ones(max(len(rows) - 1, 0), dtype=bool)
         for key in keys:
             same &= key[order][1:] == key[order][:-1]
-        again = np.sort(rows[order[1:][same]])
-        if not len(again):
+        if not same.any():
             return kept
+        begins = np.maximum.accumulate(np.where(np.r_[True, ~same], np.arange(len(rows)), 0))
+        again, first = rows[order[1:][same]], rows[order[begins[1:][same]]]
+        of_file = np.argsort(again)
+        again, first = again[of_file], first[of_file]
         stays, named = kept.copy(), "position" in columns
         if self.word != "keep":
             stays[again] = False
         what = "item and request" if roles.tells_requests else "user, query, item and time"
         rule = f"{what}{' and position' if named else ''} of an earlier row"
-        numbers = np.asarray(columns[FILE_ROW])[again]
+        numbers, repeated = np.asarray(columns[FILE_ROW])[again], np.asarray(columns[FILE_ROW])[first]
         if self.word == "refuse" and seen.quarantine is not None:
-            seen.quarantine.add(numbers, str(roles.item), [""] * len(again), f"it must not repeat {rule}")
+            told = [f"repeats {seen.spelt(int(row))}" for row in repeated]
+            seen.quarantine.add(numbers, str(roles.item), told, f"it must not repeat {rule}")
             return stays
         if self.word == "refuse":
             seen.faults.append(
-                f"{len(again):,} row(s) repeat {rule}, first {seen.spelt(int(numbers[0]))}; remove them, or write "
-                "duplicates: drop or keep under source"
+                f"{len(again):,} row(s) repeat {rule}, first {seen.spelt(int(numbers[0]))} (it repeats "
+                f"{seen.spelt(int(repeated[0]))}); remove them, or write duplicates: drop or keep under source"
             )
         seen.notes["repeated rows"] = {"kept" if self.word == "keep" else "dropped": len(again)}
         return stays

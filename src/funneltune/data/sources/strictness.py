@@ -57,8 +57,12 @@ class Strictness:
         """The word for one edge of a task."""
         return self.of_edge.get((task, edge), self.of_edge.get((task, ""), self.default))
 
-    def settle(self, columns: dict[str, NDArray[Any]], seen: Collected, tasks: TaskFunnel) -> NDArray[np.bool_]:
-        """Apply the words to a log's labels. Returns the rows that stay; refusals join the faults of `seen`."""
+    def settle(
+        self, columns: dict[str, NDArray[Any]], seen: Collected, tasks: TaskFunnel, named: Mapping[str, str]
+    ) -> NDArray[np.bool_]:
+        """Apply the words to a log's labels. Returns the rows that stay; refusals join the faults of `seen`. `named`:
+        task -> the column of its label.
+        """
         kept = np.ones(seen.rows, dtype=bool)
         for task in tasks.binary:
             for edge in task.edges:
@@ -70,7 +74,8 @@ class Strictness:
                 rows = np.asarray(columns[FILE_ROW][np.flatnonzero(astray)])
                 if word == "refuse" and seen.quarantine is not None:
                     kept &= ~astray
-                    seen.quarantine.add(rows, "", ["1"] * count, f"{task.name!r} must not hold without {edge}")
+                    rule = f"{task.name!r} must not hold without {edge}"
+                    seen.quarantine.add(rows, named.get(task.name, ""), [f"{task.name}=1"] * count, rule)
                     continue
                 if word == "refuse":
                     first = seen.spelt(int(rows[0]))

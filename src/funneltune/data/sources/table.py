@@ -158,7 +158,7 @@ class Table:
     def unlabelled(self, path: Path) -> Table:
         """The same column map over another file whose labels are not read (nor needed), every row of it."""
         other = copy(self)
-        other.files, other.labels_required = replace(self.files, path=path, words={}), False
+        other.files, other.labels_required = replace(self.files, path=path, words={}, named="input"), False
         other.joins = tuple(replace(join, where={}) for join in self.joins)
         other.roles = replace(self.roles, categorical=tuple(c for c in self.roles.categorical if c != PART))
         other.schema, other.bad_rows = self.schema.of(other.roles.columns(labels=False)), None
@@ -211,7 +211,8 @@ class Table:
             columns = seen.columns.whole()
             kept = np.ones(seen.rows, dtype=bool)
             if self.labels_required and seen.rows:
-                kept = self.strict.settle(columns, seen, writer.tasks)
+                of_labels = {task: label.column for task, label in self.roles.labels.items()}
+                kept = self.strict.settle(columns, seen, writer.tasks, of_labels)
                 kept = self.repeats.settle(columns, kept, self.roles, seen)
                 self.schema.settle(seen)
             self._settle_quarantine(seen, int(kept.sum()), writer.quarantine)
@@ -234,7 +235,10 @@ class Table:
             intake.take(piece)
         if not seen.belonging:
             left = f" of {seen.read} that data.source.where keeps" if seen.read else ""
-            raise DataError(f"data.path={self.files.path} has a header but no rows{left}; a log needs at least one.")
+            raise DataError(
+                f"{self.files.named}={self.files.path} has a header but no rows{left}; a log needs at least one."
+            )
+        seen.tell_several()
         if self.roles.after:
             seen.notes["written after the outcome"] = dict(self.roles.after)
         return seen
