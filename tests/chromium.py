@@ -36,3 +36,17 @@ def listened(context, said, asked):
     page.on("pageerror", lambda error: said.append(str(error)))
     page.on("request", lambda request: asked.append(request.url))
     return page
+
+
+def one_scheme_then_the_other(visit):
+    """A page is light or dark as the system is, until its button says otherwise. `visit` opens the page."""
+
+    def background(page):
+        return page.evaluate("getComputedStyle(document.body).backgroundColor")
+
+    light, dark = visit(**VIEWS["desktop"]), visit(**VIEWS["dark"])
+    colours = background(light), background(dark)
+    assert colours[0] != colours[1]
+    light.get_by_role("button", name="Dark scheme").click()
+    dark.get_by_role("button", name="Light scheme").click()
+    assert (background(light), background(dark)) == (colours[1], colours[0])

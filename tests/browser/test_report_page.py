@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from chromium import MARKS, VIEWS, listened
+from chromium import MARKS, VIEWS, listened, one_scheme_then_the_other
 from funneltune.reporting import write_report
 
 EVIDENCE = Path(__file__).parents[2] / "experiments" / "peft"
@@ -103,15 +103,7 @@ def test_groups_of_columns_can_be_put_away(visit):
 
 
 def test_the_scheme_follows_the_system_and_then_the_button(visit):
-    def background(page):
-        return page.evaluate("getComputedStyle(document.body).backgroundColor")
-
-    light, dark = visit(**VIEWS["desktop"]), visit(**VIEWS["dark"])
-    colours = background(light), background(dark)
-    assert colours[0] != colours[1]
-    light.get_by_role("button", name="Dark scheme").click()
-    dark.get_by_role("button", name="Light scheme").click()
-    assert (background(light), background(dark)) == (colours[1], colours[0])
+    one_scheme_then_the_other(visit)
 
 
 def test_the_keyboard_reaches_the_report_the_controls_and_what_scrolls(visit):

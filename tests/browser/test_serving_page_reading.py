@@ -4,7 +4,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-from chromium import MARKS, VIEWS
+from chromium import MARKS, VIEWS, one_scheme_then_the_other
 from serving_pages import answered, focused, search, titles
 
 pytestmark = MARKS
@@ -107,15 +107,7 @@ def test_on_a_phone_nothing_scrolls_sideways_and_one_list_is_shown(visit):
 
 
 def test_the_scheme_follows_the_system_and_then_the_button(visit):
-    def background(page):
-        return page.evaluate("getComputedStyle(document.body).backgroundColor")
-
-    light, dark = visit(**VIEWS["desktop"]), visit(**VIEWS["dark"])
-    colours = background(light), background(dark)
-    assert colours[0] != colours[1]
-    light.get_by_role("button", name="Dark scheme").click()
-    dark.get_by_role("button", name="Light scheme").click()
-    assert (background(light), background(dark)) == (colours[1], colours[0])
+    one_scheme_then_the_other(visit)
 
 
 def test_nothing_moves_for_readers_who_asked_for_that(visit):
