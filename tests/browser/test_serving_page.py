@@ -205,5 +205,5 @@ def test_more_places_are_shown_on_demand(visit):
     page = visit(**VIEWS["desktop"])
     search(page)
     page.get_by_role("button", name="Show 10 more").click()
-    assert page.locator(".items").nth(0).locator(".item").count() == 20
+    expect(page.locator(".items").nth(0).locator(".item")).to_have_count(20)
     assert page.evaluate("document.activeElement.textContent") == titles(page)[10]

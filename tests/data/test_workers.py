@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from children import children, ended
+from funneltune.data import loaders
 from funneltune.data.workers import Numbered, Workers
 from funneltune.errors import ConfigError, DataError, FailedRunError, LostProcessError, NoMemoryError
 
@@ -120,6 +121,39 @@ def test_a_worker_that_dies_while_its_batch_is_handed_over_is_told_of_alike(make
     _, error = read(data)
     assert type(error) is LostProcessError
     assert "a loader worker was killed (Killed) " in str(error)
+
+
+@pytest.mark.tried("loader_worker", "fault")
+def test_a_worker_that_died_is_told_of_even_where_pytorchs_word_is_lost(make_data, monkeypatch):
+    data = make_data(workers=1)
+    before = set(children())
+
+    def detach(_):  # PyTorch's signal handler raised in a finaliser, where errors are dropped
+        (worker,) = (pid for pid in children() if pid not in before)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        threading.Timer(0.2, os.kill, (worker, signal.SIGKILL)).start()
+        raise ConnectionResetError(104, "Connection reset by peer")
+
+    kept = signal.getsignal(signal.SIGCHLD)
+    try:
+        monkeypatch.setattr(DupFd, "detach", detach)
+        _, error = read(data)
+    finally:
+        signal.signal(signal.SIGCHLD, kept)
+    assert type(error) is LostProcessError
+    assert "a loader worker was killed (Killed) " in str(error)
+
+
+def test_a_lost_connection_is_no_dead_worker_while_all_of_them_live(make_data, monkeypatch):
+    monkeypatch.setattr(loaders, "WORD_OF_DEATH", 0.2)
+    data = make_data(workers=1)
+
+    def detach(_):
+        raise ConnectionResetError(104, "Connection reset by peer")
+
+    monkeypatch.setattr(DupFd, "detach", detach)
+    _, error = read(data)
+    assert type(error) is ConnectionResetError
 
 
 @pytest.mark.tried("loader_worker", "fault")

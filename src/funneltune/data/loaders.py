@@ -19,8 +19,8 @@ from funneltune.schema import Batch
 SHOWN = 5
 UNDERWAY = (ConnectionError, EOFError, FileNotFoundError)
 """What receiving a batch raises where its worker died in between: its memory is asked for over the worker's socket."""
-WORD_OF_DEATH = 2.0
-"""Seconds in which the system tells of such a death; PyTorch's handler then raises, whatever is done meanwhile."""
+WORD_OF_DEATH = 10.0
+"""Seconds in which the system tells of such a death: a process gives its sockets back before it is gone."""
 
 
 class _Draws(Dataset[Numbered]):
@@ -124,7 +124,7 @@ class ResumableLoader(DataLoader[Any]):
         batch: Batch | Failed | None = None
         lost: LostProcessError | None = None
         try:
-            batch = _received(running[0])
+            batch = self._received(running[0])
         except RuntimeError as error:
             lost = self.lost(error)
             if lost is None:
@@ -135,6 +135,21 @@ class ResumableLoader(DataLoader[Any]):
         if isinstance(batch, Failed):
             raise self._made_by.raised(batch, self._place(batch.number))
         return batch
+
+    def _received(self, batches: Iterator[Any]) -> Any:
+        """The next batch of PyTorch's iterator; None behind the last.
+
+        Raises:
+            RuntimeError: PyTorch's, if a worker died; in its words, where the loss of the worker's socket is noticed
+                first and PyTorch's own, which a signal brings, is lost in a finaliser.
+        """
+        try:
+            return next(batches, None)
+        except UNDERWAY as error:
+            told = self._made_by.ended(WORD_OF_DEATH)
+            if told is None:
+                raise
+            raise RuntimeError(told) from error
 
     def lost(self, error: BaseException) -> LostProcessError | None:
         """What is told of a worker that died; None where the error is about something else. PyTorch raises it wherever
@@ -159,19 +174,6 @@ class ResumableLoader(DataLoader[Any]):
     def load_state_dict(self, state: Mapping[str, int]) -> None:
         """Go on behind the batches of a saved state."""
         self.epoch, self.handed_out = int(state["epoch"]), int(state["handed_out"])
-
-
-def _received(batches: Iterator[Any]) -> Any:
-    """The next batch of PyTorch's iterator; None behind the last.
-
-    Raises:
-        RuntimeError: PyTorch's, if a worker died, even where the loss of its socket is noticed before its death.
-    """
-    try:
-        return next(batches, None)
-    except UNDERWAY:
-        time.sleep(WORD_OF_DEATH)
-        raise
 
 
 def evaluation_loader(draws: Sequence[Draw], collate: Callable[[Draw], Batch], *, pin_memory: bool) -> DataLoader[Any]:

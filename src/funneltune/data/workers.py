@@ -9,7 +9,8 @@ import signal
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing import RawArray
+from multiprocessing import RawArray, active_children
+from multiprocessing.connection import wait
 from pathlib import Path
 
 from torch.utils.data import get_worker_info
@@ -19,9 +20,8 @@ from funneltune.errors import FailedRunError, FunnelError, LostProcessError, NoM
 from funneltune.schema import Batch
 
 IDLE = -1
-DEAD = re.compile(
-    r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (?:is killed by signal: (\w[\w ]*)|exited unexpectedly)"
-)
+KILLED = "is killed by signal: "
+DEAD = re.compile(rf"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (?:{KILLED}(\w[\w ]*)|exited unexpectedly)")
 """How PyTorch tells that workers died; their process ids, and the signal."""
 LATE = "DataLoader timed out"
 PR_SET_PDEATHSIG = 1
@@ -94,6 +94,20 @@ class Workers:
         return failed.kind(
             f"a loader worker raised at {place}: {failed.told}; data.workers=0 shows where it came from."
         )
+
+    def ended(self, within: float) -> str | None:
+        """What PyTorch would say of a worker that has ended or does in so many seconds; None where all live."""
+        missing = set(filter(None, self._pids))
+        living = [one for one in active_children() if one.pid in missing]
+        missing.difference_update(one.pid for one in living)
+        ending = wait([one.sentinel for one in living], timeout=0 if missing else within)
+        for one in living:
+            if one.sentinel in ending:
+                one.join()
+                code = one.exitcode or 0
+                how = f"{KILLED}{signal.strsignal(-code)}" if code < 0 else "exited unexpectedly"
+                return f"DataLoader worker (pid {one.pid}) {how}"
+        return f"DataLoader worker (pid {missing.pop()}) exited unexpectedly" if missing else None
 
     def lost(self, error: BaseException, awaited: int, place: Callable[[int], str]) -> LostProcessError | None:
         """What PyTorch's word of a dead or late worker means; None where it is about something else.
