@@ -176,7 +176,7 @@ def test_what_is_validated_lists_its_rows_where_training_would(tmp_path, funnel)
 def test_what_is_left_out_is_warned_of(tmp_path, funnel, caplog):
     with caplog.at_level(logging.WARNING, "funneltune"):
         prepare(Table(write(tmp_path, spoilt(price={3: "x"})), **ROLES, bad_rows=1), funnel, tmp_path / "cache")
-    assert "log.csv: 1 rows have faults and are left out, see " in caplog.text
+    assert "log.csv: 1 row has a fault and is left out, see " in caplog.text
 
 
 def test_a_log_without_faults_leaves_no_list(tmp_path, funnel):

@@ -88,8 +88,9 @@ REQUESTS = {
     "cut.jsonl": ('{"query": "lamp"}\n{"que', "cannot be read"),
     "nested.jsonl": ('{"query": {"a": 1}}\n', "column 'query' has a list or mapping in row 1"),
     "cut.parquet": (b"PAR1", "smaller than the minimum file footer"),
-    "late.csv": ("query,time\nlamp,1\nrug,\n", "row 2 has no time that is a number"),
-    "never.csv": ("query,time\nlamp,inf\n", "row 1 has no time that is a number"),
+    "late.csv": ("query,time\nlamp,1\nrug,\n", "row 2: time='nan' must be unix seconds"),
+    "never.csv": ("query,time\nlamp,inf\n", "row 1: time='inf' must be unix seconds"),
+    "fine.csv": ("query,time\nlamp,1700000000000\n", "row 1: time='1700000000000' must be unix seconds"),
     "cheap.csv": ("query,price\nlamp,cheap\n", "price: a request has one that is no number"),
     "unknown.csv": ("query,item\nlamp,nothing\n", "item='nothing' is none of the log's 60 items"),
 }

@@ -234,6 +234,14 @@ def test_a_broken_folder_is_told_in_one_line(search, broken):
     assert "\n" not in str(told.value)
 
 
+def test_trials_without_their_database_are_not_begun_anew(search):
+    search(trials=1)
+    (search.folder / "search.db").unlink()
+    with pytest.raises(RunError, match=r"search\.db is missing, although trials/ holds trials; restore it"):
+        search(trials=1)
+    assert (search.folder / "trials" / "0").is_dir()
+
+
 def test_two_processes_share_the_trials_of_one_search(tmp_path):
     folder = tmp_path / "shared"
     context = multiprocessing.get_context("fork")

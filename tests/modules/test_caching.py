@@ -77,7 +77,12 @@ def test_runs_share_a_cache_and_other_boundaries_and_weights_have_their_own(run,
 def test_auto_keeps_states_where_training_reads_more_texts_than_there_are(run):
     assert "boundary_cache" in run("long", *TOP, "trainer.max_epochs=4").cost
     assert "boundary_cache" not in run("short", *TOP, "trainer.max_steps=1").cost
+
+
+def test_that_nothing_can_be_kept_is_told(run, tmp_path):
     assert "boundary_cache" not in run("full", "tuning=full", "backbone.cache=always").cost
+    told = (tmp_path / "full" / "train.log").read_text()
+    assert told.count("backbone.cache=always keeps nothing: no layer lies below the lowest that is trained") == 1
 
 
 def test_a_cache_that_would_be_too_large_is_not_made(run, tmp_path):

@@ -167,8 +167,10 @@ def test_labels_and_requests_that_runs_share_are_held_once(study):
     assert held.of(runs[0], "ctr/none") is None
 
 
-def test_statistics_that_are_cut_off_are_no_statistics(study):
+def test_statistics_that_are_cut_off_are_no_statistics_and_told_of_once(study, caplog):
     path = study / "cells/tuning=full/seed=1/statistics.npz"
     path.write_bytes(path.read_bytes()[:2000])
     (full, _) = compare(read_records(study), metrics=["ctr/auc"])
     assert (full.verdict, full.note) == ("no claim", "no statistics")
+    (told,) = [line for line in caplog.messages if str(path) in line]
+    assert told.endswith("evaluate the run again. Until then nothing is claimed of this run.")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -153,16 +151,16 @@ def _requests(keys: Mapping[str, str], recommender: Recommender) -> list[Any]:
 
 def _time(text: str) -> float | None:
     """Unix seconds of a time."""
+    import pandas as pd
+
+    from funneltune.data import MOMENT, moments
+
     if not text:
         return None
-    with suppress(ValueError):
-        if math.isfinite(seconds := float(text)):
-            return seconds
-    try:
-        told = datetime.fromisoformat(text)
-    except ValueError:
-        raise ConfigError(f"time={text} must be unix seconds or ISO 8601 (2026-01-31T12:00:00).") from None
-    return (told if told.tzinfo else told.replace(tzinfo=UTC)).timestamp()
+    (seconds,) = moments(pd.Series([text])).tolist()
+    if math.isnan(seconds):
+        raise ConfigError(f"time={text} must be {MOMENT}.")
+    return float(seconds)
 
 
 def _show(recommender: Recommender, page: Recommended) -> None:

@@ -15,12 +15,14 @@ from funneltune.data.private_module import PrivateData
 from funneltune.data.row_sampling import RowSampling
 from funneltune.data.sampling import RequestPlan
 from funneltune.data.sources import AliCCP, Correlated, Judged, Simulated, Source, Table
+from funneltune.data.sources.lateness import MOMENT, moments
 from funneltune.data.splits import Split
 from funneltune.data.store import LogStore
 from funneltune.data.text_module import TextDataModule
 from funneltune.data.write import prepare
 
 __all__ = [
+    "MOMENT",
     "AliCCP",
     "Asked",
     "AskedRows",
@@ -50,6 +52,7 @@ __all__ = [
     "built_folder",
     "describe",
     "drift",
+    "moments",
     "popularity",
     "prepare",
     "smoothed_rates",

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from funneltune.data import Asked
+from funneltune.data import MOMENT, Asked, moments
 from funneltune.decisions.assortment import require_cells
 from funneltune.decisions.scorer import Scorer
 from funneltune.errors import ConfigError, DataError
@@ -122,19 +122,14 @@ def read_times(path: Path, column: pd.Series[Any]) -> pd.Series[Any]:
     Raises:
         DataError: if one is neither.
     """
-    if pd.api.types.is_numeric_dtype(column):
-        told = column.astype(float)
-        if not (finite := np.isfinite(told.to_numpy())).all():
-            raise DataError(
-                f"{path}: row {(~finite).argmax() + 1} has no time that is a number; give unix seconds in each row, or "
-                "leave the column out."
-            )
-        return told
-    read = pd.to_datetime(column, utc=True, errors="coerce", format="ISO8601")
-    if read.isna().any():
-        wrong = column[read.isna()].iloc[0]
-        raise DataError(f"{path}: time={wrong!r} must be unix seconds or ISO 8601 (2026-01-31T12:00:00).")
-    return (read - pd.Timestamp(0, tz="UTC").as_unit("us")) / pd.Timedelta(seconds=1)
+    read = moments(column)
+    if np.isnan(read).any():
+        row = int(np.isnan(read).argmax())
+        raise DataError(
+            f"{path}: row {row + 1}: time={str(column.iloc[row])!r} must be {MOMENT}; leave the column out where times "
+            "are unknown."
+        )
+    return pd.Series(read, index=column.index)
 
 
 def _request(path: Path, key: Any, rows: pd.DataFrame, scorer: Scorer) -> Request:

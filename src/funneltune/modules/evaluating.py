@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,8 @@ from funneltune.modules.meter import PredictionMeter
 from funneltune.modules.scales import LabelScales
 from funneltune.modules.sharding import gather, release
 from funneltune.schema import Batch, predictions
+
+logger = logging.getLogger("funneltune")
 
 
 class EvaluatingModule(L.LightningModule):
@@ -47,6 +50,8 @@ class EvaluatingModule(L.LightningModule):
         if self.encoder.caching.policy not in wanted or not isinstance(data, LogDataModule):
             return None
         if not isinstance(self.encoder, Encoder) or not pays(self.encoder, data, self.trainer):
+            if self.encoder.caching.policy == "always" and "auto" in wanted:
+                logger.warning("backbone.cache=always keeps nothing: no layer lies below the lowest that is trained.")
             return None
         return open_cache(self.encoder, data, self.trainer)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from funneltune.metrics.formulas import formula_parts
 from funneltune.metrics.statistics import AUC_PARTS, MEAN_PARTS, UNITS
 from funneltune.records import StoredRun
 
+logger = logging.getLogger("funneltune")
 SHARED = frozenset({"positives", "negatives", "weight"})
 """Parts that follow from the labels, so that runs on the same rows have them in common."""
 
@@ -48,8 +50,8 @@ class Held:
             for part in parts:
                 values = np.asarray(stored[f"{who}{metric}:{part}"], dtype=np.float64)
                 found[f"{metric}:{part}"] = self._share(f"{metric}:{part}", values) if part in SHARED else values
-        except RunError:
-            self._files[stored.path] = None
+        except RunError as error:
+            self._lose(stored.path, error)
             return None
         return found
 
@@ -69,9 +71,14 @@ class Held:
         if run.statistics not in self._files:
             try:
                 self._files[run.statistics] = StoredStatistics(run.statistics)
-            except RunError:
-                self._files[run.statistics] = None
+            except RunError as error:
+                self._lose(run.statistics, error)
         return self._files[run.statistics]
+
+    def _lose(self, path: Path, error: RunError) -> None:
+        """Statistics that cannot be read are told of once; nothing is claimed of their run."""
+        self._files[path] = None
+        logger.warning("%s Until then nothing is claimed of this run.", error)
 
     def _share(self, name: str, values: NDArray) -> NDArray:
         """The array itself, or the equal one that is held already."""

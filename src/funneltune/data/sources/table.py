@@ -254,7 +254,11 @@ class Table:
         if note:
             seen.notes[LEFT_OUT] = note
             logging.getLogger("funneltune").warning(
-                "%s: %s rows have faults and are left out, see %s.", self.files.path.name, note["rows"], note["file"]
+                "%s: %s %s left out, see %s.",
+                self.files.path.name,
+                note["rows"],
+                "row has a fault and is" if note["rows"] == 1 else "rows have faults and are",
+                note["file"],
             )
 
     def _columns(self, tasks: TaskFunnel) -> list[str]:
