@@ -103,8 +103,8 @@ class SearchStore:
             raise RunError(f"{path} cannot be read; restore it from a copy, or choose another search_dir.")
         if not (self.folder / DATABASE).is_file() and any((self.folder / TRIALS).glob("*")):
             raise RunError(
-                f"{self.folder / DATABASE} is missing, although {TRIALS}/ holds trials; restore it from a copy, or choose "
-                "another search_dir."
+                f"{self.folder / DATABASE} is missing, although {TRIALS}/ holds trials; restore it from a copy, or "
+                "choose another search_dir."
             )
         differ = list(differences(then, now).values())
         if differ:
