@@ -31,8 +31,8 @@ check: $(STAMP)    ## format, lint, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-slow: $(STAMP)     ## the tests that take longer; of wide matrices a sample
-	$(BIN)/python -m pytest -m 'slow and not exhaustive and not gpu' -n 2 --dist worksteal
+slow: $(STAMP)     ## the tests that take longer; of wide matrices a sample, ALL=1: all of them
+	$(BIN)/python -m pytest -m 'slow$(if $(ALL),, and not exhaustive) and not gpu' -n 2 --dist worksteal
 
 faults: $(STAMP)   ## everything that can go wrong, tried and counted; QUICK=1: under 5 minutes, no record
 	@$(BIN)/python -m faults $(if $(QUICK),--quick)

@@ -11,6 +11,7 @@ from funneltune.cli.faults import dotted_keys
 from funneltune.cli.locate import config_root
 from funneltune.cli.schema import TOP_LEVEL
 from funneltune.experiments import Study
+from matrices import sampled
 
 ROOT = config_root()
 READ_AS_DATA = ("paper", "ranking")
@@ -61,7 +62,7 @@ def test_every_study_has_a_grid_with_its_baseline_in_it_and_each_value_of_an_axi
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("study", STUDIES)
+@pytest.mark.parametrize("study", sampled(STUDIES))
 def test_every_cell_of_every_study_composes(study):
     check_cells(study, grid_of(study).cells())
 

@@ -18,6 +18,7 @@ from funneltune.heads import SideTowers
 from funneltune.modules import constant, module_class
 from funneltune.runs.pairs import readers, refusals
 from funneltune.runs.targets import build
+from matrices import sampled
 from pairwise import covering
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -135,8 +136,9 @@ ALIKE = {"aligned_mtl", "config", "dualproj", "graddrop", "mean", "random", "sum
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("head", "tuning"), list(product(FACTORS["head"], FACTORS["tuning"])))
-def test_every_combination_trains_a_step(head, tuning, tiny_backbone, data_for, tmp_path):
+@pytest.mark.parametrize("pair", sampled(product(FACTORS["head"], FACTORS["tuning"])), ids="-".join)
+def test_every_combination_trains_a_step(pair, tiny_backbone, data_for, tmp_path):
+    head, tuning = pair
     for objective, balancing in product(FACTORS["objective"], sorted({*FACTORS["balancing"]} - ALIKE)):
         row = {"head": head, "tuning": tuning, "objective": objective, "balancing": balancing}
         if allowed(row):
