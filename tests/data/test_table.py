@@ -5,9 +5,10 @@ import gzip
 import numpy as np
 import pytest
 
-from funneltune.data import Table, prepare, validate
+from funneltune.data import FeatureColumns, Table, prepare, validate
 from funneltune.errors import ConfigError, DataError
 from funneltune.funnel import TaskFunnel
+from funneltune.schema import FeatureNeeds
 from tables import GOOD, ROLES
 
 
@@ -93,6 +94,16 @@ def test_unlabelled_rows_can_be_read_for_prediction(tmp_path, funnel):
     bare = GOOD.drop(columns=["clicked", "bought"])
     store = prepare(Table(write(tmp_path), **ROLES).unlabelled(write(tmp_path, bare)), funnel, tmp_path / "cache")
     assert store.n_rows == 5
+
+
+def test_numbers_and_categories_that_rows_to_predict_do_not_have_are_unknown(tmp_path, funnel):
+    bare = GOOD[["session", "shopper", "q", "sku", "name"]]
+    table = Table(write(tmp_path), **ROLES, fill={"colour": "none"}, schema={"price": {"least": 0}})
+    store = prepare(table.unlabelled(write(tmp_path, bare)), funnel, tmp_path / "cache")
+    assert not any(store.has(name) for name in ("price", "time", "colour"))
+    for needs in ({"numbers": ["price"]}, {"numbers": ["position"]}, {"ids": ["colour"]}):
+        with pytest.raises(ConfigError, match=f"the log has no {next(iter(needs.values()))[0]!r}"):
+            FeatureColumns(store, FeatureNeeds.offered(needs), np.ones(5, bool))
 
 
 CASES = {

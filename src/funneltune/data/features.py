@@ -118,7 +118,7 @@ class FeatureColumns:
             of_entity = self._entity(name, side, column or "key").astype(str)
             values, number = np.unique(of_entity, return_inverse=True)
             return values, number[store.column(side)]
-        if not store.has(name):
+        if not self._has(name):
             raise ConfigError(self._unknown("ids", name))
         codes = store.column(name)
         words = store.manifest["notes"].get("categories", {}).get(name)
@@ -126,6 +126,10 @@ class FeatureColumns:
             return np.asarray(words, dtype=object).astype(str), codes
         values, code = np.unique(codes, return_inverse=True)
         return values.astype(str), code
+
+    def _has(self, name: str) -> bool:
+        """Whether the log knows a column of its impressions, and did not make it up."""
+        return self.store.has(name) and name not in self.store.manifest["notes"].get("unknown", [])
 
     def _hashed(self, name: str) -> tuple[Integers, NDArray[Any] | None]:
         """Buckets by number, and the number of each row where it is not an entity's own."""
@@ -157,7 +161,7 @@ class FeatureColumns:
             if not np.isfinite(values).all():
                 raise ConfigError(f"features.numbers: {name!r} is not a number everywhere; use it as an id.")
             return values
-        if not self.store.has(name):
+        if not self._has(name):
             raise ConfigError(self._unknown("numbers", name))
         return self.store.column(name)
 
@@ -169,7 +173,7 @@ class FeatureColumns:
 
     def _unknown(self, kind: str, name: str) -> str:
         there = [c for c in self.store.table("impressions").column_names if not c.startswith("oracle_")]
-        there = [c for c in there if c not in (*self.store.funnel.names, "request")]
+        there = [c for c in there if c not in (*self.store.funnel.names, "request") and self._has(c)]
         there += [f"{side}.{c}" for side, table in ENTITIES.items() for c in self.store.table(table).column_names]
         near = get_close_matches(name, there, 1)
         return f"features.{kind}: the log has no {name!r}; " + (

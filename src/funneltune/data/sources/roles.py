@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -174,6 +174,17 @@ class Roles:
             named += [*(label.column for label in self.labels.values()), *self.where]
             named += [delay.column for delay in self.delays.values()]
         return list(dict.fromkeys(name for name in named if name is not None))
+
+    def within(self, found: Set[str]) -> Roles:
+        """The map without the numbers and categories that are not among the columns found."""
+        gone = {*self.single.values(), *self.categorical, *self.numeric} - found
+        return replace(
+            self,
+            single={role: column for role, column in self.single.items() if column not in gone},
+            categorical=[column for column in self.categorical if column not in gone],
+            numeric=[column for column in self.numeric if column not in gone],
+            fill={column: value for column, value in self.fill.items() if column not in gone},
+        )
 
     def check(self, found: Sequence[str], tasks: TaskFunnel, further: Iterable[str] = (), *, labels: bool) -> None:
         """Refuse tasks without a label column, columns that the file does not have, and inputs that are written after

@@ -154,13 +154,19 @@ class Table:
         self.joins = parse_joins(joins, self.files, self.roles)
         self.schema, self.bad_rows = Schema.parse(schema), BadRows.parse(bad_rows)
         self.repeats = Repeats.parse(duplicates, self.roles)
+        self.unknown: list[str] = []
+        """Numbers that the map has and this file does not: a place in the page would be made up from the order."""
 
     def unlabelled(self, path: Path) -> Table:
-        """The same column map over another file whose labels are not read (nor needed), every row of it."""
+        """The same column map over another file whose labels are not read (nor needed), every row of it. Numbers and
+        categories that it does not have are unknown; a model that reads one says so.
+        """
         other = copy(self)
         other.files, other.labels_required = replace(self.files, path=path, words={}, named="input"), False
         other.joins = tuple(replace(join, where={}) for join in self.joins)
-        other.roles = replace(self.roles, categorical=tuple(c for c in self.roles.categorical if c != PART))
+        joined = [column for join in other.joins for column in join.columns]
+        other.roles = self.roles.within({*other.files.header(), *joined} - {PART})
+        other.unknown = [role for role in self.roles.single if role not in other.roles.single]
         other.schema, other.bad_rows = self.schema.of(other.roles.columns(labels=False)), None
         return other
 
@@ -300,6 +306,8 @@ class Table:
             writer.vectors(name, parsed(name, texts))
         writer.notes |= seen.notes
         writer.notes["categories"] = {name: codes.keys for name, codes in seen.categories.items()}
+        if self.unknown:
+            writer.notes["unknown"] = self.unknown
         writer.notes["numeric"] = list(self.roles.numeric)
         for chunk in in_request_order(columns, kept):
             writer.impressions(chunk)
