@@ -30,7 +30,7 @@ VERB = Verb(
     run=run,
     keys={
         "run": "folder of a trained run",
-        "input": "CSV or Parquet with the columns of the run's log; no labels, and no numbers that the run does not read",
+        "input": "CSV or Parquet with the columns of the run's log; no labels, nor numbers that no feature reads",
         "output": "file to write: row, user, query, item, p_...; one that exists is refused",
         "calibration": "none, temperature, platt or isotonic, as fitted on the run's validation rows (default: the "
         "run's calibration.use)",
