@@ -30,6 +30,8 @@ def said(capsys):
         (["adalora2023", "tunig=full"], "tunig"),
         (["adalora2023", "sclae=full"], "sclae is no key, nearest: scale; this verb's own are scale, run"),
         (["adalora2023", "study_dir=s"], "study_dir is a single study's; a paper's studies go below studies/"),
+        (["adalora2023", "run=false", "seed=0"], "run=false runs nothing, and seed=0 would say how: leave it out"),
+        (["adalora2023", "records="], "records= names no folder"),
         (["adalora2023", "records=nowhere"], "records=nowhere is no folder; name those that hold studies"),
     ],
 )
@@ -47,6 +49,19 @@ def test_an_output_that_is_a_file_is_refused(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert main(["reproduce", "--list", f"output={tmp_path / 'file'}"]) == 2
     assert "is a file; name a folder" in said(capsys).err
+
+
+def test_a_page_takes_the_place_of_a_page_alone(tmp_path, capsys):
+    words = ["reproduce", "--list", f"records={tmp_path}", f"output={tmp_path / 'pages'}"]
+    assert main(words) == 0
+    assert main(words) == 0
+    (tmp_path / "pages" / "README.md").write_text("my own words")
+    assert main(words) == 2
+    assert "README.md is there and is no page of this verb" in said(capsys).err
+    assert (tmp_path / "pages" / "README.md").read_text() == "my own words"
+    (tmp_path / "file").write_text("")
+    assert main([*words[:-1], f"output={tmp_path / 'file' / 'below'}"]) in (1, 2)
+    assert said(capsys).err.count("\n") == 1
 
 
 @pytest.mark.parametrize("mark", ["study.json", "record.json", "records/one.json"])
@@ -76,7 +91,8 @@ def test_without_records_every_paper_is_listed_as_not_run(tmp_path, capsys):
     assert main(["reproduce", "--list", f"records={tmp_path}"]) == 0
     lines = said(capsys).out.splitlines()[1:]
     assert len(lines) >= 20
-    assert all(" not run" in line for line in lines)
+    assert all(" not run" in line for line in lines[:-1])
+    assert lines[-1].startswith(f"no records of these studies in {tmp_path} below ")
 
 
 def test_the_config_is_shown_and_nothing_run(tmp_path, monkeypatch, capsys):
@@ -124,6 +140,25 @@ def own(tmp_path):
     return tmp_path
 
 
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("esmm2018", {}, "esmm2018 is an entry that ships already; give yours another name"),
+        ("mine2026", {"studies": ["min"]}, "scales name study 'min', which is no config, nearest: mine"),
+    ],
+)
+def test_an_own_entry_that_cannot_stand_is_one_line(own, capsys, name, changes, message):
+    entry = yaml.safe_load((own / "paper" / "mine2026.yaml").read_text())
+    if changes:
+        entry["scales"]["small"] |= changes
+        entry["claims"]["c"]["at"]["small"][0]["study"] = "min"
+    (own / "paper" / f"{name}.yaml").write_text(yaml.safe_dump(entry))
+    assert main(["reproduce", "mine2026", "run=false", "--config-dir", str(own)]) == 2
+    error = said(capsys).err
+    assert message in error
+    assert error.count("\n") == 1
+
+
 @pytest.mark.slow
 def test_a_papers_study_is_run_once_and_its_page_written(own, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
@@ -137,6 +172,7 @@ def test_a_papers_study_is_run_once_and_its_page_written(own, tmp_path, monkeypa
     page = (tmp_path / "pages/mine2026.md").read_text()
     assert "| tiny | trained | 1 |" in page
     begun = (tmp_path / "studies/mine/cells/head=esmm/seed=0/record.json").stat().st_mtime_ns
-    assert main([*words, "run=false"]) == 0
+    assert "**Made with debug=, no evidence: mine.**" in told
+    assert main([word for word in words if word not in QUICK] + ["run=false"]) == 0
     assert main(words) == 0  # nothing is trained again
     assert (tmp_path / "studies/mine/cells/head=esmm/seed=0/record.json").stat().st_mtime_ns == begun

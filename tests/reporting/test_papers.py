@@ -20,24 +20,26 @@ def claim(cells, effect=None, above=0.0, metric="ctr/auc", **more):
     return {"says": "It holds.", "effect": effect, "unit": 1, "above": above, "at": {"small": [place], "full": []}}
 
 
+TABLE = {
+    "title": "Table 1",
+    "protocol": {"data": "a log", "split": "test"},
+    "unit": 0.01,
+    "tolerance": 1.0,
+    "columns": ["AUC", "other"],
+    "rows": {"Full": [70.0, None], "Frozen": [60.0, 1.0]},
+    "spreads": {"Full": [0.5, None]},
+}
+BESIDE = {"study": "study", "table": "t", "column": "AUC", "metric": "ctr/auc", "rows": {"Full": FULL}}
+PLACE = {"study": "study", "metric": "ctr/auc", "cells": {FULL: 1}}
+COUNT = {"of": "Full", "what": "total", "printed": 1, "within": 0, "overrides": [], "explained": ""}
 ENTRY = {
     "title": "A paper",
     "citation": "Someone, 2020",
     "url": "https://example.org",
     "read": "paper",
-    "tables": {
-        "t": {
-            "title": "Table 1",
-            "protocol": {"data": "a log", "split": "test"},
-            "unit": 0.01,
-            "tolerance": 1.0,
-            "columns": ["AUC", "other"],
-            "rows": {"Full": [70.0, None], "Frozen": [60.0, 1.0]},
-            "spreads": {"Full": [0.5, None]},
-        }
-    },
+    "tables": {"t": TABLE},
     "claims": {"better": claim({FULL: 1, FROZEN: -1}, effect=0.1)},
-    "ours": {"small": [{"study": "study", "table": "t", "column": "AUC", "metric": "ctr/auc", "rows": {"Full": FULL}}]},
+    "ours": {"small": [BESIDE]},
     "scales": {"small": {"studies": ["study"], "comparable": False, "differs": "Another log"}},
 }
 
@@ -78,7 +80,24 @@ def test_each_status_is_computed_from_the_records(study, tmp_path):
     at = one["small effect, too noisy"].places[0]
     assert 1e-6 < at.detectable < 0.2
     assert at.low < at.estimate < at.high
-    assert one["not there"].places[0].note == "no finished run of tuning=lora"
+    assert one["not there"].places[0].note == "no finished run of tuning=lora (no cell of its records)"
+
+
+def test_what_lies_beyond_the_detectable_counts_however_many_places_are_tried(study, tmp_path):
+    one = claim({FULL: 1, FROZEN: -1}, effect=0.1)
+    _, alone = judged(tmp_path, {"a": one})
+    several = {f"n{n}": claim({ADALORA: 1, FULL: -1}, effect=0.1, above=n * 0.02) for n in range(-20, 21)}
+    _, many = judged(tmp_path, {"a": one, **several})
+    places = [(on.claim.above, place) for on in many.claims for place in on.places]
+    assert places[0][1].detectable > 1.2 * alone.claims[0].places[0].detectable
+    beyond = [place.status for above, place in places if abs(place.estimate - above) > place.detectable]
+    assert len(beyond) > 2
+    assert set(beyond) == {"reproduced", "contradicted"}
+
+
+def test_a_paper_that_has_the_contrary_itself_is_never_missed(study, tmp_path):
+    one, _ = judged(tmp_path, {"contrary": claim({ADALORA: 1, FULL: -1}, effect=-0.2)})
+    assert one["contrary"].status == "undecided"
 
 
 def test_the_sum_is_that_of_the_runs_own_values(study, tmp_path):
@@ -166,14 +185,62 @@ def test_a_number_is_reproduced_within_the_tolerance_of_its_own_protocol():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"read": "rumour"}, "read='rumour' must be one of paper, secondary, unread"),
+        ({"read": "rumour"}, "read='rumour': input should be 'paper', 'secondary' or 'unread'"),
+        ({"tables": {"t": {**TABLE, "rows": {"Full": [1.0]}}}}, r"tables.t: rows.Full has 1 numbers for 2 columns"),
         (
-            {"tables": {"t": {**ENTRY["tables"]["t"], "rows": {"Full": [1.0]}}}},
-            r"rows.Full has 1 numbers for 2 columns",
+            {"tables": {"t": {**TABLE, "rows": {"Full": ["many", 1.0]}}}},
+            r"rows.Full\[0\]='many': input should be a valid num",
         ),
-        ({"claims": {"c": claim({FULL: 1}, transform="square")}}, "transform='square' must be distance_from_one"),
-        ({"claims": {"c": {"says": "x", "above": 0, "at": {}}}}, "'unit' is missing"),
-        ({"ours": {"small": [{**ENTRY["ours"]["small"][0], "rows": {"Other": FULL}}]}}, "'Other' is missing"),
+        ({"tables": {"t": {**TABLE, "unit": 0}}}, "tables.t.unit=0: input should be greater than 0"),
+        (
+            {"tables": {"t": {**TABLE, "tolerance": -1}}},
+            "tables.t.tolerance=-1: input should be greater than or equal to 0",
+        ),
+        (
+            {"tables": {"t": {**TABLE, "spreads": {"Fall": [0.5, None]}}}},
+            "spreads.Fall='Fall' is none of Frozen, Full, nearest",
+        ),
+        (
+            {"claims": {"c": claim({FULL: 1}, transform="square")}},
+            "transform='square': input should be 'distance_from_one'",
+        ),
+        (
+            {"claims": {"c": claim({FULL: 0, FROZEN: 0})}},
+            r"claims.c.at.small\[0\]: cells must have one whose weight is not 0",
+        ),
+        (
+            {"claims": {"c": claim({FULL: 1}, above=float("nan"))}},
+            "claims.c.above=nan: input should be a finite number",
+        ),
+        ({"claims": {"c": {"says": "x", "above": 0, "at": {}}}}, "claims.c: printed is missing, or effect"),
+        (
+            {
+                "claims": {
+                    "c": {"says": "x", "above": 0, "at": {}, "printed": {"table": "t", "column": "AUX", "rows": {}}}
+                }
+            },
+            "claims.c.printed.column='AUX' is none of AUC, other, nearest: AUC",
+        ),
+        (
+            {"claims": {"c": {**claim({FULL: 1}), "at": {"smal": []}}}},
+            r"claims.c.at.smal.*='smal': input should be 'small' or 'full'",
+        ),
+        (
+            {"claims": {"c": {**claim({FULL: 1}), "at": {"small": [{**PLACE, "study": "studi"}]}}}},
+            r"claims.c.at.small\[0\].study='studi' is none of study, nearest: study",
+        ),
+        (
+            {"ours": {"small": [{**BESIDE, "rows": {"Other": FULL}}]}},
+            r"ours.small\[0\].rows='Other' is none of Frozen, Full",
+        ),
+        ({"counts": [{**COUNT, "printed": "lots"}]}, r"counts\[0\].printed='lots': input should be a valid number"),
+        ({"counts": [{key: COUNT[key] for key in COUNT if key != "within"}]}, r"counts\[0\].within is missing"),
+        ({"errata": "It errs."}, "errata='It errs.': input should be a valid list"),
+        ({"erratta": []}, "erratta is no key of an entry"),
+        (
+            {"scales": {"small": {"studies": ["study"], "comparable": "no", "differs": "All"}}},
+            "scales.small.comparable='no': input should be a valid boolean",
+        ),
     ],
 )
 def test_an_entry_that_is_wrong_is_told_in_one_line(tmp_path, changes, message):
@@ -189,8 +256,11 @@ def test_a_file_that_is_no_entry_and_a_scale_that_is_none_are_refused(tmp_path):
     (tmp_path / "broken.yaml").write_text("a: [")
     with pytest.raises(ConfigError, match="cannot be read"):
         Paper.from_file(tmp_path / "broken.yaml")
+    (tmp_path / "twice.yaml").write_text("title: x\ntitle: y\n")
+    with pytest.raises(ConfigError, match="found duplicate key title"):
+        Paper.from_file(tmp_path / "twice.yaml")
     (tmp_path / "half.yaml").write_text("title: x")
-    with pytest.raises(ConfigError, match="lacks citation, url, read"):
+    with pytest.raises(ConfigError, match=r"half.yaml: citation is missing \(and 6 more\)"):
         Paper.from_file(tmp_path / "half.yaml")
     with pytest.raises(ConfigError, match="scale=large must be one of small"):
         judge_paper(paper(tmp_path), "large", Shelf([tmp_path]))

@@ -12,6 +12,7 @@ from funneltune.cli.arguments import Arguments, key_of, nearest, nearest_clause
 from funneltune.cli.locate import config_root
 from funneltune.cli.verb import Verb, say
 from funneltune.errors import ConfigError, RunError
+from funneltune.files import told_write_faults
 from funneltune.records import RECORD_NAME, STUDY_NAME
 
 if TYPE_CHECKING:
@@ -27,10 +28,12 @@ def run(arguments: Arguments) -> int:
     """Run a paper's studies, unless told not to, and print what holds; or list all papers. 1 if a cell failed."""
     wanted = Wanted.of(arguments)
     if wanted.listed:
+        wanted.require_output()
         _list(wanted)
         return 0
     if arguments.show_config:
         return _show_configs(wanted)
+    wanted.require_output()
     failed = carry_out(wanted)
     for line in failed:
         say(f"failed:  {line}")
@@ -74,6 +77,8 @@ class Wanted:
             raise ConfigError(f"{word} is no paper here{nearest_clause(word, files)}; papers: {', '.join(files)}.")
         if asked["run"] not in ("true", "false"):
             raise ConfigError(f"run={asked['run']} must be true (run what is missing) or false (report what is there).")
+        if asked["run"] == "false" and others and not arguments.show_config:
+            raise ConfigError(f"run=false runs nothing, and {others[0]} would say how: leave it out.")
         for key in (key_of(one) for one in others):
             if key in ONE_RUNS:
                 raise ConfigError(f"{key} is {ONE_RUNS[key]}; a paper's studies go below studies/, each by its name.")
@@ -86,7 +91,7 @@ class Wanted:
 
         papers = tuple(Paper.from_file(files[name]) for name in (files if arguments.listed else [str(word)]))
         if not arguments.listed:
-            papers[0].studies(asked["scale"])
+            _require_studies(files[str(word)], papers[0].studies(asked["scale"]), arguments.config_dir)
         runs = asked["run"] == "true" and not arguments.listed
         folders = _folders(asked["records"], typed=any(key_of(one) == "records" for one in own))
         return cls(
@@ -101,6 +106,21 @@ class Wanted:
             config_dir=arguments.config_dir,
         )
 
+    def require_output(self) -> None:
+        """Make the folder of pages, before anything is run for them.
+
+        Raises:
+            RunError: if it cannot be made, or a page would take the place of a file that is none.
+        """
+        if self.output is None:
+            return
+        names = [*(paper.name for paper in self.papers), *(["README"] if self.listed else [])]
+        for path in (self.output / f"{name}.md" for name in names):
+            if path.is_file() and not path.read_text(encoding="utf-8", errors="replace").startswith(_heads(path.stem)):
+                raise RunError(f"output={self.output}: {path.name} is there and is no page of this verb; name another.")
+        with told_write_faults(self.output):
+            self.output.mkdir(parents=True, exist_ok=True)
+
     @property
     def studies(self) -> tuple[str, ...]:
         """Of the paper at the scale."""
@@ -114,6 +134,23 @@ class Wanted:
         return [judge_paper(paper, scale, shelf) for paper in self.papers for scale in scales if scale in paper.scales]
 
 
+def _heads(name: str) -> str:
+    """How a page of ours begins."""
+    from funneltune.reporting.papers import LITERATURE
+
+    return LITERATURE if name == "README" else f"# {name}, scale "
+
+
+def _require_studies(entry: Path, studies: Sequence[str], config_dir: Path | None) -> None:
+    """Raises ConfigError where an entry names a study that no config folder has."""
+    there = {path.stem for root in _roots(config_dir) for path in (root / "study").glob("*.yaml")}
+    for study in studies:
+        if study not in there:
+            raise ConfigError(
+                f"{entry}: scales name study {study!r}, which is no config{nearest_clause(study, there)}."
+            )
+
+
 def _folders(words: str, *, typed: bool) -> tuple[Path, ...]:
     """The folders of `records=`; the default ones need not be there.
 
@@ -121,6 +158,8 @@ def _folders(words: str, *, typed: bool) -> tuple[Path, ...]:
         RunError: if one that was typed is no folder that holds others, by their studies' names.
     """
     folders = tuple(Path(part.strip()) for part in words.split(",") if part.strip())
+    if not folders:
+        raise RunError(f"records={words} names no folder; name those that hold studies, such as {STUDIES}.")
     for folder in folders if typed else ():
         if not folder.is_dir():
             raise RunError(f"records={folder} is no folder; name those that hold studies, such as {STUDIES}.")
@@ -133,9 +172,21 @@ def _folders(words: str, *, typed: bool) -> tuple[Path, ...]:
 
 
 def _papers(config_dir: Path | None) -> dict[str, Path]:
-    """Name -> file, the user's own among them."""
-    roots = [config_root(), *([config_dir] if config_dir else [])]
-    return {path.stem: path for root in roots for path in sorted((root / GROUP).glob("*.yaml"))}
+    """Name -> file, the user's own among them.
+
+    Raises:
+        ConfigError: if one of the user's own has the name of one that ships.
+    """
+    found: dict[str, Path] = {}
+    for path in (path for root in _roots(config_dir) for path in sorted((root / GROUP).glob("*.yaml"))):
+        if path.stem in found:
+            raise ConfigError(f"{path}: {path.stem} is an entry that ships already; give yours another name.")
+        found[path.stem] = path
+    return found
+
+
+def _roots(config_dir: Path | None) -> list[Path]:
+    return [config_root(), *([config_dir] if config_dir else [])]
 
 
 def _show_configs(wanted: Wanted) -> int:
@@ -180,7 +231,7 @@ def _list(wanted: Wanted) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from funneltune.reporting.papers import Shelf, listing
+    from funneltune.reporting.papers import NOT_RUN, Shelf, listing
 
     shelf = Shelf(wanted.folders)
     found = wanted.judged(shelf)
@@ -188,6 +239,9 @@ def _list(wanted: Wanted) -> None:
     for row in listing(found):
         table.add_row(*row)
     Console(width=None if sys.stdout.isatty() else 120).print(table)
+    if all(one.status == NOT_RUN for one in found):
+        folders = ", ".join(map(str, wanted.folders))
+        say(f"no records of these studies in {folders} below {Path.cwd()}; records=FOLDER names others")
     if wanted.output is not None:
         say(f"page: {write_pages(wanted, found, shelf)}")
 
@@ -212,7 +266,6 @@ def write_pages(wanted: Wanted, found: Sequence[OnPaper], shelf: Shelf) -> Path:
 def _write(folder: Path, name: str, page: str) -> Path:
     from funneltune.files import write_text
 
-    folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / f"{name}.md", page)
     return folder / f"{name}.md"
 
@@ -227,12 +280,12 @@ def _counts(paper: Paper) -> list[Counted]:
 
     return [
         Counted(
-            of=str(one["of"]),
-            what=str(one["what"]),
-            printed=float(one["printed"]),
-            ours=count(compose_config(list(one["overrides"])), int(one.get("length", LENGTH))).value(str(one["what"])),
-            within=float(one["within"]),
-            explained=str(one.get("explained") or ""),
+            of=one.of,
+            what=one.what,
+            printed=one.printed,
+            ours=count(compose_config(one.overrides), one.length or LENGTH).value(one.what),
+            within=one.within,
+            explained=one.explained,
         )
         for one in paper.counts
     ]

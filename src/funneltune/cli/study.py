@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from funneltune.reporting.report import Report
 
 
+ALIKE = 3
+"""Runs that may fail for one reason and have a line each."""
+
+
 def run(arguments: Arguments) -> int:
     """Compose, hand the open cells to the configured launcher, report. Returns 1 if a cell failed."""
     with nothing_saved_yet():
@@ -109,11 +113,18 @@ def carry_out(asked: Asked, report: Callable[[Path], Report]) -> dict[str, Any]:
 
 
 def failures(state: Mapping[str, Any]) -> Iterator[str]:
-    """A line for each trial and run that did not finish: which it is, and why."""
+    """Which trials and runs did not finish, and why: a line for each, or one for all that failed alike."""
+    alike: dict[str, list[str]] = {}
     for one in [*state["trials"], *state["runs"]]:
         if one["status"] != "finished":
             attempts = f" ({one['attempts']} attempts)" if "attempts" in one else ""
-            yield f"{one['folder'].removeprefix('cells/').replace('/', ' ')}{attempts}: {one['error']}"
+            name = f"{one['folder'].removeprefix('cells/').replace('/', ' ')}{attempts}"
+            alike.setdefault(str(one["error"]), []).append(name)
+    for error, names in alike.items():
+        if len(names) > ALIKE:
+            yield f"{names[0]} and {len(names) - 1} others: {error}"
+        else:
+            yield from (f"{name}: {error}" for name in names)
 
 
 def _runs(state: StudyState) -> list[dict[str, Any]]:

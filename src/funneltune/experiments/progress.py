@@ -71,7 +71,9 @@ def ends(state: dict[str, Any], folder: Path, ended: str, elapsed: float) -> Non
     error = next((run["error"] for run in runs if run["folder"] == ended), None)
     console = Console()
     if error:
-        console.print(Text.assemble((f"{_shown(ended)} failed: ", "bold red"), error))
+        before = [run["folder"] for run in runs if run["error"] == error and run["folder"] != ended]
+        told = f"like {_shown(before[0])}" if before else error
+        console.print(Text.assemble((f"{_shown(ended)} failed: ", "bold red"), told))
     line = Table.grid(padding=(0, 1))
     left = seconds_left(state, folder, elapsed)
     line.add_row(

@@ -112,6 +112,8 @@ def told_of(node: DictConfig, path: str) -> Iterator[None]:
         if is_out_of_memory(cause) or is_vouched_for(str(node.get("_target_"))):
             raise
         told = " ".join(str(cause).split()) or type(cause).__name__
+        if path == "trainer" and "gpu backend" in told:
+            told += " trainer=cpu needs none."
         raise ConfigError(f"{path or node.get('_target_')} cannot be made as the config says: {told}") from error
 
 

@@ -5,19 +5,28 @@ configs/paper/adalora2023.yaml explains every key.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from funneltune.errors import ConfigError
+from funneltune.reporting.papers.form import (
+    DISTANCE,
+    ClaimForm,
+    CountForm,
+    EntryForm,
+    PlaceForm,
+    Scaled,
+    TableForm,
+    read_form,
+)
 
-SCALES = ("small", "full")
-READ = ("paper", "secondary", "unread")
-NEEDED = ("title", "citation", "url", "read", "tables", "claims", "ours", "scales")
-DISTANCE = "distance_from_one"
+SCALES: tuple[Scaled, ...] = ("small", "full")
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,8 @@ class Claim:
     says: str
     effect: float | None
     """The paper's own size of it, in our metrics' units; None where it prints none that was read."""
+    column: str
+    """Of the printed table, where the size comes from one."""
     above: float
     """The threshold, in our metrics' units."""
     at: Mapping[str, tuple[Place, ...]]
@@ -100,7 +111,7 @@ class Paper:
     sources: tuple[str, ...]
     tables: Mapping[str, Printed]
     errata: tuple[str, ...]
-    counts: tuple[Mapping[str, Any], ...]
+    counts: tuple[CountForm, ...]
     claims: tuple[Claim, ...]
     ours: Mapping[str, tuple[Beside, ...]]
     scales: Mapping[str, Scale]
@@ -113,37 +124,35 @@ class Paper:
             ConfigError: naming file and key where it is none.
         """
         try:
-            node = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            node = OmegaConf.to_container(OmegaConf.load(path))
+        except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError, OmegaConfBaseException) as error:
             raise ConfigError(f"{path} cannot be read ({' '.join(str(error).split())}); mend the file.") from None
         if not isinstance(node, Mapping):
             raise ConfigError(f"{path} holds {type(node).__name__}, but an entry is a mapping; see its neighbours.")
-        missing = [key for key in NEEDED if key not in node]
-        if missing:
-            raise ConfigError(f"{path} lacks {', '.join(missing)}; adalora2023.yaml explains the keys.")
-        if node["read"] not in READ:
-            raise ConfigError(f"{path}: read={node['read']!r} must be one of {', '.join(READ)}.")
         try:
-            return cls._from_node(path.stem, node)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ConfigError(f"{path}: {_told(error)}; adalora2023.yaml explains the keys.") from None
+            return cls._from_form(path.stem, read_form(node))
+        except ValueError as error:
+            raise ConfigError(f"{path}: {error}; adalora2023.yaml explains the keys.") from None
 
     @classmethod
-    def _from_node(cls, name: str, node: Mapping[str, Any]) -> Paper:
-        tables = {str(key): _table(str(key), one) for key, one in node["tables"].items()}
+    def _from_form(cls, name: str, form: EntryForm) -> Paper:
+        tables = {key: _table(key, one) for key, one in form.tables.items()}
         return cls(
             name=name,
-            title=str(node["title"]),
-            citation=str(node["citation"]),
-            url=str(node["url"]),
-            read=str(node["read"]),
-            sources=tuple(node.get("sources") or ()),
+            title=form.title,
+            citation=form.citation,
+            url=form.url,
+            read=form.read,
+            sources=tuple(form.sources),
             tables=tables,
-            errata=tuple(" ".join(str(one).split()) for one in node.get("errata") or ()),
-            counts=tuple(node.get("counts") or ()),
-            claims=tuple(_claim(str(key), one, tables) for key, one in node["claims"].items()),
-            ours={scale: tuple(_besides(node["ours"].get(scale) or (), tables)) for scale in SCALES},
-            scales={str(key): _scale(one) for key, one in node["scales"].items()},
+            errata=tuple(" ".join(one.split()) for one in form.errata),
+            counts=tuple(form.counts),
+            claims=tuple(_claim(key, one, tables) for key, one in form.claims.items()),
+            ours={scale: tuple(Beside(**one.model_dump()) for one in form.ours.get(scale, [])) for scale in SCALES},
+            scales={
+                key: Scale(tuple(one.studies), one.comparable, " ".join(one.differs.split()))
+                for key, one in form.scales.items()
+            },
         )
 
     def studies(self, scale: str) -> tuple[str, ...]:
@@ -157,66 +166,36 @@ class Paper:
         return self.scales[scale].studies
 
 
-def _told(error: Exception) -> str:
-    return f"{error} is missing" if isinstance(error, KeyError) else str(error)
-
-
-def _table(name: str, node: Mapping[str, Any]) -> Printed:
-    columns = tuple(str(column) for column in node["columns"])
-    rows = {str(row): tuple(values) for row, values in node["rows"].items()}
-    spreads = {str(row): tuple(values) for row, values in (node.get("spreads") or {}).items()}
-    for row, values in (*rows.items(), *spreads.items()):
-        if len(values) != len(columns):
-            raise ValueError(f"tables.{name}.rows.{row} has {len(values)} numbers for {len(columns)} columns")
+def _table(name: str, form: TableForm) -> Printed:
     return Printed(
         name=name,
-        title=str(node["title"]),
-        protocol=dict(node["protocol"]),
-        unit=float(node["unit"]),
-        tolerance=float(node["tolerance"]),
-        columns=columns,
-        rows=rows,
-        spreads=spreads,
+        title=form.title,
+        protocol=form.protocol,
+        unit=form.unit,
+        tolerance=form.tolerance,
+        columns=tuple(form.columns),
+        rows={row: tuple(values) for row, values in form.rows.items()},
+        spreads={row: tuple(values) for row, values in form.spreads.items()},
     )
 
 
-def _claim(name: str, node: Mapping[str, Any], tables: Mapping[str, Printed]) -> Claim:
-    printed = node.get("printed")
-    if printed is not None:
-        table = tables[printed["table"]]
-        unit = table.unit
-        parts = [(float(w), table.value(str(row), str(printed["column"]))) for row, w in printed["rows"].items()]
+def _claim(name: str, form: ClaimForm, tables: Mapping[str, Printed]) -> Claim:
+    column, unit, effect = "", form.unit or 1.0, form.effect
+    if form.printed is not None:
+        table, column = tables[form.printed.table], form.printed.column
+        parts = [(weight, table.value(row, column)) for row, weight in form.printed.rows.items()]
         known = [weight * value for weight, value in parts if value is not None]
-        effect = sum(known) * unit if len(known) == len(parts) else None
-    else:
-        unit = float(node["unit"])
-        effect = None if node["effect"] is None else float(node["effect"]) * unit
+        unit, effect = table.unit, sum(known) if len(known) == len(parts) else None
     return Claim(
         name=name,
-        says=" ".join(str(node["says"]).split()),
-        effect=effect,
-        above=float(node["above"]) * unit,
-        at={scale: tuple(_place(one) for one in node["at"].get(scale) or ()) for scale in SCALES},
-        why=" ".join(str(node.get("why") or "").split()),
+        says=" ".join(form.says.split()),
+        effect=None if effect is None else effect * unit,
+        column=column,
+        above=form.above * unit,
+        at={scale: tuple(_place(one) for one in form.at.get(scale, [])) for scale in SCALES},
+        why=" ".join(form.why.split()),
     )
 
 
-def _place(node: Mapping[str, Any]) -> Place:
-    transform = node.get("transform")
-    if transform not in (None, DISTANCE):
-        raise ValueError(f"transform={transform!r} must be {DISTANCE}, or absent")
-    cells = {str(cell): float(weight) for cell, weight in node["cells"].items()}
-    return Place(str(node["study"]), str(node["metric"]), cells, transform == DISTANCE)
-
-
-def _besides(nodes: Any, tables: Mapping[str, Printed]) -> Iterator[Beside]:
-    for node in nodes:
-        rows = {str(row): str(cell) for row, cell in node["rows"].items()}
-        table = tables[node["table"]]
-        for row in rows:
-            table.value(row, str(node["column"]))  # is there
-        yield Beside(str(node["study"]), str(node["table"]), str(node["column"]), str(node["metric"]), rows)
-
-
-def _scale(node: Mapping[str, Any]) -> Scale:
-    return Scale(tuple(node["studies"]), bool(node["comparable"]), " ".join(str(node["differs"]).split()))
+def _place(form: PlaceForm) -> Place:
+    return Place(form.study, form.metric, form.cells, form.transform == DISTANCE)

@@ -20,6 +20,7 @@ from funneltune.reporting.papers.verdicts import (
     Shelf,
 )
 
+LITERATURE = "# What of the literature holds"
 OTHER_PROTOCOL = "other protocol"
 HOW_READ = {
     "paper": "numbers read in the paper's own tables",
@@ -29,9 +30,11 @@ HOW_READ = {
 MEANING = (
     "**reproduced**: it holds beyond chance at every place. **contradicted**: at one place at least the contrary holds "
     "beyond chance. **missed**: an effect as large as the paper's would have been found (in four cases of five) and "
-    "was not. **undecided**: the noise is larger than the claim; *detectable* is what this design would have found. "
-    "**not run**: no finished runs, or no study that could try it. Intervals are 95%, over test requests and seeds; "
-    "p-values are Holm-corrected over all places of a paper at one scale."
+    "was not. **undecided**: the noise is larger than the claim, or the metric varies over seeds alone here, or there "
+    "is one seed. **not run**: no finished runs, or no study that could try it. A claim is what its worst place is, a "
+    "paper what its worst claim is: contradicted, else missed, and reproduced only where all that was tried is. "
+    "Intervals are 95%, over test requests and seeds; p-values are Holm-corrected over all places of a paper at one "
+    "scale, and *detectable* is what this design would have found at the corrected level."
 )
 
 
@@ -67,6 +70,7 @@ def paper_page(found: OnPaper, shelf: Shelf, counts: Sequence[Counted] = (), lev
             "..", "."
         ),
         "",
+        *_made_small(shelf.debugged(scale.studies)),
         f"{head}# Claims",
         "",
         *_claims(found.claims),
@@ -89,10 +93,14 @@ def paper_page(found: OnPaper, shelf: Shelf, counts: Sequence[Counted] = (), lev
     return "\n".join(lines).rstrip() + "\n"
 
 
+def _made_small(studies: Sequence[str]) -> list[str]:
+    return [f"**Made with debug=, no evidence: {', '.join(studies)}.**", ""] if studies else []
+
+
 def literature_page(found: Sequence[OnPaper], counts: Mapping[str, Sequence[Counted]] | None = None) -> str:
     """What of the literature holds, at which scale, on which data."""
     lines = [
-        "# What of the literature holds",
+        LITERATURE,
         "",
         "Generated from the registry of papers (`configs/paper`) and the records of our studies by "
         "`funneltune reproduce --list output=experiments/literature`; no status is typed.",
@@ -184,13 +192,17 @@ def _plain_place(at: AtPlace) -> dict[str, Any]:
 
 
 def _claims(claims: Sequence[OnClaim]) -> list[str]:
-    lines = ["| claim | paper | where | ours [95%] | detectable | verdict |", "|---|---|---|---|---|---|"]
+    lines = ["| claim | paper | where | ours [95%] | p (Holm) | detectable | verdict |", "|---" * 7 + "|"]
     for one in claims:
         claim = one.claim
         threshold = f" (above {claim.above:+.4g})" if claim.above else ""
         printed = "not printed" if claim.effect is None else f"{claim.effect:+.4g}"
+        printed += f" ({claim.column})" if claim.column and claim.effect is not None else ""
+        tried = sum(place.status != NOT_RUN for place in one.places)
+        part = f", {tried} of {len(one.places)} places" if 0 < tried < len(one.places) else ""
         lines.append(
-            f"| {claim.says}{threshold} | {printed} | {'' if one.places else 'no study'} | | | **{one.status}** |"
+            f"| {claim.says}{threshold} | {printed} | {'' if one.places else 'no study'} | | | | "
+            f"**{one.status}**{part} |"
         )
         lines += [_place_row(at) for at in one.places]
     return lines
@@ -201,12 +213,13 @@ def _place_row(at: AtPlace) -> str:
     if at.place.off_one:
         where += ", distance from 1"
     if at.estimate is None:
-        return f"| | | {where} | - | - | {at.status}: {at.note} |"
+        return f"| | | {where} | - | - | - | {at.status}: {at.note} |"
     ours = f"{at.estimate:+.4f}"
     if at.low is not None:
         ours += f" [{at.low:+.4f}, {at.high:+.4f}]"
     reach = "-" if at.detectable is None else f"{at.detectable:.4f}"
-    return f"| | | {where} | {ours} | {reach} | {at.status}{f' ({at.note})' if at.note else ''} |"
+    chance = "-" if at.p_holm is None else f"{at.p_holm:.2g}"
+    return f"| | | {where} | {ours} | {chance} | {reach} | {at.status}{f' ({at.note})' if at.note else ''} |"
 
 
 def _sum(cells: Mapping[str, float]) -> str:

@@ -1,7 +1,8 @@
 """What of a paper holds here: each claim at each place, from the records of our studies. Nothing is typed in.
 
 A place's sum has an interval over test requests and seeds (`metrics.contrast`). With p-values Holm-corrected over all
-places of a paper at one scale, a place is
+places of a paper at one scale, and what is detectable told at the level of the first of them (0.05 / places), so that
+whatever lies further off is found, a place is
 
 - `reproduced`: the sum lies above the threshold, beyond chance;
 - `contradicted`: it lies below the threshold, beyond chance;
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from funneltune.metrics import Interval, clusters_in, contrast, holm, seed_difference
+from funneltune.metrics import Interval, clusters_in, contrast, holm, minimum_detectable, seed_difference
 from funneltune.metrics.comparison import finite
 from funneltune.records import RecordFolder, StoredRun, read_records, record_paths
 from funneltune.reporting.comparisons import fold_of, test_over_train_of
@@ -44,7 +45,7 @@ class AtPlace:
     p_value: float | None = None
     p_holm: float | None = None
     detectable: float | None = None
-    """The smallest distance from the threshold that this design would find with 80% power."""
+    """The smallest distance from the threshold that this design would find with 80% power, at 0.05 / places."""
     seeds: int = 0
     note: str = ""
 
@@ -110,6 +111,11 @@ class Shelf:
             self._read[name] = next((found for f in self.folders if (found := _records(f / name)) is not None), None)
         return self._read[name]
 
+    def debugged(self, studies: Sequence[str]) -> list[str]:
+        """Those whose runs were made small by a `debug=`."""
+        known = {name: records.runs for name in studies if (records := self.study(name)) is not None}
+        return [name for name, runs in known.items() if any(" debug=" in str(run.record.command) for run in runs)]
+
     def runs(self, study: str, cell: str) -> Runs:
         """The finished runs of a cell, by seed and fold."""
         records = self.study(study)
@@ -129,47 +135,62 @@ def judge_paper(paper: Paper, scale: str, shelf: Shelf) -> OnPaper:
     """
     paper.studies(scale)
     measured = [[_measured(claim, place, shelf) for place in claim.at[scale]] for claim in paper.claims]
-    every = [one for places in measured for one in places]
-    adjusted = iter(holm([np.nan if one.p_value is None else one.p_value for one in every if one.status != NOT_RUN]))
+    tried = [interval for places in measured for _, interval in places if interval is not None]
+    adjusted = iter(holm([interval.p_value for interval in tried]))
+    level = 1.0 - ALPHA / max(1, sum(np.isfinite(interval.p_value) for interval in tried))
     claims = []
     for claim, places in zip(paper.claims, measured, strict=True):
-        judged = [one if one.status == NOT_RUN else _judged(claim, one, float(next(adjusted))) for one in places]
+        judged = [
+            at if interval is None else _judged(claim, at, interval, float(next(adjusted)), level)
+            for at, interval in places
+        ]
         claims.append(OnClaim(claim, tuple(judged)))
     return OnPaper(paper, scale, tuple(claims))
 
 
-def _judged(claim: Claim, found: AtPlace, p_holm: float) -> AtPlace:
+def _judged(claim: Claim, at: AtPlace, interval: Interval, p_holm: float, level: float) -> AtPlace:
+    """`level`: at which a difference counts whatever the other places say."""
+    detectable = finite(minimum_detectable(interval.standard_error, interval.degrees_of_freedom, level))
     status = UNDECIDED
-    if found.estimate is not None and p_holm < ALPHA and not found.note:
-        status = REPRODUCED if found.estimate > claim.above else CONTRADICTED
-    elif claim.effect is not None and found.detectable is not None and not found.note:
-        status = MISSED if found.detectable <= abs(claim.effect - claim.above) else UNDECIDED
-    return replace(found, status=status, p_holm=None if np.isnan(p_holm) else p_holm)
+    if at.estimate is not None and p_holm < ALPHA and not at.note:
+        status = REPRODUCED if at.estimate > claim.above else CONTRADICTED
+    elif claim.effect is not None and detectable is not None and not at.note:
+        # a paper whose own numbers lie below the threshold says nothing of how far above it ours should
+        status = MISSED if detectable <= claim.effect - claim.above else UNDECIDED
+    return replace(at, status=status, p_holm=finite(p_holm), detectable=detectable)
 
 
-def _measured(claim: Claim, place: Place, shelf: Shelf) -> AtPlace:
-    """The sum at a place and its interval, not yet judged."""
+def _measured(claim: Claim, place: Place, shelf: Shelf) -> tuple[AtPlace, Interval | None]:
+    """The sum at a place and its interval, not yet judged; None where it cannot be had."""
     sides = {cell: shelf.runs(place.study, cell) for cell in place.cells}
     missing = [cell for cell, runs in sides.items() if not runs]
     if missing:
-        return AtPlace(place, NOT_RUN, note=f"no finished run of {', '.join(missing)}")
+        return AtPlace(place, NOT_RUN, note=_lacking(missing, shelf.study(place.study))), None
     common = set.intersection(*(set(runs) for runs in sides.values()))
     keys = sorted(common, key=lambda key: (key[0], -1 if key[1] is None else key[1]))
     runs = [[side[key] for key in keys] for side in sides.values()]
-    if not keys or any(run.record.value(place.metric) is None for side in runs for run in side):
-        return AtPlace(place, NOT_RUN, note=f"no common seed with {place.metric}")
+    if not keys:
+        return AtPlace(place, NOT_RUN, note="no seed that all cells have"), None
+    if any(run.record.value(place.metric) is None for side in runs for run in side):
+        return AtPlace(place, NOT_RUN, note=f"records without {place.metric}"), None
     interval, note = _interval(claim, place, runs, shelf.held)
-    return AtPlace(
+    found = AtPlace(
         place,
         UNDECIDED,
         estimate=finite(interval.estimate),
         low=finite(interval.low),
         high=finite(interval.high),
         p_value=finite(interval.p_value),
-        detectable=finite(interval.detectable),
         seeds=len(keys),
         note="one seed" if len(keys) == 1 else note,
     )
+    return found, interval
+
+
+def _lacking(cells: Sequence[str], records: RecordFolder | None) -> str:
+    """Which cells have no finished run, and which the records do not know at all."""
+    told = [cell if records is None or cell in records.cells else f"{cell} (no cell of its records)" for cell in cells]
+    return f"no finished run of {', '.join(told)}"
 
 
 def _interval(claim: Claim, place: Place, runs: Sequence[Sequence[StoredRun]], held: Held) -> tuple[Interval, str]:
