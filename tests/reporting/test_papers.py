@@ -281,3 +281,21 @@ def test_the_paper_above_lora_has_the_effect_that_its_table_prints():
     effects = {one.name: one.effect for one in entry.claims}
     assert effects["above_lora"] == pytest.approx(0.0097)
     assert effects["gains_most_at_small_budgets"] == pytest.approx(-0.0026)
+
+
+def test_a_place_may_have_a_size_of_its_own_in_the_paper(study, tmp_path):
+    entry = copy.deepcopy(ENTRY)
+    one = claim({FULL: 1, FROZEN: -1})
+    entry["claims"]["better"] = {
+        **{key: one[key] for key in ("says", "above")},
+        "printed": {"table": "t", "column": "AUC", "rows": {"Full": 1, "Frozen": -1}},
+        "at": {"small": [PLACE, {**PLACE, "column": "other"}]},
+    }
+    entry["tables"]["t"]["rows"] = {"Full": [70.0, 5.0], "Frozen": [60.0, 1.0]}
+    places = paper(tmp_path, **entry).claims[0].at["small"]
+    assert [place.effect for place in places] == pytest.approx([0.1, 0.04])
+    found = judge_paper(paper(tmp_path, **entry), "small", Shelf([tmp_path]))
+    assert "| | +0.04 (other) | `study` ctr/auc: full |" in paper_page(found, Shelf([tmp_path]))
+    entry["claims"]["better"]["at"]["small"][1]["column"] = "AUK"
+    with pytest.raises(ConfigError, match=r"at.small\[1\].column='AUK' is none of AUC, other, nearest: AUC"):
+        paper(tmp_path, **entry)

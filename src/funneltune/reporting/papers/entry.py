@@ -20,7 +20,6 @@ from funneltune.reporting.papers.form import (
     ClaimForm,
     CountForm,
     EntryForm,
-    PlaceForm,
     Scaled,
     TableForm,
     read_form,
@@ -58,6 +57,10 @@ class Place:
     metric: str
     cells: Mapping[str, float]
     off_one: bool = False
+    effect: float | None = None
+    """The paper's own size of the claim here, in our metrics' units; None where it prints none that was read."""
+    column: str = ""
+    """Of the printed table, where it is another than the claim's."""
 
 
 @dataclass(frozen=True)
@@ -180,22 +183,35 @@ def _table(name: str, form: TableForm) -> Printed:
 
 
 def _claim(name: str, form: ClaimForm, tables: Mapping[str, Printed]) -> Claim:
-    column, unit, effect = "", form.unit or 1.0, form.effect
-    if form.printed is not None:
-        table, column = tables[form.printed.table], form.printed.column
-        parts = [(weight, table.value(row, column)) for row, weight in form.printed.rows.items()]
-        known = [weight * value for weight, value in parts if value is not None]
-        unit, effect = table.unit, sum(known) if len(known) == len(parts) else None
+    printed = form.printed
+    unit = tables[printed.table].unit if printed is not None else form.unit or 1.0
+
+    def effect(column: str | None) -> float | None:
+        if printed is None:
+            return None if form.effect is None else form.effect * unit
+        values = {row: tables[printed.table].value(row, column or printed.column) for row in printed.rows}
+        known = [weight * values[row] for row, weight in printed.rows.items() if values[row] is not None]  # type: ignore[operator]
+        return sum(known) * unit if len(known) == len(values) else None
+
     return Claim(
         name=name,
         says=" ".join(form.says.split()),
-        effect=None if effect is None else effect * unit,
-        column=column,
+        effect=effect(None),
+        column=printed.column if printed is not None else "",
         above=form.above * unit,
-        at={scale: tuple(_place(one) for one in form.at.get(scale, [])) for scale in SCALES},
+        at={
+            scale: tuple(
+                Place(
+                    study=one.study,
+                    metric=one.metric,
+                    cells=one.cells,
+                    off_one=one.transform == DISTANCE,
+                    effect=effect(one.column),
+                    column=one.column or "",
+                )
+                for one in form.at.get(scale, [])
+            )
+            for scale in SCALES
+        },
         why=" ".join(form.why.split()),
     )
-
-
-def _place(form: PlaceForm) -> Place:
-    return Place(form.study, form.metric, form.cells, form.transform == DISTANCE)

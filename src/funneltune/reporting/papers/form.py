@@ -68,6 +68,7 @@ class PlaceForm(Form):
     metric: str
     cells: dict[str, float]
     transform: Literal["distance_from_one"] | None = None
+    column: str | None = None
 
     @model_validator(mode="after")
     def _a_sum(self) -> Self:
@@ -135,6 +136,9 @@ class EntryForm(Form):
             for scale, places in claim.at.items():
                 for n, place in enumerate(places):
                     self._is_run(f"claims.{name}.at.{scale}[{n}].study", place.study, scale)
+                    if place.column is not None:
+                        there = self.tables[claim.printed.table].columns if claim.printed is not None else []
+                        _one_of(f"claims.{name}.at.{scale}[{n}].column", place.column, there)
         for scale, besides in self.ours.items():
             for n, beside in enumerate(besides):
                 self._in_its_table(f"ours.{scale}[{n}]", beside)

@@ -187,6 +187,7 @@ def _plain_place(at: AtPlace) -> dict[str, Any]:
         "study": at.place.study,
         "metric": at.place.metric,
         "cells": dict(at.place.cells),
+        "printed": at.place.effect,
         **{name: getattr(at, name) for name in numbers},
     }
 
@@ -212,14 +213,16 @@ def _place_row(at: AtPlace) -> str:
     where = f"`{at.place.study}` {at.place.metric}: {_sum(at.place.cells)}"
     if at.place.off_one:
         where += ", distance from 1"
+    column, effect = at.place.column, at.place.effect
+    printed = "" if not column else f"{'-' if effect is None else f'{effect:+.4g}'} ({column})"
     if at.estimate is None:
-        return f"| | | {where} | - | - | - | {at.status}: {at.note} |"
+        return f"| | {printed} | {where} | - | - | - | {at.status}: {at.note} |"
     ours = f"{at.estimate:+.4f}"
     if at.low is not None:
         ours += f" [{at.low:+.4f}, {at.high:+.4f}]"
     reach = "-" if at.detectable is None else f"{at.detectable:.4f}"
     chance = "-" if at.p_holm is None else f"{at.p_holm:.2g}"
-    return f"| | | {where} | {ours} | {chance} | {reach} | {at.status}{f' ({at.note})' if at.note else ''} |"
+    return f"| | {printed} | {where} | {ours} | {chance} | {reach} | {at.status}{f' ({at.note})' if at.note else ''} |"
 
 
 def _sum(cells: Mapping[str, float]) -> str:

@@ -154,9 +154,9 @@ def _judged(claim: Claim, at: AtPlace, interval: Interval, p_holm: float, level:
     status = UNDECIDED
     if at.estimate is not None and p_holm < ALPHA and not at.note:
         status = REPRODUCED if at.estimate > claim.above else CONTRADICTED
-    elif claim.effect is not None and detectable is not None and not at.note:
+    elif at.place.effect is not None and detectable is not None and not at.note:
         # a paper whose own numbers lie below the threshold says nothing of how far above it ours should
-        status = MISSED if detectable <= claim.effect - claim.above else UNDECIDED
+        status = MISSED if detectable <= at.place.effect - claim.above else UNDECIDED
     return replace(at, status=status, p_holm=finite(p_holm), detectable=detectable)
 
 
