@@ -117,7 +117,7 @@ def test_every_place_names_cells_of_a_study_that_its_scale_lists(paper):
         for name, claim in content["claims"].items():
             assert set(claim["at"]) == SCALES, name
             for place in claim["at"][scale]:
-                assert set(place) - {"transform"} == {"study", "metric", "cells"}, name
+                assert set(place) - {"transform", "column"} == {"study", "metric", "cells"}, name
                 assert place.get("transform", "distance_from_one") == "distance_from_one", name
                 assert set(place["cells"]) <= cells_of(place["study"]), (name, place)
                 assert sum(place["cells"].values()) == 0, name
