@@ -109,7 +109,7 @@ def test_another_side_table_is_another_log(tmp_path):
 
 
 FAULTS = {
-    "no file": ({}, {"products": None}, "products.tsv is not there"),
+    "no file": ({}, {"products": None}, r"data.source.joins\[0\].path=.*products.tsv is not there"),
     "no match": (
         {},
         {"products": PRODUCTS.iloc[1:]},

@@ -57,7 +57,7 @@ class Join:
             )
         folder = main.path if main.path.is_dir() else main.path.parent
         path, rename = folder / str(node["path"]), dict(node.get("rename") or {})
-        files = replace(main, path=path, names=None, words={}, rename=rename)
+        files = replace(main, path=path, names=None, words={}, rename=rename, named=f"{here}.path")
         where = {column: roles.where[column] for column in by if column in roles.where}
         return cls(files, by, columns, place, where, roles.persons)
 
