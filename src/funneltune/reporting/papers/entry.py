@@ -189,9 +189,10 @@ def _claim(name: str, form: ClaimForm, tables: Mapping[str, Printed]) -> Claim:
     def effect(column: str | None) -> float | None:
         if printed is None:
             return None if form.effect is None else form.effect * unit
-        values = {row: tables[printed.table].value(row, column or printed.column) for row in printed.rows}
-        known = [weight * values[row] for row, weight in printed.rows.items() if values[row] is not None]  # type: ignore[operator]
-        return sum(known) * unit if len(known) == len(values) else None
+        table = tables[printed.table]
+        parts = [(weight, table.value(row, column or printed.column)) for row, weight in printed.rows.items()]
+        known = [weight * value for weight, value in parts if value is not None]
+        return sum(known) * unit if len(known) == len(parts) else None
 
     return Claim(
         name=name,
